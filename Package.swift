@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+// Leaf loops are fast in debug builds too; SwiftPM compiles C at -O0 there otherwise.
+let fast: [CSetting] = [
+  .unsafeFlags(["-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"])
+]
+
+let package = Package(
+  name: "reformer-train",
+  products: [.executable(name: "reformer-train", targets: ["reformer-train"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .target(name: "CKernels", exclude: ["bodies"], cSettings: fast),
+    .target(name: "CComm", dependencies: ["COpenMPI"], cSettings: fast),
+    .target(name: "Compute", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: strict),
+    .target(name: "Attention", dependencies: ["Compute"], swiftSettings: strict),
+    .target(name: "Reformer", dependencies: ["Attention", "Compute"], swiftSettings: strict),
+    .target(name: "Corpus", swiftSettings: strict),
+    .target(name: "Communication", dependencies: ["CComm", "Compute"], swiftSettings: strict),
+    .target(name: "Optimizers", dependencies: ["Compute"], swiftSettings: strict),
+    .target(
+      name: "Checkpointing",
+      dependencies: ["Compute", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: strict),
+    .target(
+      name: "Training",
+      dependencies: [
+        "Reformer", "Attention", "Compute", "Corpus", "Communication", "Optimizers", "Checkpointing",
+        .product(name: "TOMLKit", package: "TOMLKit"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Crypto", package: "swift-crypto"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "reformer-train",
+      dependencies: [
+        "Training",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "TestSupport", dependencies: ["Compute"], path: "Tests/TestSupport",
+      swiftSettings: strict),
+    .testTarget(name: "ComputeTests", dependencies: ["Compute", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "AttentionTests", dependencies: ["Attention", "Compute", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ReformerTests", dependencies: ["Reformer", "Attention", "Compute", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "CommunicationTests", dependencies: ["Communication", "Compute", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "OptimizersTests", dependencies: ["Optimizers", "Compute", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CheckpointingTests", dependencies: ["Checkpointing", "Compute", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["Training", "Reformer", "Checkpointing", "TestSupport", "reformer-train"],
+      swiftSettings: strict),
+  ]
+)

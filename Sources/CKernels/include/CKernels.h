@@ -1,0 +1,132 @@
+// The leaf loops of the trainer: everything that touches every number of a tile.
+//
+// Each function exists for three instruction sets (scalar, AVX2+FMA, AVX-512) compiled from one body;
+// the first call picks the best one the CPU has. Matrices are row-major; `*_stride` counts floats
+// between rows. Nothing here allocates or keeps state apart from the chosen level.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Instruction-set level: 0 scalar, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL).
+int ck_best_level(void);            // the best level this CPU can run
+int ck_active_level(void);          // the level in use
+int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
+const char *ck_level_name(int level);  // "scalar", "avx2", "avx512"
+
+// ---- Vectors
+void ck_add(float *x, const float *y, size_t n);                    // x += y
+void ck_scale(float *x, size_t n, float s);                         // x *= s
+double ck_sum_squares(const float *x, size_t n);                    // sum of x*x, in double
+// out[j] += sum over rows of x[i][j]
+void ck_column_sum(const float *x, size_t x_stride, size_t rows, size_t width, float *out);
+// out[i] = a[i] . b[i]
+void ck_row_dot(const float *a, size_t a_stride, const float *b, size_t b_stride, size_t rows,
+                size_t width, float *out);
+// x[i][j] += bias[j]
+void ck_add_bias(float *x, size_t x_stride, size_t rows, size_t width, const float *bias);
+
+// ---- Residual streams: fixed point, value = x * step. Rounding is to nearest even.
+void ck_stream_to_float(const int32_t *x, float *out, size_t n, float step);
+// x += round(f * inverse_step). Returns how many elements were not finite or left the range
+// of Int32; those elements are left as they were.
+size_t ck_stream_add(int32_t *x, const float *f, size_t n, float inverse_step);
+// x -= round(f * inverse_step): the exact inverse of ck_stream_add.
+size_t ck_stream_subtract(int32_t *x, const float *f, size_t n, float inverse_step);
+
+// ---- LayerNorm over rows of `width`: out = (x - mean) * rstd * gain + bias.
+// mean and rstd are [rows]; variance is the mean of squared deviations (two passes).
+void ck_layernorm_forward(const float *x, size_t x_stride, size_t rows, size_t width,
+                          const float *gain, const float *bias, float epsilon, float *out,
+                          size_t out_stride, float *mean, float *rstd);
+// Adds to dx [rows, width], dgain [width] and dbias [width].
+void ck_layernorm_backward(const float *dy, size_t dy_stride, const float *x, size_t x_stride,
+                           size_t rows, size_t width, const float *gain, const float *mean,
+                           const float *rstd, float *dx, size_t dx_stride, float *dgain,
+                           float *dbias);
+
+// ---- Activations. `out` may be `x`; backward writes dx = dy * f'(x), dx may be dy.
+void ck_relu(const float *x, float *out, size_t n);
+void ck_relu_backward(const float *dy, const float *x, float *dx, size_t n);
+void ck_gelu(const float *x, float *out, size_t n);  // x * Phi(x), erf form
+void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
+void ck_exp(const float *x, float *out, size_t n);  // for tests of the exponential used below
+
+// ---- Addressed random numbers: Philox 4x32-10 (Salmon et al. 2011).
+// Number i of the stream `key` is word (i & 3) of the block with counter (i >> 2).
+void ck_philox(uint64_t key, uint64_t first, uint32_t *out, size_t n);
+// Inverted dropout in place: number (first + i) < threshold drops x[i], else x[i] *= scale.
+void ck_dropout(float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold, float scale);
+// Standard normal numbers by Box-Muller; out[i] depends on (key, first + i) only.
+void ck_normal(float *out, size_t n, uint64_t key, uint64_t first);
+
+// ---- Rows by index. An index >= limit is padding: gathered as zeros, not scattered.
+// dst [rows, width] dense; row_scale NULL or indexed like the source rows (stride row_scale_stride).
+void ck_gather_rows(const float *src, size_t src_stride, const int32_t *index, size_t rows,
+                    size_t width, int32_t limit, const float *row_scale, size_t row_scale_stride,
+                    float *dst);
+// dst[index[i]] += src[i]
+void ck_scatter_add_rows(float *dst, size_t dst_stride, const int32_t *index, size_t rows,
+                         size_t width, int32_t limit, const float *src);
+
+// ---- Attention
+// scale[i * scale_stride] = 1 / sqrt(mean(x[i]^2) + 1e-6) / sqrt(width): key = x * scale has unit
+// length times 1/sqrt(width), as in Hugging Face's LSHSelfAttention.
+void ck_key_scale(const float *x, size_t x_stride, size_t rows, size_t width, float *scale,
+                  size_t scale_stride);
+// dx += gradient through key = x * scale(x): s * dkey - x * s^3 * (x . dkey).
+void ck_key_scale_backward(const float *dkey, size_t dkey_stride, const float *x, size_t x_stride,
+                           size_t rows, size_t width, const float *scale, size_t scale_stride,
+                           float *dx, size_t dx_stride);
+// Scores of a query tile [rows, keys] (dense) become exp(logit - row_max) in place. Key position
+// > query position is masked (0); with mask_self, equal positions have logit -1e5 instead.
+// row_max, row_sum: [rows] of the logits seen here. A row with every key masked gets row_max -1e9
+// and row_sum 0.
+void ck_masked_softmax(float *scores, size_t rows, size_t keys, const int32_t *query_position,
+                       const int32_t *key_position, int mask_self, float *row_max, float *row_sum);
+// Merges a partial softmax into its rows: out[index[i]] (unnormalised), max and sum per row.
+// maximum/sum are indexed like out's rows with stride stat_stride. New rows start at out 0,
+// maximum -INFINITY, sum 0. partial: [rows, width] dense.
+void ck_merge_rows(float *out, size_t out_stride, float *maximum, float *sum, size_t stat_stride,
+                   const int32_t *index, size_t rows, size_t width, int32_t limit,
+                   const float *partial, const float *partial_max, const float *partial_sum);
+// x[i] /= sum[i * sum_stride]
+void ck_normalize_rows(float *x, size_t x_stride, size_t rows, size_t width, const float *sum,
+                       size_t sum_stride);
+// Gradient of the softmax tile. scores: the raw products again, replaced by the probabilities
+// p = exp(logit - maximum) / sum; dp: gradient of the (dropped-out) probabilities, replaced by
+// ds = p * (dp - d), 0 where the logit was masked or replaced. maximum, sum, d: [rows] dense.
+void ck_masked_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
+                                const int32_t *query_position, const int32_t *key_position,
+                                int mask_self, const float *maximum, const float *sum,
+                                const float *d);
+
+// ---- Hashing
+// rotated: [rows, sum(factors)/2]. Per factor f the arg-max over [x; -x] of its f/2 columns (first
+// one wins ties), combined as sum of argmax * product of the factors before it.
+void ck_hash_buckets(const float *rotated, size_t stride, size_t rows, const int32_t *factors,
+                     size_t factor_count, int32_t *buckets);
+// Stable counting sort: order[k] = k-th index by (bucket, index). counts: scratch [bucket_count + 1].
+void ck_counting_sort(const int32_t *buckets, size_t n, int32_t bucket_count, int32_t *counts,
+                      int32_t *order);
+
+// ---- Loss
+// logits [rows, classes]. row_loss[i] = natural-log cross-entropy, 0 where target < 0. With
+// gradient != 0 the logits become gradient_scale * (softmax - onehot), 0 rows where target < 0.
+void ck_cross_entropy(float *logits, size_t stride, size_t rows, size_t classes,
+                      const int32_t *targets, int gradient, float gradient_scale, float *row_loss);
+
+// ---- Optimizer
+// g = gradient * gradient_scale; m, v exponential averages; bias corrections are
+// 1 - beta^t given as first_correction, second_correction;
+// p -= rate * ((m / first_correction) / (sqrt(v / second_correction) + epsilon) + decay * p).
+void ck_adam(float *p, const float *gradient, float *m, float *v, size_t n, float gradient_scale,
+             float rate, float beta1, float beta2, float epsilon, float decay,
+             float first_correction, float second_correction);
+
+#ifdef __cplusplus
+}
+#endif
