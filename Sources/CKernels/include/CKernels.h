@@ -15,6 +15,8 @@ extern "C" {
 int ck_best_level(void);            // the best level this CPU can run
 int ck_active_level(void);          // the level in use
 int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
+// The same for the calling thread alone, so that tests can run side by side; -1 ends it.
+int ck_set_thread_level(int level);
 const char *ck_level_name(int level);  // "scalar", "avx2", "avx512"
 
 // ---- Vectors
@@ -56,8 +58,12 @@ void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
 void ck_exp(const float *x, float *out, size_t n);  // for tests of the exponential used below
 
 // ---- Addressed random numbers: Philox 4x32-10 (Salmon et al. 2011).
-// Number i of the stream `key` is word (i & 3) of the block with counter (i >> 2).
+// Number i of the stream `key` is word (i & 3) of the block with counter (i >> 2). The 128-bit
+// counter's low 64 bits are that number, its high 64 bits are 0; key words and counter words come
+// low half first.
 void ck_philox(uint64_t key, uint64_t first, uint32_t *out, size_t n);
+// One block of the generator itself, for tests against the published vectors.
+void ck_philox_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 // Inverted dropout in place: number (first + i) < threshold drops x[i], else x[i] *= scale.
 void ck_dropout(float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold, float scale);
 // Standard normal numbers by Box-Muller; out[i] depends on (key, first + i) only.

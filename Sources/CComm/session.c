@@ -1,0 +1,62 @@
+// Start and end of MPI, errors as codes and words, and the one wait loop.
+#include "include/CComm.h"
+#include "internal.h"
+#include <sched.h>   // sched_yield
+#include <stdio.h>   // snprintf
+#include <string.h>  // strstr
+
+static size_t piece_bytes = (size_t)1 << 30;
+
+size_t ccomm_piece_bytes(void) { return piece_bytes; }
+
+void ccomm_set_piece_bytes(size_t bytes) {
+  const size_t limit = (size_t)1 << 30;
+  piece_bytes = bytes == 0 ? 1 : bytes > limit ? limit : bytes;
+}
+
+int ccomm_start(void) {
+  int provided = MPI_THREAD_SINGLE;
+  int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  if (code != MPI_SUCCESS) return code;
+  if (provided < MPI_THREAD_FUNNELED) return CCOMM_NO_THREADS;
+  return MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+}
+
+int ccomm_finish(void) { return MPI_Finalize(); }
+
+int ccomm_rank(int *rank) { return MPI_Comm_rank(MPI_COMM_WORLD, rank); }
+
+int ccomm_size(int *size) { return MPI_Comm_size(MPI_COMM_WORLD, size); }
+
+void ccomm_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
+
+int ccomm_error_class(int code) {
+  int class = code;
+  if (code > 0) MPI_Error_class(code, &class);
+  return class;
+}
+
+void ccomm_error_text(int code, char *text, size_t size) {
+  switch (code) {
+    case CCOMM_NO_MEMORY: snprintf(text, size, "out of memory"); return;
+    case CCOMM_SHORT_MESSAGE: snprintf(text, size, "the other rank sent too few bytes"); return;
+    case CCOMM_NO_THREADS: snprintf(text, size, "this MPI was built without threads"); return;
+    case CCOMM_BAD_HANDLE: snprintf(text, size, "no such message"); return;
+    default: break;
+  }
+  char full[MPI_MAX_ERROR_STRING] = "unknown error";
+  int length = 0;
+  MPI_Error_string(code, full, &length);
+  // Open MPI writes "MPI_ERR_TRUNCATE: message truncated"; the name says the same as the number.
+  const char *colon = strstr(full, ": ");
+  snprintf(text, size, "%s", colon ? colon + 2 : full);
+}
+
+int ccomm_poll(MPI_Request *request) {
+  for (;;) {
+    int done = 0;
+    int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    if (code != MPI_SUCCESS || done) return code;
+    sched_yield();
+  }
+}

@@ -1,0 +1,123 @@
+// Philox 4x32-10 (Salmon, Moraes, Dror and Shaw 2011) and what is made of its numbers.
+//
+// Block b of stream `key` has the 128-bit counter (b, 0): its low two words are b, the high two are
+// zero. Words are the paper's constants; a block is four numbers.
+
+// Interleaves the 64-bit lanes of a and b.
+#if CK_WIDTH == 16
+#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif CK_WIDTH == 8
+#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
+enum {
+  ck_blocks_at_once = CK_WIDTH / 2,              // one block in each 64-bit lane
+  ck_words_at_once = 4 * ck_blocks_at_once,
+  ck_words_per_chunk = 256,                      // fits in level 1 with what it is applied to
+};
+
+// Blocks block ... block + ck_blocks_at_once - 1, in order.
+CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
+  const vu64 low = 0xffffffffu;
+  vu64 number = block;
+  for (int i = 0; i < ck_blocks_at_once; i++) number[i] += (uint64_t)i;
+  // Each lane's low 32 bits are the word; the high 32 hold leftovers that the next use drops.
+  vu64 c0 = number, c1 = number >> 32, c2 = 0, c3 = 0;
+  uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+  _Pragma("clang loop unroll(full)") for (int round = 0; round < 10; round++) {
+    vu64 p0 = (c0 & low) * 0xD2511F53u;
+    vu64 p1 = (c2 & low) * 0xCD9E8D57u;
+    c0 = (p1 >> 32) ^ c1 ^ k0;
+    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c1 = p1;
+    c3 = p0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  vu64 first = (c0 & low) | (c1 << 32);
+  vu64 second = (c2 & low) | (c3 << 32);
+  vu64 zipped = CK_ZIP_LOW(first, second);
+  memcpy(out, &zipped, sizeof zipped);
+  zipped = CK_ZIP_HIGH(first, second);
+  memcpy(out + ck_words_at_once / 2, &zipped, sizeof zipped);
+}
+
+// Makes some of the numbers from `first` on, at most n. Returns how many; *numbers is where in
+// `words` they begin (a block may start before `first`).
+static size_t CK(philox_chunk)(uint64_t key, uint64_t first, size_t n,
+                               uint32_t words[ck_words_per_chunk], const uint32_t **numbers) {
+  const size_t skip = (size_t)(first & 3);
+  size_t needed = n < ck_words_per_chunk ? n + skip : ck_words_per_chunk;
+  if (needed > ck_words_per_chunk) needed = ck_words_per_chunk;
+  for (size_t made = 0; made < needed; made += ck_words_at_once) {
+    philox_blocks(key, (first >> 2) + made / 4, words + made);
+  }
+  *numbers = words + skip;
+  return needed - skip;
+}
+
+static void CK(philox)(uint64_t key, uint64_t first, uint32_t *out, size_t n) {
+  uint32_t words[ck_words_per_chunk];
+  for (size_t i = 0; i < n;) {
+    const uint32_t *numbers;
+    const size_t count = CK(philox_chunk)(key, first + i, n - i, words, &numbers);
+    memcpy(out + i, numbers, count * sizeof(uint32_t));
+    i += count;
+  }
+}
+
+static void CK(dropout)(float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold,
+                        float scale) {
+  uint32_t words[ck_words_per_chunk];
+  for (size_t i = 0; i < n;) {
+    const uint32_t *numbers;
+    const size_t count = CK(philox_chunk)(key, first + i, n - i, words, &numbers);
+    float *part = x + i;
+    CK_EACH(j, m, count, {
+      vu number = (vu)load(numbers + j, m);
+      vf kept = load(part + j, m) * scale;
+      store(part + j, m, number < threshold ? (vf)0.0f : kept);
+    });
+    i += count;
+  }
+}
+
+// Numbers 2i and 2i + 1 of the stream give normal numbers 2i and 2i + 1 (Box and Muller 1958).
+static void CK(normal)(float *out, size_t n, uint64_t key, uint64_t first) {
+  uint32_t words[ck_words_per_chunk];
+  float normals[ck_words_per_chunk];
+  for (size_t i = 0; i < n;) {
+    const uint32_t *numbers;
+    // From the start of the pair; an odd `first` skips one result.
+    const size_t skip = (size_t)((first + i) & 1);
+    const size_t wanted = n - i + skip + 1;  // and to the end of the last pair
+    size_t count = CK(philox_chunk)(key, first + i - skip, wanted, words, &numbers);
+    count &= ~(size_t)1;
+    for (size_t j = 0; j < count; j += 2 * CK_WIDTH) {
+      const size_t pairs = count - j < 2 * CK_WIDTH ? (count - j) / 2 : CK_WIDTH;
+      vu even = 0, odd = 0;
+      for (size_t l = 0; l < pairs; l++) {
+        even[l] = numbers[j + 2 * l];
+        odd[l] = numbers[j + 2 * l + 1];
+      }
+      // (w + 1/2) / 2^32 is never 0, and at most 1 when it rounds up.
+      vf uniform = __builtin_convertvector(even, vf) * 0x1p-32f + 0x1p-33f;
+      vf radius = __builtin_elementwise_sqrt(-2.0f * logarithm(uniform));
+      vf sine, cosine;
+      sine_cosine(odd, &sine, &cosine);
+      for (size_t l = 0; l < pairs; l++) {
+        normals[j + 2 * l] = radius[l] * cosine[l];
+        normals[j + 2 * l + 1] = radius[l] * sine[l];
+      }
+    }
+    count -= skip;
+    if (count > n - i) count = n - i;
+    memcpy(out + i, normals + skip, count * sizeof(float));
+    i += count;
+  }
+}

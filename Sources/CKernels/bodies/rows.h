@@ -1,0 +1,56 @@
+// Rows fetched and returned by index.
+
+CK_INLINE int is_padding(int32_t index, int32_t limit) {
+  return (uint32_t)index >= (uint32_t)limit;  // a negative index is padding too
+}
+
+static void CK(gather_rows)(const float *src, size_t src_stride, const int32_t *index, size_t rows,
+                            size_t width, int32_t limit, const float *row_scale,
+                            size_t row_scale_stride, float *dst) {
+  for (size_t i = 0; i < rows; i++) {
+    float *to = dst + i * width;
+    if (is_padding(index[i], limit)) {
+      memset(to, 0, width * sizeof(float));
+      continue;
+    }
+    const size_t at = (size_t)index[i];
+    const float *from = src + at * src_stride;
+    const float scale = row_scale ? row_scale[at * row_scale_stride] : 1.0f;
+    CK_EACH(j, m, width, { store(to + j, m, load(from + j, m) * scale); });
+  }
+}
+
+static void CK(scatter_add_rows)(float *dst, size_t dst_stride, const int32_t *index, size_t rows,
+                                 size_t width, int32_t limit, const float *src) {
+  for (size_t i = 0; i < rows; i++) {
+    if (is_padding(index[i], limit)) continue;
+    CK(add)(dst + (size_t)index[i] * dst_stride, src + i * width, width);
+  }
+}
+
+// Keys of unit length times 1 / sqrt(width).
+
+static void CK(key_scale)(const float *x, size_t x_stride, size_t rows, size_t width, float *scale,
+                          size_t scale_stride) {
+  for (size_t i = 0; i < rows; i++) {
+    const float *row = x + i * x_stride;
+    float mean = row_product(row, row, width) / (float)width;
+    scale[i * scale_stride] = 1.0f / __builtin_sqrtf((mean + 1e-6f) * (float)width);
+  }
+}
+
+static void CK(key_scale_backward)(const float *dkey, size_t dkey_stride, const float *x,
+                                   size_t x_stride, size_t rows, size_t width, const float *scale,
+                                   size_t scale_stride, float *dx, size_t dx_stride) {
+  for (size_t i = 0; i < rows; i++) {
+    const float *dkey_row = dkey + i * dkey_stride;
+    const float *row = x + i * x_stride;
+    float *dx_row = dx + i * dx_stride;
+    const float s = scale[i * scale_stride];
+    const float along = s * s * s * row_product(row, dkey_row, width);
+    CK_EACH(j, m, width, {
+      vf d = load(dkey_row + j, m) * s + load(dx_row + j, m);
+      store(dx_row + j, m, d - load(row + j, m) * along);
+    });
+  }
+}

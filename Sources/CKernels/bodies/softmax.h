@@ -1,0 +1,110 @@
+// Softmax of score tiles under the causal and the self mask, and the merging of partial results.
+
+// Rows taken together, so that one row's exponentials run while the next one's maximum is found.
+enum { ck_softmax_rows = 8 };
+
+// A score after masking: -infinity for keys after the query (their probability is exactly 0) and
+// for unused lanes, -1e5 for the query itself (Hugging Face's self_mask_value_float32).
+CK_INLINE vf masked_logit(vf score, vi key, int32_t query, int mask_self, size_t m) {
+  const vf never = (vf)-__builtin_inff();
+  if (mask_self) score = key == query ? (vf)-1e5f : score;
+  score = key > query ? never : score;
+  if (m < CK_WIDTH) score = lanes_below(m) ? score : never;
+  return score;
+}
+
+CK_INLINE void softmax_rows(float *scores, size_t rows, size_t keys, const int32_t *query_position,
+                            const int32_t *key_position, int mask_self, float *row_max,
+                            float *row_sum) {
+  for (size_t i = 0; i < rows; i++) {
+    float *row = scores + i * keys;
+    const int32_t query = query_position[i];
+    vf largest = (vf)-__builtin_inff();
+    CK_EACH(j, m, keys, {
+      vf v = masked_logit(load(row + j, m), load_int(key_position + j, m), query, mask_self, m);
+      store(row + j, m, v);
+      largest = maximum_of(v, largest);
+    });
+    row_max[i] = largest_lane(largest);
+  }
+  for (size_t i = 0; i < rows; i++) {
+    float *row = scores + i * keys;
+    // With every key masked all logits are -infinity; minus this finite maximum they still are.
+    if (row_max[i] == -__builtin_inff()) row_max[i] = -1e9f;
+    const float top = row_max[i];
+    vf sum = 0;
+    CK_EACH(j, m, keys, {
+      vf e = exponential(load(row + j, m) - top);
+      if (m < CK_WIDTH) e = lanes_below(m) ? e : (vf)0.0f;
+      store(row + j, m, e);
+      sum += e;
+    });
+    row_sum[i] = sum_of_lanes(sum);
+  }
+}
+
+static void CK(masked_softmax)(float *scores, size_t rows, size_t keys,
+                               const int32_t *query_position, const int32_t *key_position,
+                               int mask_self, float *row_max, float *row_sum) {
+  for (size_t i = 0; i < rows; i += ck_softmax_rows) {
+    const size_t some = rows - i < ck_softmax_rows ? rows - i : ck_softmax_rows;
+    softmax_rows(scores + i * keys, some, keys, query_position + i, key_position, mask_self,
+                 row_max + i, row_sum + i);
+  }
+}
+
+static void CK(merge_rows)(float *out, size_t out_stride, float *maximum, float *sum,
+                           size_t stat_stride, const int32_t *index, size_t rows, size_t width,
+                           int32_t limit, const float *partial, const float *partial_max,
+                           const float *partial_sum) {
+  for (size_t i = 0; i < rows; i++) {
+    if (is_padding(index[i], limit)) continue;
+    const size_t at = (size_t)index[i];
+    const float old_max = maximum[at * stat_stride];
+    const float new_max = partial_max[i];
+    // The side with the larger maximum keeps its weight 1, the other shrinks.
+    const float ratio = exponential((vf)-__builtin_fabsf(old_max - new_max)).x;
+    const float keep = old_max > new_max ? 1.0f : ratio;
+    const float take = old_max > new_max ? ratio : 1.0f;
+    float *to = out + at * out_stride;
+    const float *from = partial + i * width;
+    CK_EACH(j, m, width, {
+      store(to + j, m, load(to + j, m) * keep + load(from + j, m) * take);
+    });
+    maximum[at * stat_stride] = old_max > new_max ? old_max : new_max;
+    sum[at * stat_stride] = sum[at * stat_stride] * keep + partial_sum[i] * take;
+  }
+}
+
+static void CK(normalize_rows)(float *x, size_t x_stride, size_t rows, size_t width,
+                               const float *sum, size_t sum_stride) {
+  for (size_t i = 0; i < rows; i++) {
+    float *row = x + i * x_stride;
+    const float divisor = sum[i * sum_stride];
+    CK_EACH(j, m, width, { store(row + j, m, load(row + j, m) / divisor); });
+  }
+}
+
+static void CK(masked_softmax_backward)(float *scores, float *dp, size_t rows, size_t keys,
+                                        const int32_t *query_position,
+                                        const int32_t *key_position, int mask_self,
+                                        const float *maximum, const float *sum, const float *d) {
+  for (size_t i = 0; i < rows; i++) {
+    float *row = scores + i * keys;
+    float *dp_row = dp + i * keys;
+    const int32_t query = query_position[i];
+    const float top = maximum[i];
+    const float weight = sum[i] > 0.0f ? 1.0f / sum[i] : 0.0f;
+    const float shift = d[i];
+    CK_EACH(j, m, keys, {
+      vi key = load_int(key_position + j, m);
+      vf logit = masked_logit(load(row + j, m), key, query, mask_self, m);
+      vf p = exponential(logit - top) * weight;
+      vf ds = p * (load(dp_row + j, m) - shift);
+      // Masked and replaced logits do not depend on the score.
+      vi fixed = mask_self ? key >= query : key > query;
+      store(row + j, m, p);
+      store(dp_row + j, m, fixed ? (vf)0.0f : ds);
+    });
+  }
+}

@@ -1,0 +1,42 @@
+// Sums, products and biases over vectors and rows.
+
+static void CK(add)(float *x, const float *y, size_t n) {
+  CK_EACH(j, m, n, { store(x + j, m, load(x + j, m) + load(y + j, m)); });
+}
+
+static void CK(scale)(float *x, size_t n, float s) {
+  CK_EACH(j, m, n, { store(x + j, m, load(x + j, m) * s); });
+}
+
+static double CK(sum_squares)(const float *x, size_t n) {
+  vd sum[4] = {0};
+  CK_EACH4(j, m, k, n, {
+    vd v = __builtin_convertvector(load(x + j, m), vd);
+    sum[k] = v * v + sum[k];
+  });
+  const vd total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  double result;
+  CK_FOLD(result, total, CK_PLUS);
+  return result;
+}
+
+// Rows are added one after the other, so a caller may cut them into several calls.
+static void CK(column_sum)(const float *x, size_t x_stride, size_t rows, size_t width,
+                           float *out) {
+  CK_EACH(j, m, width, {
+    vf sum = load(out + j, m);
+    for (size_t i = 0; i < rows; i++) sum += load(x + i * x_stride + j, m);
+    store(out + j, m, sum);
+  });
+}
+
+static void CK(row_dot)(const float *a, size_t a_stride, const float *b, size_t b_stride,
+                        size_t rows, size_t width, float *out) {
+  for (size_t i = 0; i < rows; i++) {
+    out[i] = row_product(a + i * a_stride, b + i * b_stride, width);
+  }
+}
+
+static void CK(add_bias)(float *x, size_t x_stride, size_t rows, size_t width, const float *bias) {
+  for (size_t i = 0; i < rows; i++) CK(add)(x + i * x_stride, bias, width);
+}

@@ -1,0 +1,160 @@
+// The step folders of a run. A checkpoint is complete or absent: everything is written into
+// `step-00001200.partial`, the manifest last, and one rename makes it `step-00001200`.
+import Foundation
+import Glibc
+
+/// A complete checkpoint on disk.
+public struct Checkpoint: Equatable, Sendable {
+  /// Path of the step folder.
+  public let folder: String
+  /// What it holds.
+  public let manifest: Manifest
+}
+
+/// The checkpoints of one run.
+///
+/// With several ranks: rank 0 calls `begin`, barrier, each rank writes its files into
+/// `partialFolder(step:)`, rank 0 collects their digests, `commit`, `removeOld`. The barriers are
+/// the caller's.
+public struct CheckpointStore: Sendable {
+  /// Folder of the run.
+  public let runFolder: String
+
+  private static let partial = ".partial"
+  // Outdated folders are renamed to this before they are deleted, so no half folder looks whole.
+  private static let removing = ".removing"
+
+  /// A store in `runFolder`, which `begin` makes when it is missing.
+  public init(runFolder: String) { self.runFolder = runFolder }
+
+  /// Final folder of a step: `step-` and at least eight digits.
+  public func folder(step: Int) -> String { "\(runFolder)/step-\(padded(step, 8))" }
+
+  /// Folder of a step while it is being written.
+  public func partialFolder(step: Int) -> String { folder(step: step) + Self.partial }
+
+  /// Removes what interrupted runs left, and makes the partial folder of `step`.
+  ///
+  /// - Returns: `partialFolder(step:)`.
+  /// - Throws: `CheckpointError` when the disk refuses.
+  @discardableResult
+  public func begin(step: Int) throws(CheckpointError) -> String {
+    try makeFolder(runFolder)
+    for name in try names()
+    where name.hasPrefix("step-") && (name.hasSuffix(Self.partial) || name.hasSuffix(Self.removing))
+    {
+      try removeTree("\(runFolder)/\(name)")
+    }
+    let folder = partialFolder(step: step)
+    try makeFolder(folder)
+    return folder
+  }
+
+  /// Makes the partial folder of the manifest's step a checkpoint.
+  ///
+  /// Flushes the listed files, writes the manifest, flushes the folder and renames it. A folder
+  /// that stands in the way (a broken checkpoint that was trained past again) is replaced.
+  /// - Throws: `CheckpointError` when a listed file is missing or has another size, or the disk
+  ///   refuses; then there is no new checkpoint, and older ones are untouched.
+  @discardableResult
+  public func commit(_ manifest: Manifest) throws(CheckpointError) -> Checkpoint {
+    let source = partialFolder(step: manifest.step)
+    for entry in manifest.files {
+      let file = try OpenFile(reading: "\(source)/\(entry.name)")
+      guard file.byteCount == entry.bytes else { throw Self.size(of: file, expected: entry.bytes) }
+      try file.synchronize()
+    }
+    try manifest.write(to: source)
+    try synchronizeFolder(source)
+    let target = folder(step: manifest.step)
+    var replaced: String?
+    if access(target, F_OK) == 0 {
+      replaced = target + Self.removing
+      try move(target, to: target + Self.removing)
+    }
+    try move(source, to: target)
+    try synchronizeFolder(runFolder)
+    if let replaced { try removeTree(replaced) }
+    return Checkpoint(folder: target, manifest: manifest)
+  }
+
+  /// Keeps the newest `keep` checkpoints up to `step` and removes older ones.
+  ///
+  /// Later steps are neither counted nor removed: after a resume from an earlier step they may be
+  /// broken, or wanted. Keep at least 2, so that damage to one costs a little time only.
+  /// - Throws: `CheckpointError` when the disk refuses.
+  public func removeOld(keep: Int, upTo step: Int) throws(CheckpointError) {
+    precondition(keep >= 1, "the checkpoint just written must stay")
+    for old in try steps().filter({ $0 <= step }).dropLast(keep) {
+      let source = folder(step: old)
+      try move(source, to: source + Self.removing)
+      try removeTree(source + Self.removing)
+    }
+  }
+
+  /// Steps that have a final folder, ascending, complete or not; none without a run folder.
+  public func steps() throws(CheckpointError) -> [Int] {
+    guard access(runFolder, F_OK) == 0 else { return [] }
+    let found = try names().compactMap { name -> Int? in
+      guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0 else {
+        return nil
+      }
+      // Only names as `folder(step:)` makes them.
+      return name == "step-\(padded(step, 8))" ? step : nil
+    }
+    return found.sorted()
+  }
+
+  /// The newest checkpoint whose files are all there with the right sizes and SHA-256.
+  ///
+  /// - `broken` is called for each newer folder that is not, with the file and the reason.
+  /// - Returns: nil when there is none. - Throws: `CheckpointError` when the run folder is unreadable.
+  public func newestComplete(
+    broken: (CheckpointError) -> Void
+  ) throws(CheckpointError) -> Checkpoint? {
+    for step in try steps().reversed() {
+      let folder = folder(step: step)
+      do throws(CheckpointError) {
+        let manifest = try Self.verify(folder)
+        guard manifest.step == step else {
+          throw CheckpointError("\(folder)/\(Manifest.name)", "is of step \(manifest.step)")
+        }
+        return Checkpoint(folder: folder, manifest: manifest)
+      } catch {
+        broken(error)
+      }
+    }
+    return nil
+  }
+
+  /// Reads every file of a checkpoint and compares it with the manifest.
+  ///
+  /// - Throws: `CheckpointError` naming the first file that is missing or differs, and how.
+  public static func verify(_ folder: String) throws(CheckpointError) -> Manifest {
+    let manifest = try Manifest(folder: folder)
+    for entry in manifest.files {
+      let file = try OpenFile(reading: "\(folder)/\(entry.name)")
+      guard file.byteCount == entry.bytes else { throw size(of: file, expected: entry.bytes) }
+    }
+    // Sizes of all files first: they cost nothing and find most damage.
+    for entry in manifest.files {
+      let path = "\(folder)/\(entry.name)"
+      guard try FileDigest(path: path).sha256 == entry.sha256 else {
+        throw CheckpointError(path, "has other content than when it was written (SHA-256 differs)")
+      }
+    }
+    return manifest
+  }
+
+  private static func size(of file: OpenFile, expected: Int) -> CheckpointError {
+    CheckpointError(file.path, "is \(file.byteCount) bytes long; the manifest says \(expected)")
+  }
+
+  private func names() throws(CheckpointError) -> [String] {
+    do {
+      return try FileManager.default.contentsOfDirectory(atPath: runFolder)
+    } catch {
+      throw CheckpointError(runFolder, "cannot be listed as a folder")
+    }
+  }
+}

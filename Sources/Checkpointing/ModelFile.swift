@@ -1,0 +1,71 @@
+// The parameters of a model on disk: one tensor per slot, Hugging Face names and shapes.
+import Compute
+import Crypto
+import Foundation
+
+/// Saving and loading `model.safetensors`.
+public enum ModelFile {
+  /// Its name in a checkpoint folder.
+  public static let name = "model.safetensors"
+
+  /// Writes every slot of `layout` to `folder`.
+  ///
+  /// - `parameters`: the flat buffer, `[layout.count]`.
+  /// - Throws: `CheckpointError` when the disk refuses.
+  public static func write(
+    layout: ParameterLayout, parameters: View<Float>, metadata: [String: String] = [:],
+    to folder: String
+  ) throws(CheckpointError) -> FileDigest {
+    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    let tensors = layout.slots.map {
+      TensorToWrite(name: $0.name, shape: $0.shape, values: parameters[$0.range])
+    }
+    // transformers refuses files that do not name the framework their layout comes from.
+    let entries = metadata.merging(["format": "pt"]) { own, _ in own }
+    return try SafetensorsWriter.write(tensors, metadata: entries, to: "\(folder)/\(name)")
+  }
+
+  /// Reads every slot of `layout` from the file at `path`.
+  ///
+  /// - `parameters`: the flat buffer, `[layout.count]`; padding is left as it is.
+  /// - Throws: `CheckpointError` naming the first tensor that is missing, unexpected, of another
+  ///   shape or type, before any parameter is changed.
+  public static func read(
+    _ path: String, layout: ParameterLayout, into parameters: View<Float>
+  ) throws(CheckpointError) {
+    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    let reader = try SafetensorsReader(path)
+    let slots = layout.slots
+    for slot in slots {
+      guard let tensor = reader.tensor(slot.name) else {
+        throw CheckpointError(path, "has no tensor \(slot.name), which the model's config needs")
+      }
+      guard tensor.shape == slot.shape, tensor.type == .float32 else {
+        throw CheckpointError(
+          path,
+          "tensor \(slot.name) is \(tensor.type.rawValue) \(tensor.shape); the model's "
+            + "config needs F32 \(slot.shape)")
+      }
+    }
+    let known = Set(slots.map(\.name))
+    if let extra = reader.tensors.first(where: { !known.contains($0.name) }) {
+      throw CheckpointError(
+        path, "holds tensor \(extra.name), which a model of this config does not have")
+    }
+    for slot in slots { try reader.read(slot.name, into: parameters[slot.range]) }
+  }
+
+  /// SHA-256 over the bytes of all slots in layout order, padding left out.
+  ///
+  /// Equal for equal parameters, however they were trained or stored. Lower-case hexadecimal.
+  public static func parametersSHA256(
+    layout: ParameterLayout, parameters: View<Float>
+  ) -> String {
+    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    var hash = SHA256()
+    for slot in layout.slots {
+      hash.update(bufferPointer: UnsafeRawBufferPointer(parameters[slot.range].bytes))
+    }
+    return hexadecimal(hash.finalize())
+  }
+}

@@ -1,0 +1,229 @@
+// Sums gradients over ranks so that each rank ends with its own pieces of the sum, and hands the pieces
+// of new parameters back to all. Per step: `start` for each group as backward finishes it, `finish`,
+// `squaredNorm` for clipping, the optimizer on `ownedRanges`, then `gather`.
+import Compute
+
+/// The exchange of gradients and parameters between ranks.
+///
+/// Every group of the layout is cut at segments in one contiguous piece per rank. With one rank
+/// everything passes straight through.
+public final class GradientReduction {
+  /// The ranks.
+  public let communicator: any Communicator
+  /// The layout of gradients and parameters.
+  public let layout: ParameterLayout
+  /// This rank's piece of each group, in group order; may be empty.
+  public let ownedRanges: [Range<Int>]
+
+  private let pool: WorkerPool?
+  // What the other ranks send for this rank's piece: inbox[group][source].
+  private let inbox: [[View<Float>]]
+  private let inboxMemory: Buffer<Float>
+  private let segmentSquares: Buffer<Double>
+
+  private var receives: [[Transfer]] = []
+  private var sends: [Transfer] = []
+  private var startedGroups: [Int] = []
+
+  private enum Purpose: Int, CaseIterable {
+    case gradients
+    case squares
+    case parameters
+  }
+
+  /// Allocates all buffers; sums run on `pool` if there is one.
+  public init(communicator: any Communicator, layout: ParameterLayout, pool: WorkerPool? = nil) {
+    precondition(layout.groups.count * Purpose.allCases.count < 32768, "more groups than MPI tags")
+    self.communicator = communicator
+    self.layout = layout
+    self.pool = pool
+    let rank = communicator.rank
+    let size = communicator.size
+    let owned = Self.ownedRanges(layout: layout, rank: rank, ranks: size)
+    ownedRanges = owned
+    let memory = Buffer<Float>((size - 1) * owned.reduce(0) { $0 + $1.count })
+    var offset = 0
+    inbox = owned.map { range in
+      (0..<size).map { source in
+        let count = source == rank ? 0 : range.count
+        defer { offset += count }
+        return memory.view[offset..<(offset + count)]
+      }
+    }
+    inboxMemory = memory
+    segmentSquares = Buffer<Double>(layout.count / ParameterLayout.segment)
+  }
+
+  /// Whether the sum has the same bits as with one rank (design, "Sums have a fixed order").
+  ///
+  /// True for one rank, and where every rank's share of the batch is a power of two, one included.
+  public static func sameBits(globalBatch: Int, ranks: Int) -> Bool {
+    guard ranks > 1 else { return true }
+    guard globalBatch >= ranks, globalBatch % ranks == 0 else { return false }
+    return (globalBatch / ranks).nonzeroBitCount == 1
+  }
+
+  /// The pieces of each group that `rank` of `ranks` owns; sizes differ by at most one segment.
+  public static func ownedRanges(
+    layout: ParameterLayout, rank: Int, ranks: Int
+  ) -> [Range<Int>] {
+    layout.groups.map { piece(of: $0.range, rank: rank, ranks: ranks) }
+  }
+
+  private static func piece(of range: Range<Int>, rank: Int, ranks: Int) -> Range<Int> {
+    let segments = range.count / ParameterLayout.segment
+    // The first ranks take one segment more where the count does not divide.
+    let (each, longer) = segments.quotientAndRemainder(dividingBy: ranks)
+    let start = range.lowerBound + (rank * each + min(rank, longer)) * ParameterLayout.segment
+    return start..<(start + (each + (rank < longer ? 1 : 0)) * ParameterLayout.segment)
+  }
+
+  /// Bytes of the buffers on the rank that needs most, for the memory plan.
+  public static func bufferBytes(layout: ParameterLayout, ranks: Int) -> Int {
+    let owned = ownedRanges(layout: layout, rank: 0, ranks: ranks).reduce(0) { $0 + $1.count }
+    return (ranks - 1) * owned * MemoryLayout<Float>.size
+      + layout.count / ParameterLayout.segment * MemoryLayout<Double>.size
+  }
+
+  // MARK: Gradients
+
+  /// Starts the exchange of a group whose gradients are final; never blocks.
+  ///
+  /// `gradients` is the whole flat buffer. The group must not be touched until `finish`. Every group is
+  /// started once per step, in the same order on all ranks.
+  public func start(group: Int, gradients: View<Float>) throws(CommunicationError) {
+    precondition(gradients.count == layout.count, "\(gradients.count) of \(layout.count) gradients")
+    precondition(!startedGroups.contains(group), "group \(group) started twice")
+    if startedGroups.isEmpty { try postReceives() }
+    startedGroups.append(group)
+    for peer in peers {
+      let piece = Self.piece(
+        of: layout.groups[group].range, rank: peer, ranks: communicator.size)
+      guard !piece.isEmpty else { continue }
+      sends.append(
+        try communicator.startSend(
+          UnsafeRawBufferPointer(gradients[piece].bytes), to: peer, tag: tag(.gradients, group)))
+    }
+  }
+
+  /// Waits for all groups and leaves the sum over ranks in `ownedRanges` of `gradients`.
+  ///
+  /// The rest of `gradients` keeps this rank's own numbers.
+  public func finish(gradients: View<Float>) throws(CommunicationError) {
+    precondition(startedGroups.count == layout.groups.count, "not every group was started")
+    for group in startedGroups {
+      if communicator.size > 1 {
+        try communicator.wait(for: receives[group], in: "gradient exchange")
+      }
+      sumSlices(group: group, gradients: gradients)
+    }
+    try communicator.wait(for: sends, in: "gradient exchange")
+    startedGroups.removeAll(keepingCapacity: true)
+    sends.removeAll(keepingCapacity: true)
+  }
+
+  /// Both of the above, for all groups.
+  public func reduce(gradients: View<Float>) throws(CommunicationError) {
+    for group in layout.groups.indices { try start(group: group, gradients: gradients) }
+    try finish(gradients: gradients)
+  }
+
+  /// Lets messages under way move; to be called between tiles of computation.
+  public func progress() { communicator.progress() }
+
+  // All receives first: a large message that finds no receive stops its sender.
+  private func postReceives() throws(CommunicationError) {
+    receives.removeAll(keepingCapacity: true)
+    for group in layout.groups.indices {
+      var transfers: [Transfer] = []
+      for peer in peers where !inbox[group][peer].bytes.isEmpty {
+        transfers.append(
+          try communicator.startReceive(
+            into: inbox[group][peer].bytes, from: peer, tag: tag(.gradients, group)))
+      }
+      receives.append(transfers)
+    }
+  }
+
+  private func sumSlices(group: Int, gradients: View<Float>) {
+    guard communicator.size > 1 else { return }
+    let own = gradients[ownedRanges[group]]
+    let slices = inbox[group].enumerated().map { $0 == communicator.rank ? own : $1 }
+    func merge(_ earlier: View<Float>, _ later: View<Float>) -> View<Float> {
+      Kernels.add(earlier, later)
+      return earlier
+    }
+    ParallelLoops.tiles(of: 0..<own.count, on: pool) { tile in
+      var tree = ReductionTree<View<Float>>()
+      for slice in slices { tree.push(slice[tile], merge: merge) }
+      if let sum = tree.fold(merge: merge), sum.base != own[tile].base {
+        own[tile].copy(from: sum)
+      }
+    }
+  }
+
+  // MARK: Norm and parameters
+
+  /// The sum of squares of the reduced gradient; call after `finish`.
+  ///
+  /// Segments are summed in double where they are owned and added in layout order on every rank, so
+  /// the bits depend on the gradient only, not on the number of ranks.
+  public func squaredNorm(gradients: View<Float>) throws(CommunicationError) -> Double {
+    precondition(gradients.count == layout.count, "\(gradients.count) of \(layout.count) gradients")
+    let segment = ParameterLayout.segment
+    let squares = segmentSquares.view
+    for range in ownedRanges {
+      ParallelLoops.tiles(of: range, on: pool) { tile in
+        for start in stride(from: tile.lowerBound, to: tile.upperBound, by: segment) {
+          squares[start / segment] = Kernels.sumOfSquares(gradients[start..<(start + segment)])
+        }
+      }
+    }
+    try shareOwned(squares.bytes, bytesPerSegment: MemoryLayout<Double>.size, .squares)
+    return (0..<squares.count).reduce(0) { $0 + squares[$1] }
+  }
+
+  /// Gives every rank all pieces: `ownedRanges` of `parameters` go out, the rest is overwritten.
+  public func gather(parameters: View<Float>) throws(CommunicationError) {
+    precondition(parameters.count == layout.count, "\(parameters.count) of \(layout.count) values")
+    try shareOwned(
+      parameters.bytes, bytesPerSegment: ParameterLayout.segment * MemoryLayout<Float>.size,
+      .parameters)
+  }
+
+  private func shareOwned(
+    _ bytes: UnsafeMutableRawBufferPointer, bytesPerSegment: Int, _ purpose: Purpose
+  ) throws(CommunicationError) {
+    func part(_ elements: Range<Int>) -> UnsafeMutableRawBufferPointer {
+      let start = elements.lowerBound / ParameterLayout.segment * bytesPerSegment
+      let count = elements.count / ParameterLayout.segment * bytesPerSegment
+      return UnsafeMutableRawBufferPointer(rebasing: bytes[start..<(start + count)])
+    }
+    var transfers: [Transfer] = []
+    for peer in peers {
+      let pieces = Self.ownedRanges(layout: layout, rank: peer, ranks: communicator.size)
+      for (group, piece) in pieces.enumerated() where !piece.isEmpty {
+        transfers.append(
+          try communicator.startReceive(into: part(piece), from: peer, tag: tag(purpose, group)))
+      }
+    }
+    for peer in peers {
+      for (group, piece) in ownedRanges.enumerated() where !piece.isEmpty {
+        transfers.append(
+          try communicator.startSend(
+            UnsafeRawBufferPointer(part(piece)), to: peer, tag: tag(purpose, group)))
+      }
+    }
+    try communicator.wait(
+      for: transfers, in: purpose == .parameters ? "parameter gather" : "gradient norm")
+  }
+
+  // The other ranks, starting after this one, so that not all ranks send to the same one first.
+  private var peers: [Int] {
+    (1..<max(communicator.size, 1)).map { (communicator.rank + $0) % communicator.size }
+  }
+
+  private func tag(_ purpose: Purpose, _ group: Int) -> Int {
+    purpose.rawValue * layout.groups.count + group
+  }
+}

@@ -1,0 +1,40 @@
+// What a layer needs to run besides its parameters: threads, memory for the length of a step, and a clock.
+
+/// The machinery of one rank, handed to every layer.
+public final class Engine: Sendable {
+  /// Threads.
+  public let pool: WorkerPool
+  /// Scratch of the thread that orchestrates; sized by the sequence, lent for a layer at a time.
+  public let scratch: ScratchArena
+  /// Where the time of a step goes.
+  public let phases: PhaseTimer
+
+  /// An engine with `threads` threads.
+  public init(threads: Int) {
+    MatrixLibrary.configure()
+    pool = WorkerPool(threadCount: threads)
+    scratch = ScratchArena()
+    phases = PhaseTimer()
+  }
+
+  /// Most bytes of scratch ever in use, all arenas together.
+  public var scratchHighWaterBytes: Int {
+    scratch.highWaterBytes + pool.scratchHighWaterBytes
+  }
+}
+
+/// How a sequence is cut. Fixed numbers: sums over positions are added tile by tile and block by block,
+/// so these sizes are part of what the bits depend on.
+public enum Tiling {
+  /// Positions whose activations stay in a core's second-level cache.
+  public static let tileRows = 128
+  /// Positions after which weight gradients are added up, panel by panel.
+  public static let blockRows = 1024
+  /// Rows of a weight gradient that one task adds up.
+  public static let panelRows = 128
+
+  /// Cuts `0..<count` in ranges of `size`, the last one shorter.
+  public static func ranges(_ count: Int, by size: Int) -> [Range<Int>] {
+    Swift.stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
+  }
+}

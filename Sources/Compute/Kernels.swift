@@ -1,0 +1,258 @@
+// Checked Swift face of CKernels: shapes are compared here, the C loops trust their arguments.
+import CKernels
+
+/// Leaf loops over views and matrices. Names and formulas: `CKernels.h`.
+public enum Kernels {
+  /// The instruction set in use: `scalar`, `avx2` or `avx512`. Bits depend on it.
+  public static var instructionSet: String { String(cString: ck_level_name(ck_active_level())) }
+
+  // MARK: Vectors
+
+  /// x += y.
+  public static func add(_ x: View<Float>, _ y: View<Float>) {
+    precondition(x.count == y.count, "sum of \(x.count) and \(y.count) elements")
+    ck_add(x.base, y.base, x.count)
+  }
+
+  /// x *= factor.
+  public static func scale(_ x: View<Float>, by factor: Float) { ck_scale(x.base, x.count, factor) }
+
+  /// Sum of squares, in double.
+  public static func sumOfSquares(_ x: View<Float>) -> Double { ck_sum_squares(x.base, x.count) }
+
+  /// sums[j] += sum over i of x[i, j].
+  public static func addColumnSums(of x: Matrix, to sums: View<Float>) {
+    precondition(sums.count == x.columns, "\(x.columns) columns into \(sums.count) sums")
+    ck_column_sum(x.base, x.stride, x.rows, x.columns, sums.base)
+  }
+
+  /// out[i] = a[i] . b[i].
+  public static func rowDots(_ a: Matrix, _ b: Matrix, into out: View<Float>) {
+    precondition(
+      a.rows == b.rows && a.columns == b.columns && out.count == a.rows, "shapes of row products")
+    ck_row_dot(a.base, a.stride, b.base, b.stride, a.rows, a.columns, out.base)
+  }
+
+  /// x[i, j] += bias[j].
+  public static func addBias(_ bias: View<Float>, to x: Matrix) {
+    precondition(bias.count == x.columns, "bias of \(bias.count) on \(x.columns) columns")
+    ck_add_bias(x.base, x.stride, x.rows, x.columns, bias.base)
+  }
+
+  // MARK: Residual streams
+
+  /// out = x * step.
+  public static func floats(of x: View<Int32>, step: Float, into out: View<Float>) {
+    precondition(x.count == out.count, "\(x.count) integers into \(out.count) floats")
+    ck_stream_to_float(x.base, out.base, x.count, step)
+  }
+
+  /// x += round(values / step), or -= with `subtract`. Returns the number of values out of range.
+  public static func accumulate(
+    _ values: View<Float>, into x: View<Int32>, inverseStep: Float, subtract: Bool
+  ) -> Int {
+    precondition(x.count == values.count, "\(values.count) floats into \(x.count) integers")
+    return subtract
+      ? ck_stream_subtract(x.base, values.base, x.count, inverseStep)
+      : ck_stream_add(x.base, values.base, x.count, inverseStep)
+  }
+
+  // MARK: LayerNorm
+
+  /// out = (x - mean) * rstd * gain + bias per row; `statistics` is `[2, rows]`: mean, then rstd.
+  public static func layerNorm(
+    _ x: Matrix, gain: View<Float>, bias: View<Float>, epsilon: Float, into out: Matrix,
+    statistics: Matrix
+  ) {
+    precondition(
+      x.rows == out.rows && x.columns == out.columns && gain.count == x.columns
+        && bias.count == x.columns && statistics.rows == 2 && statistics.columns == x.rows,
+      "shapes of LayerNorm")
+    ck_layernorm_forward(
+      x.base, x.stride, x.rows, x.columns, gain.base, bias.base, epsilon, out.base, out.stride,
+      statistics.row(0).base, statistics.row(1).base)
+  }
+
+  /// Adds the gradient to `dx`, and to `parameterGradients` `[2, width]`: gain, then bias.
+  public static func layerNormBackward(
+    _ dy: Matrix, x: Matrix, gain: View<Float>, statistics: Matrix, into dx: Matrix,
+    parameterGradients: Matrix
+  ) {
+    precondition(
+      dy.rows == x.rows && dy.columns == x.columns && dx.rows == x.rows && dx.columns == x.columns
+        && gain.count == x.columns && statistics.rows == 2 && statistics.columns == x.rows
+        && parameterGradients.rows == 2 && parameterGradients.columns == x.columns,
+      "shapes of LayerNorm gradient")
+    ck_layernorm_backward(
+      dy.base, dy.stride, x.base, x.stride, x.rows, x.columns, gain.base, statistics.row(0).base,
+      statistics.row(1).base, dx.base, dx.stride, parameterGradients.row(0).base,
+      parameterGradients.row(1).base)
+  }
+
+  // MARK: Activations
+
+  /// out = max(x, 0).
+  public static func relu(_ x: View<Float>, into out: View<Float>) {
+    precondition(x.count == out.count, "shapes of relu")
+    ck_relu(x.base, out.base, x.count)
+  }
+
+  /// dy *= derivative of relu at x.
+  public static func reluBackward(_ dy: View<Float>, x: View<Float>) {
+    precondition(x.count == dy.count, "shapes of relu gradient")
+    ck_relu_backward(dy.base, x.base, dy.base, x.count)
+  }
+
+  /// out = x * Phi(x).
+  public static func gelu(_ x: View<Float>, into out: View<Float>) {
+    precondition(x.count == out.count, "shapes of gelu")
+    ck_gelu(x.base, out.base, x.count)
+  }
+
+  /// dy *= derivative of gelu at x.
+  public static func geluBackward(_ dy: View<Float>, x: View<Float>) {
+    precondition(x.count == dy.count, "shapes of gelu gradient")
+    ck_gelu_backward(dy.base, x.base, dy.base, x.count)
+  }
+
+  // MARK: Rows by index
+
+  /// out[i] = source[index[i]] (times its `scale`); zeros where the index is past the last row.
+  ///
+  /// `scale`: a column `[source.rows]` whose elements are `scale.stride` apart.
+  public static func gather(
+    _ source: Matrix, rows index: View<Int32>, scale: Matrix? = nil, into out: Matrix
+  ) {
+    precondition(
+      out.rows == index.count && out.columns == source.columns && (scale?.rows ?? source.rows) == source.rows,
+      "shapes of gather")
+    ck_gather_rows(
+      source.base, source.stride, index.base, index.count, source.columns, Int32(source.rows),
+      scale?.base, scale?.stride ?? 0, out.dense.base)
+  }
+
+  /// target[index[i]] += rows[i]; indices past the last row are skipped.
+  public static func scatterAdd(_ rows: Matrix, to target: Matrix, rows index: View<Int32>) {
+    precondition(
+      rows.rows == index.count && rows.columns == target.columns, "shapes of scatter")
+    ck_scatter_add_rows(
+      target.base, target.stride, index.base, index.count, target.columns, Int32(target.rows),
+      rows.dense.base)
+  }
+
+  // MARK: Attention
+
+  /// scale[i] = 1 / (sqrt(mean(x[i]^2) + 1e-6) * sqrt(width)); `scale` is one column.
+  public static func keyScale(_ x: Matrix, into scale: Matrix) {
+    precondition(scale.rows == x.rows && scale.columns == 1, "shapes of key scale")
+    ck_key_scale(x.base, x.stride, x.rows, x.columns, scale.base, scale.stride)
+  }
+
+  /// dx += gradient through x * scale(x).
+  public static func keyScaleBackward(_ dkey: Matrix, x: Matrix, scale: Matrix, into dx: Matrix) {
+    precondition(
+      dkey.rows == x.rows && dkey.columns == x.columns && dx.rows == x.rows
+        && dx.columns == x.columns && scale.rows == x.rows && scale.columns == 1,
+      "shapes of key scale gradient")
+    ck_key_scale_backward(
+      dkey.base, dkey.stride, x.base, x.stride, x.rows, x.columns, scale.base, scale.stride,
+      dx.base, dx.stride)
+  }
+
+  /// Replaces scores by exp(logit - maximum) under the causal (and self) mask.
+  public static func maskedSoftmax(
+    _ scores: Matrix, queryPositions: View<Int32>, keyPositions: View<Int32>, masksSelf: Bool,
+    maximum: View<Float>, sum: View<Float>
+  ) {
+    precondition(
+      queryPositions.count == scores.rows && keyPositions.count == scores.columns
+        && maximum.count == scores.rows && sum.count == scores.rows, "shapes of softmax")
+    ck_masked_softmax(
+      scores.dense.base, scores.rows, scores.columns, queryPositions.base, keyPositions.base,
+      masksSelf ? 1 : 0, maximum.base, sum.base)
+  }
+
+  /// Replaces scores by probabilities and `dp` by the gradient of the logits.
+  public static func maskedSoftmaxBackward(
+    _ scores: Matrix, _ dp: Matrix, queryPositions: View<Int32>, keyPositions: View<Int32>,
+    masksSelf: Bool, maximum: View<Float>, sum: View<Float>, outputDots: View<Float>
+  ) {
+    precondition(
+      queryPositions.count == scores.rows && keyPositions.count == scores.columns
+        && dp.rows == scores.rows && dp.columns == scores.columns && maximum.count == scores.rows
+        && sum.count == scores.rows && outputDots.count == scores.rows,
+      "shapes of softmax gradient")
+    ck_masked_softmax_backward(
+      scores.dense.base, dp.dense.base, scores.rows, scores.columns, queryPositions.base,
+      keyPositions.base, masksSelf ? 1 : 0, maximum.base, sum.base, outputDots.base)
+  }
+
+  /// Merges a partial softmax into the rows `index` of `out`; `maximum` and `sum` are columns beside it.
+  public static func mergeRows(
+    _ partial: Matrix, maximum partialMaximum: View<Float>, sum partialSum: View<Float>,
+    into out: Matrix, maximum: Matrix, sum: Matrix, rows index: View<Int32>
+  ) {
+    precondition(
+      partial.rows == index.count && partial.columns == out.columns
+        && partialMaximum.count == partial.rows && partialSum.count == partial.rows
+        && maximum.rows == out.rows && sum.rows == out.rows && maximum.stride == sum.stride,
+      "shapes of merge")
+    ck_merge_rows(
+      out.base, out.stride, maximum.base, sum.base, maximum.stride, index.base, index.count,
+      out.columns, Int32(out.rows), partial.dense.base, partialMaximum.base, partialSum.base)
+  }
+
+  /// x[i] /= sum[i]; `sum` is one column.
+  public static func normalizeRows(_ x: Matrix, by sum: Matrix) {
+    precondition(sum.rows == x.rows && sum.columns == 1, "shapes of row normalisation")
+    ck_normalize_rows(x.base, x.stride, x.rows, x.columns, sum.base, sum.stride)
+  }
+
+  // MARK: Hashing
+
+  /// Bucket of each row of `rotated` `[rows, sum(factors) / 2]`.
+  public static func hashBuckets(_ rotated: Matrix, factors: [Int32], into buckets: View<Int32>) {
+    precondition(
+      buckets.count == rotated.rows && Int(factors.reduce(0, +)) == 2 * rotated.columns,
+      "shapes of hash")
+    ck_hash_buckets(
+      rotated.base, rotated.stride, rotated.rows, factors, factors.count, buckets.base)
+  }
+
+  /// Stable order of `buckets`; `counts` is scratch of `bucketCount + 1`.
+  public static func countingSort(
+    _ buckets: View<Int32>, bucketCount: Int, counts: View<Int32>, into order: View<Int32>
+  ) {
+    precondition(order.count == buckets.count && counts.count == bucketCount + 1, "shapes of sort")
+    ck_counting_sort(buckets.base, buckets.count, Int32(bucketCount), counts.base, order.base)
+  }
+
+  // MARK: Loss
+
+  /// Natural-log cross-entropy per row; with a scale, logits become that multiple of its gradient.
+  public static func crossEntropy(
+    _ logits: Matrix, targets: View<Int32>, gradientScale: Float?, into rowLoss: View<Float>
+  ) {
+    precondition(
+      targets.count == logits.rows && rowLoss.count == logits.rows, "shapes of cross-entropy")
+    ck_cross_entropy(
+      logits.base, logits.stride, logits.rows, logits.columns, targets.base,
+      gradientScale == nil ? 0 : 1, gradientScale ?? 0, rowLoss.base)
+  }
+
+  // MARK: Optimizer
+
+  /// One Adam update of a run of parameters; see `ck_adam` for the formula.
+  public static func adam(
+    _ parameters: View<Float>, gradients: View<Float>, first: View<Float>, second: View<Float>,
+    gradientScale: Float, rate: Float, beta1: Float, beta2: Float, epsilon: Float, decay: Float,
+    firstCorrection: Float, secondCorrection: Float
+  ) {
+    precondition(
+      gradients.count == parameters.count && first.count == parameters.count
+        && second.count == parameters.count, "shapes of Adam")
+    ck_adam(
+      parameters.base, gradients.base, first.base, second.base, parameters.count, gradientScale,
+      rate, beta1, beta2, epsilon, decay, firstCorrection, secondCorrection)
+  }
+}

@@ -1,0 +1,44 @@
+// What can be wrong with a corpus file, as one clear line each.
+
+/// A corpus that cannot be used, with what to do about it.
+public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// Nothing is at `path`.
+  case missing(path: String)
+  /// `path` is a folder.
+  case folder(path: String)
+  /// `path` is neither a file nor a folder.
+  case notAFile(path: String)
+  /// The file has no bytes.
+  case empty(path: String)
+  /// The system refused to open, map or read the file, for `reason`.
+  case unreadable(path: String, reason: String)
+  /// The shares of the splits are not three numbers from 0 to 1 that sum to 1.
+  case illegalFractions([Double])
+  /// `split` has `bytes` bytes, fewer than the `needed` of one window.
+  case splitTooShort(path: String, split: CorpusSplit, bytes: Int, needed: Int)
+
+  /// The message for people.
+  public var description: String {
+    switch self {
+    case .missing(let path):
+      "corpus \(path) does not exist; fetch one with launch/corpus.sh (without a name it lists "
+        + "them) or set data.corpus to a file of your own"
+    case .folder(let path):
+      "corpus \(path) is a folder; data.corpus must name one file, so join the files first "
+        + "(cat FOLDER/* > FILE)"
+    case .notAFile(let path):
+      "corpus \(path) is not a regular file; copy its bytes to a file and name that in data.corpus"
+    case .empty(let path):
+      "corpus \(path) is empty; fetch it again with launch/corpus.sh or name another file in "
+        + "data.corpus"
+    case .unreadable(let path, let reason):
+      "corpus \(path) cannot be read: \(reason); check its permissions and the disk"
+    case .illegalFractions(let fractions):
+      "data.split is \(fractions); it must be three numbers from 0 to 1 that sum to 1, for "
+        + "example [0.9, 0.05, 0.05]"
+    case .splitTooShort(let path, let split, let bytes, let needed):
+      "the \(split.rawValue) split of corpus \(path) has \(bytes) bytes but one window needs "
+        + "\(needed); use a smaller data.length, a larger corpus or another data.split"
+    }
+  }
+}

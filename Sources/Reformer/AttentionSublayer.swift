@@ -1,0 +1,224 @@
+// The attention half of a block, F = W_o Attention(LN(X2)), one group of heads at a time: scratch grows with
+// the heads of a group, not with D. Each group adds its rounded share to the stream and takes the same share out again
+// on the way back (DESIGN section 3).
+import Attention
+import Compute
+
+/// Attention sub-layer of one block. D width, g heads per group, K features per head.
+struct AttentionSublayer {
+  let norm: LayerNorm
+  let projections: [Slot]
+  let outWeight: Slot
+  let attention: any AttentionLayer
+  let config: ReformerConfig
+  let layer: Int
+
+  init(_ config: ReformerConfig, layout: ParameterLayout, layer: Int) {
+    let name = ParameterName.layer(layer) + "attention."
+    attention = config.attentionLayers[layer]
+    norm = LayerNorm(name + "layer_norm", layout: layout, epsilon: config.layerNormEpsilon)
+    projections = attention.projections.map { layout[name + "self_attention.\($0).weight"] }
+    outWeight = layout[name + "output.dense.weight"]
+    self.config = config
+    self.layer = layer
+  }
+
+  /// First heads of the groups.
+  var groups: [Int] { Array(stride(from: 0, to: config.heads, by: config.headsPerGroup)) }
+
+  /// Features of a group, columns of the projections.
+  private func features(_ firstHead: Int) -> Range<Int> {
+    firstHead * config.headWidth..<(firstHead + config.headsPerGroup) * config.headWidth
+  }
+
+  private func draws(_ firstHead: Int, _ pass: Pass) -> AttentionDraws {
+    AttentionDraws(
+      address: pass.address, layer: layer, firstHead: firstHead,
+      dropout: pass.isTraining ? config.attentionDropout : 0,
+      givenRotations: pass.givenRotations[layer])
+  }
+
+  /// Lends the activations of one group.
+  func activations(length: Int, from arena: ScratchArena) -> HeadGroupActivations {
+    attention.activations(
+      length: length, heads: config.headsPerGroup, headWidth: config.headWidth, from: arena)
+  }
+
+  /// target += F(source). `kept`: where to leave each group's activations, if anywhere.
+  func forward(
+    source: ResidualStream, target: ResidualStream, pass: Pass, kept: [HeadGroupActivations]?
+  ) throws(ReformerError) {
+    for (index, firstHead) in groups.enumerated() {
+      try pass.engine.scratch.frame { () throws(ReformerError) in
+        let group = kept?[index] ?? activations(length: pass.length, from: pass.engine.scratch)
+        try run(
+          group, firstHead: firstHead, source: source, target: target, .forward, pass: pass)
+      }
+    }
+  }
+
+  /// Projections, attention and the group's share of the output.
+  private func run(
+    _ group: HeadGroupActivations, firstHead: Int, source: ResidualStream,
+    target: ResidualStream, _ direction: Direction, pass: Pass
+  ) throws(ReformerError) {
+    let features = features(firstHead)
+    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
+    pass.engine.phases.time(.attentionProjection) {
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let x = scratch.matrix(rows.count, norm.width)
+        let normalized = scratch.matrix(rows.count, norm.width)
+        source.read(rows, into: x)
+        norm.forward(
+          x, into: normalized, statistics: scratch.matrix(2, rows.count),
+          parameters: pass.parameters)
+        for (slot, projected) in zip(projections, group.projected) {
+          multiply(
+            normalized.plain, Matrix(pass.parameters, slot).rows(features).transposed,
+            into: projected.rows(rows))
+        }
+      }
+    }
+    attention.forward(group, draws: draws(firstHead, pass), engine: pass.engine)
+    let weight = Matrix(pass.parameters, outWeight).columns(features)
+    let check = RangeCheck()
+    pass.engine.phases.time(.attentionOutput) {
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let out = scratch.matrix(rows.count, norm.width)
+        multiply(group.output.rows(rows).plain, weight.transposed, into: out)
+        pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
+        target.apply(out, to: rows, direction, check: check)
+      }
+    }
+    try check.pass(
+      "layer \(layer), attention\(direction == .forward ? "" : " recomputed")",
+      fractionBits: target.fractionBits)
+  }
+
+  /// target -= F(source), and the gradients of F: `targetGradient` flows in, `sourceGradient` is added
+  /// to. With `kept` activations the target is left alone and attention is not computed again.
+  func backward(
+    source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
+    targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: [HeadGroupActivations]?
+  ) throws(ReformerError) {
+    for (index, firstHead) in groups.enumerated() {
+      try pass.engine.scratch.frame { () throws(ReformerError) in
+        let arena = pass.engine.scratch
+        let group: HeadGroupActivations
+        if let kept {
+          group = kept[index]
+        } else {
+          group = activations(length: pass.length, from: arena)
+          try run(
+            group, firstHead: firstHead, source: source, target: target, .backward, pass: pass)
+        }
+        let width = group.output.columns
+        let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
+        arena.frame {
+          let outputGradient = arena.matrix(pass.length, width)
+          outputBackward(
+            group, firstHead: firstHead, targetGradient: targetGradient,
+            outputGradient: outputGradient, gradients: gradients, pass: pass)
+          attention.backward(
+            group, outputGradient: outputGradient, gradients: projectedGradients,
+            draws: draws(firstHead, pass), engine: pass.engine)
+        }
+        projectionBackward(
+          projectedGradients, firstHead: firstHead, source: source,
+          sourceGradient: sourceGradient, gradients: gradients, pass: pass)
+      }
+    }
+  }
+
+  /// Gradients of the output matrix and of the group's output.
+  private func outputBackward(
+    _ group: HeadGroupActivations, firstHead: Int, targetGradient: Matrix,
+    outputGradient: Matrix, gradients: View<Float>, pass: Pass
+  ) {
+    let features = features(firstHead)
+    let weight = Matrix(pass.parameters, outWeight).columns(features)
+    let weightGradient = Matrix(gradients, outWeight).columns(features)
+    let panels = Tiling.ranges(norm.width, by: Tiling.panelRows)
+    pass.engine.phases.time(.attentionOutput) {
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        pass.engine.scratch.frame {
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          // Without dropout the gradient of the sub-layer's output is the stream's own.
+          let incoming =
+            pass.drops(config.dropout)
+            ? pass.engine.scratch.matrix(block.count, norm.width) : targetGradient.rows(block)
+          pass.engine.pool.run(tiles.count) { index, _ in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            if pass.drops(config.dropout) {
+              incoming.rows(tile).copy(from: targetGradient.rows(rows))
+              pass.dropRows(
+                incoming.rows(tile), rows, rate: config.dropout, .attentionOutputDropout,
+                layer: layer)
+            }
+            multiply(incoming.rows(tile).plain, weight.plain, into: outputGradient.rows(rows))
+          }
+          pass.engine.pool.run(panels.count) { index, _ in
+            let panel = panels[index]
+            multiply(
+              incoming.columns(panel).transposed, group.output.rows(block).plain,
+              into: weightGradient.rows(panel), accumulate: true)
+          }
+        }
+      }
+    }
+  }
+
+  /// Gradients of the projections and, through the norm, of the source stream.
+  private func projectionBackward(
+    _ projectedGradients: [Matrix], firstHead: Int, source: ResidualStream,
+    sourceGradient: Matrix, gradients: View<Float>, pass: Pass
+  ) {
+    let features = features(firstHead)
+    let panels = Tiling.ranges(features.count, by: Tiling.panelRows)
+    pass.engine.phases.time(.projectionBackward) {
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        pass.engine.scratch.frame {
+          let arena = pass.engine.scratch
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          let normalized = arena.matrix(block.count, norm.width)
+          let partials = arena.matrix(2 * tiles.count, norm.width)
+          pass.engine.pool.run(tiles.count) { index, scratch in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            let x = scratch.matrix(tile.count, norm.width)
+            let statistics = scratch.matrix(2, tile.count)
+            source.read(rows, into: x)
+            norm.forward(
+              x, into: normalized.rows(tile), statistics: statistics, parameters: pass.parameters)
+            let normGradient = scratch.matrix(tile.count, norm.width)
+            for (number, slot) in projections.enumerated() {
+              multiply(
+                projectedGradients[number].rows(rows).plain,
+                Matrix(pass.parameters, slot).rows(features).plain, into: normGradient,
+                accumulate: number > 0)
+            }
+            let partial = partials.rows(2 * index..<2 * index + 2)
+            partial.fill(0)
+            norm.backward(
+              normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+              partial: partial, parameters: pass.parameters)
+          }
+          pass.engine.pool.run(projections.count * panels.count + 1) { index, _ in
+            guard index < projections.count * panels.count else {
+              return norm.addPartials(partials, to: gradients)
+            }
+            let (number, part) = index.quotientAndRemainder(dividingBy: panels.count)
+            let panel = panels[part]
+            multiply(
+              projectedGradients[number].rows(block).columns(panel).transposed, normalized.plain,
+              into: Matrix(gradients, projections[number]).rows(features).rows(panel),
+              accumulate: true)
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+// From bytes to residual streams: token embedding plus axial positions (a table per axis, joined along the features).
+// Both streams start as that sum.
+import Compute
+
+/// Token and position embedding. V tokens, D width.
+struct Embedding {
+  let words: Slot
+  let axes: [Slot]
+  let shape: [Int]
+  let widths: [Int]
+  let width: Int
+  let dropout: Double
+
+  init(_ config: ReformerConfig, layout: ParameterLayout) {
+    words = layout[ParameterName.words]
+    axes = config.axialShape.indices.map { layout[ParameterName.axial($0)] }
+    shape = config.axialShape
+    widths = config.axialWidths
+    width = config.width
+    dropout = config.dropout
+  }
+
+  /// Row of each axis' table for a position; positions are row-major over the axes.
+  private func coordinates(_ position: Int) -> [Int] {
+    var rest = position
+    var result = [Int](repeating: 0, count: shape.count)
+    for axis in shape.indices.reversed() {
+      (rest, result[axis]) = rest.quotientAndRemainder(dividingBy: shape[axis])
+    }
+    return result
+  }
+
+  /// Calls `body` with each axis' features and the matching row of its table (or of its gradient).
+  private func eachAxis(
+    _ position: Int, in flat: View<Float>, _ body: (Range<Int>, View<Float>) -> Void
+  ) {
+    var start = 0
+    for (axis, coordinate) in coordinates(position).enumerated() {
+      let table = axes[axis].offset + coordinate * widths[axis]
+      body(start..<start + widths[axis], flat[table..<table + widths[axis]])
+      start += widths[axis]
+    }
+  }
+
+  /// Sets both streams from `tokens` `[L]`.
+  func forward(
+    tokens: View<Int32>, first: ResidualStream, second: ResidualStream, pass: Pass
+  ) throws(ReformerError) {
+    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
+    let check = RangeCheck()
+    pass.engine.phases.time(.embedding) {
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let sum = scratch.matrix(rows.count, width)
+        let positions = scratch.matrix(rows.count, width)
+        for (row, position) in rows.enumerated() {
+          let token = words.offset + Int(tokens[position]) * width
+          sum.row(row).copy(from: pass.parameters[token..<token + width])
+          eachAxis(position, in: pass.parameters) { features, values in
+            positions.row(row)[features].copy(from: values)
+          }
+        }
+        pass.dropRows(sum, rows, rate: dropout, .embeddingDropout)
+        pass.dropRows(positions, rows, rate: dropout, .positionDropout)
+        Kernels.add(sum.dense, positions.dense)
+        for stream in [first, second] {
+          stream.values[rows.lowerBound * width..<rows.upperBound * width].fill(0)
+          stream.apply(sum, to: rows, .forward, check: check)
+        }
+      }
+    }
+    try check.pass("embedding", fractionBits: first.fractionBits)
+  }
+
+  /// Adds the gradients of all tables from those of both streams; `firstGradient` is used up.
+  ///
+  /// Tasks own feature ranges and walk the positions in order: many positions share a row.
+  func backward(
+    tokens: View<Int32>, firstGradient: Matrix, secondGradient: Matrix, gradients: View<Float>,
+    pass: Pass
+  ) {
+    let wordGradients = Matrix(gradients, words)
+    pass.engine.phases.time(.embedding) {
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        pass.engine.scratch.frame {
+          let forWords = pass.engine.scratch.matrix(block.count, width)
+          let forPositions = pass.engine.scratch.matrix(block.count, width)
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          pass.engine.pool.run(tiles.count) { index, _ in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            let sum = firstGradient.rows(rows)
+            Kernels.add(sum.dense, secondGradient.rows(rows).dense)
+            forWords.rows(tile).copy(from: sum)
+            forPositions.rows(tile).copy(from: sum)
+            pass.dropRows(forWords.rows(tile), rows, rate: dropout, .embeddingDropout)
+            pass.dropRows(forPositions.rows(tile), rows, rate: dropout, .positionDropout)
+          }
+          let panels = Tiling.ranges(width, by: 64)
+          pass.engine.pool.run(panels.count + 1) { index, _ in
+            if index < panels.count {
+              let (source, target) = (
+                forWords.columns(panels[index]), wordGradients.columns(panels[index])
+              )
+              for (row, position) in block.enumerated() {
+                Kernels.add(target.row(Int(tokens[position])), source.row(row))
+              }
+            } else {
+              for (row, position) in block.enumerated() {
+                eachAxis(position, in: gradients) { features, gradient in
+                  Kernels.add(gradient, forPositions.row(row)[features])
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}

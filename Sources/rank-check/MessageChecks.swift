@@ -1,0 +1,104 @@
+// Messages between two ranks.
+import Communication
+import Compute
+
+func checkMessages(_ communicator: MPICommunicator, _ tally: Tally) throws(CommunicationError) {
+  try exchangeRing(communicator, tally, counts: [1, 332, 333, 334, 666, 0, 77_777])
+}
+
+/// Sizes at which real gradients travel: more than any eager buffer, in whole and in pieces.
+func checkLargeMessages(
+  _ communicator: MPICommunicator, _ tally: Tally
+) throws(CommunicationError) {
+  for pieceBytes in [1 << 30, 1_000_003] {
+    MPICommunicator.setPieceBytes(pieceBytes)
+    try exchangeRing(communicator, tally, counts: [24 << 20])
+  }
+  MPICommunicator.setPieceBytes(1 << 30)
+}
+
+/// Everybody sends to everybody, several messages with one tag, and sends before receives.
+private func exchangeRing(
+  _ communicator: MPICommunicator, _ tally: Tally, counts: [Int]
+) throws(CommunicationError) {
+  let rank = communicator.rank
+  let peers = (0..<communicator.size).filter { $0 != rank }
+  var transfers: [Transfer] = []
+  var outgoing: [Buffer<UInt8>] = []
+  var incoming: [(peer: Int, buffer: Buffer<UInt8>)] = []
+  for count in counts {
+    for peer in peers {
+      let buffer = Buffer<UInt8>(count)
+      fill(buffer.view, from: rank, to: peer)
+      outgoing.append(buffer)
+      transfers.append(
+        try communicator.startSend(UnsafeRawBufferPointer(buffer.view.bytes), to: peer, tag: 5))
+    }
+  }
+  for count in counts {
+    for peer in peers {
+      let buffer = Buffer<UInt8>(count)
+      incoming.append((peer, buffer))
+      transfers.append(try communicator.startReceive(into: buffer.view.bytes, from: peer, tag: 5))
+      communicator.progress()
+    }
+  }
+  try communicator.wait(for: transfers, in: "message check")
+  let expected = Buffer<UInt8>(counts.max() ?? 0)
+  for (peer, buffer) in incoming {
+    let part = expected.view[0..<buffer.count]
+    fill(part, from: peer, to: rank)
+    tally.expect(
+      part.bytes.elementsEqual(buffer.view.bytes), "\(buffer.count) bytes from rank \(peer)")
+  }
+  withExtendedLifetime(outgoing) {}
+}
+
+private func fill(_ view: View<UInt8>, from source: Int, to target: Int) {
+  for index in 0..<view.count {
+    view.base[index] = UInt8(truncatingIfNeeded: index &* 31 &+ (index >> 8) &+ 7 * source + target)
+  }
+}
+
+/// Errors come back with words and MPI's number, on the rank that waits.
+func checkMessageErrors(
+  _ communicator: MPICommunicator, _ tally: Tally
+) throws(CommunicationError) {
+  guard communicator.size > 1 else { return }
+  let bytes = Buffer<UInt8>(100)
+  if communicator.rank == 0 {
+    for count in [100, 50] {
+      let part = UnsafeRawBufferPointer(bytes.view[0..<count].bytes)
+      let transfer = try communicator.startSend(part, to: 1, tag: 6)
+      try communicator.wait(for: [transfer], in: "error check")
+    }
+  }
+  if communicator.rank == 1 {
+    let cases = [
+      (50, "gradient exchange failed on rank 1: message truncated (MPI 15)"),
+      (100, "gradient exchange failed on rank 1: the other rank sent too few bytes"),
+    ]
+    for (count, message) in cases {
+      let transfer = try communicator.startReceive(
+        into: bytes.view[0..<count].bytes, from: 0, tag: 6)
+      let error = failure { () throws(CommunicationError) in
+        try communicator.wait(for: [transfer], in: "gradient exchange")
+      }
+      tally.expect(error == message, "\"\(message)\", not \"\(error)\"")
+      let again = failure { () throws(CommunicationError) in
+        try communicator.wait(for: [transfer], in: "second wait")
+      }
+      tally.expect(again == "second wait failed on rank 1: no such message", again)
+    }
+  }
+  try communicator.barrier()
+}
+
+private func failure(_ body: () throws(CommunicationError) -> Void) -> String {
+  do {
+    try body()
+    return "no error"
+  } catch {
+    return error.description
+  }
+}

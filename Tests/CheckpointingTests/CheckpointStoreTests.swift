@@ -1,0 +1,171 @@
+import Checkpointing
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Checkpoint store")
+struct CheckpointStoreTests {
+  private let folder: TemporaryFolder
+  private let store: CheckpointStore
+
+  init() throws {
+    folder = try TemporaryFolder()
+    store = CheckpointStore(runFolder: folder.path("run"))
+  }
+
+  /// Writes a checkpoint of two small files.
+  @discardableResult
+  private func save(_ step: Int, text: String = "moments") throws -> Checkpoint {
+    let partial = try store.begin(step: step)
+    var files: [FileDigest] = []
+    for (name, text) in [("model.safetensors", "model \(step)"), ("optimizer", text)] {
+      try Data(text.utf8).write(to: URL(fileURLWithPath: "\(partial)/\(name)"))
+      files.append(try FileDigest(path: "\(partial)/\(name)"))
+    }
+    return try store.commit(
+      Manifest(step: step, ranks: 1, configSHA256: "c0ffee", files: files))
+  }
+
+  private func names() throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: store.runFolder).sorted()
+  }
+
+  private func newest() throws -> (step: Int?, broken: [String]) {
+    var broken: [String] = []
+    let checkpoint = try store.newestComplete { broken.append($0.description) }
+    return (checkpoint?.manifest.step, broken)
+  }
+
+  private func overwrite(_ file: String, _ text: String) throws {
+    try Data(text.utf8).write(to: URL(fileURLWithPath: file))
+  }
+
+  @Test("a committed checkpoint is found with its manifest as written")
+  func commit() throws {
+    #expect(try newest().step == nil)
+    let saved = try save(1200)
+    #expect(saved.folder == "\(store.runFolder)/step-00001200")
+    let found = try store.newestComplete { Issue.record("\($0)") }
+    #expect(found == saved)
+    #expect(found?.manifest.format == Manifest.currentFormat)
+    #expect(found?.manifest.files.map(\.name) == ["model.safetensors", "optimizer"])
+    #expect(try names() == ["step-00001200"])
+  }
+
+  @Test("what an interrupted run left is no checkpoint, and the next one clears it away")
+  func interrupted() throws {
+    try save(10)
+    let partial = try store.begin(step: 20)
+    try overwrite("\(partial)/model.safetensors", "half")
+    #expect(try newest() == (10, []))
+    #expect(try names() == ["step-00000010", "step-00000020.partial"])
+    try FileManager.default.createDirectory(
+      atPath: "\(store.runFolder)/step-00000005.removing", withIntermediateDirectories: false)
+    try store.begin(step: 30)
+    #expect(try names() == ["step-00000010", "step-00000030.partial"])
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: store.partialFolder(step: 30)).isEmpty)
+  }
+
+  @Test("commit refuses a listed file that is missing or has another size")
+  func incompleteCommit() throws {
+    let partial = try store.begin(step: 7)
+    let digest = FileDigest(name: "model.safetensors", bytes: 3, sha256: "x")
+    let manifest = Manifest(step: 7, ranks: 1, configSHA256: "", files: [digest])
+    #expect(throws: CheckpointError.self) { try store.commit(manifest) }
+    try overwrite("\(partial)/model.safetensors", "four")
+    #expect(throws: CheckpointError.self) { try store.commit(manifest) }
+    #expect(try newest().step == nil)
+    try overwrite("\(partial)/model.safetensors", "abc")
+    try store.commit(manifest)
+    #expect(try store.steps() == [7])
+  }
+
+  @Test("a checkpoint that stands in the way is replaced")
+  func replace() throws {
+    try save(4, text: "first")
+    try overwrite("\(store.folder(step: 4))/optimizer", "damaged")
+    #expect(try newest().step == nil)
+    try save(4, text: "second")
+    #expect(try newest() == (4, []))
+    #expect(try names() == ["step-00000004"])
+    #expect(
+      try String(contentsOfFile: "\(store.folder(step: 4))/optimizer", encoding: .utf8) == "second")
+  }
+
+  @Test(
+    "damage is reported by file and reason, and the next older checkpoint is taken",
+    arguments: [
+      ("optimizer", "momentS", "/step-00000002/optimizer: has other content"),
+      ("optimizer", "longer text", "/step-00000002/optimizer: is 11 bytes long; the manifest says 7"),
+      ("optimizer", nil, "/step-00000002/optimizer: cannot be opened (No such file"),
+      ("manifest.json", nil, "/step-00000002/manifest.json: cannot be opened (No such file"),
+      ("manifest.json", "{", "manifest.json: is not a manifest: it is no JSON"),
+      ("manifest.json", "{\"format\": 1}", "manifest.json: is not a manifest: it has no \"step\""),
+      ("manifest.json", "{\"format\": 9}", "manifest.json: has format 9"),
+      (
+        "manifest.json",
+        #"{"format":1,"step":2,"ranks":"1","config_sha256":"","files":[]}"#,
+        "manifest.json: is not a manifest: \"ranks\" has the wrong type"
+      ),
+      (
+        "manifest.json",
+        #"{"format":1,"step":3,"ranks":1,"config_sha256":"","files":[]}"#,
+        "manifest.json: is of step 3"
+      ),
+      (
+        "manifest.json",
+        #"{"format":1,"step":2,"ranks":1,"config_sha256":"","#
+          + #""files":[{"name":"../x","bytes":1,"sha256":""}]}"#,
+        "manifest.json: lists \"../x\", which is no plain file name"
+      ),
+    ])
+  func damage(file: String, content: String?, expected: String) throws {
+    try save(1)
+    try save(2)
+    let path = "\(store.folder(step: 2))/\(file)"
+    if let content {
+      try overwrite(path, content)
+    } else {
+      try FileManager.default.removeItem(atPath: path)
+    }
+    let (step, broken) = try newest()
+    #expect(step == 1)
+    #expect(broken.count == 1)
+    #expect(broken.first?.contains(expected) == true, "\(broken)")
+    #expect(broken.first?.contains("\n") == false)
+  }
+
+  @Test("only the newest stay, and steps beyond the current one are left alone")
+  func removeOld() throws {
+    for step in [1, 2, 30, 100_000_000, 5] { try save(step) }
+    #expect(try store.steps() == [1, 2, 5, 30, 100_000_000])
+    try store.removeOld(keep: 2, upTo: 30)
+    #expect(try names() == ["step-00000005", "step-00000030", "step-100000000"])
+    #expect(try newest() == (100_000_000, []))
+    try store.removeOld(keep: 9, upTo: 100_000_000)
+    #expect(try store.steps() == [5, 30, 100_000_000])
+  }
+
+  @Test("files and folders of other names are no steps")
+  func otherNames() throws {
+    try save(3)
+    for name in ["step-3", "step-000000x3", "step-00000004.old", "step--0000001", "metrics.jsonl"] {
+      try overwrite("\(store.runFolder)/\(name)", "")
+    }
+    #expect(try store.steps() == [3])
+  }
+
+  @Test("a run folder that cannot be made is one clear line")
+  func noFolder() throws {
+    try overwrite(folder.path("file"), "")
+    let blocked = CheckpointStore(runFolder: folder.path("file/run"))
+    do throws(CheckpointError) {
+      try blocked.begin(step: 1)
+      Issue.record("made a folder below a file")
+    } catch {
+      #expect(error.description.hasPrefix("\(folder.path("file/run")): cannot be made a folder ("))
+      #expect(!error.description.contains("\n"))
+    }
+  }
+}
