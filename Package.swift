@@ -12,12 +12,12 @@ let package = Package(
   products: [.executable(name: "reformer-train", targets: ["reformer-train"])],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
   ],
   targets: [
-    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "CKernels", exclude: ["bodies"], cSettings: fast),
     .target(name: "CComm", dependencies: ["COpenMPI"], cSettings: fast),
@@ -26,7 +26,7 @@ let package = Package(
     .target(name: "Reformer", dependencies: ["Attention", "Compute"], swiftSettings: strict),
     .target(name: "Corpus", swiftSettings: strict),
     .target(name: "Communication", dependencies: ["CComm", "Compute"], swiftSettings: strict),
-    .target(name: "Optimizers", dependencies: ["Compute"], swiftSettings: strict),
+    .target(name: "Optimizers", dependencies: ["Compute", "CKernels"], swiftSettings: strict),
     .target(
       name: "Checkpointing",
       dependencies: ["Compute", .product(name: "Crypto", package: "swift-crypto")],
@@ -34,32 +34,37 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "Reformer", "Attention", "Compute", "Corpus", "Communication", "Optimizers", "Checkpointing",
+        "Reformer", "Attention", "Compute", "Corpus", "Communication", "Optimizers",
+        "Checkpointing",
         .product(name: "TOMLKit", package: "TOMLKit"),
-        .product(name: "Logging", package: "swift-log"),
         .product(name: "Crypto", package: "swift-crypto"),
       ],
       swiftSettings: strict),
     .executableTarget(
       name: "reformer-train",
       dependencies: [
-        "Training",
+        "Training", "Communication", "Compute", "Corpus", "Reformer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Compute"], path: "Tests/TestSupport",
       swiftSettings: strict),
-    .testTarget(name: "ComputeTests", dependencies: ["Compute", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "ComputeTests", dependencies: ["Compute", "CKernels", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "AttentionTests", dependencies: ["Attention", "Compute", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ReformerTests", dependencies: ["Reformer", "Attention", "Compute", "TestSupport"],
       swiftSettings: strict),
-    .testTarget(name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "CommunicationTests", dependencies: ["Communication", "Compute", "TestSupport"],
+      name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: strict),
+    .executableTarget(
+      name: "rank-check", dependencies: ["Communication", "Compute"], swiftSettings: strict),
+    .testTarget(
+      name: "CommunicationTests", dependencies: ["Communication", "Compute", "rank-check"],
       swiftSettings: strict),
     .testTarget(
       name: "OptimizersTests", dependencies: ["Optimizers", "Compute", "TestSupport"],
@@ -69,7 +74,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "TrainingTests",
-      dependencies: ["Training", "Reformer", "Checkpointing", "TestSupport", "reformer-train"],
+      dependencies: [
+        "Training", "Attention", "Reformer", "Checkpointing", "TestSupport", "reformer-train",
+      ],
       swiftSettings: strict),
   ]
 )

@@ -113,7 +113,7 @@ extension RunConfig {
     try require("optimizer.warmup_steps", optimizer.warmupSteps, in: 0...1_000_000_000)
     try require("optimizer.beta1", 0..<1 ~= optimizer.beta1, "0 <= beta1 < 1")
     try require("optimizer.beta2", 0..<1 ~= optimizer.beta2, "0 <= beta2 < 1")
-    // Below 1e-30 epsilon times the smallest gradients vanishes in 32 bits and 0 / 0 is near.
+    // The kernel takes it as a 32-bit number, where it must not vanish: 0 / 0 guards nothing.
     try require(
       "optimizer.epsilon", optimizer.epsilon >= 1e-30 && optimizer.epsilon <= 1,
       "1e-30 <= epsilon <= 1")

@@ -97,7 +97,10 @@ struct CheckpointStoreTests {
     "damage is reported by file and reason, and the next older checkpoint is taken",
     arguments: [
       ("optimizer", "momentS", "/step-00000002/optimizer: has other content"),
-      ("optimizer", "longer text", "/step-00000002/optimizer: is 11 bytes long; the manifest says 7"),
+      (
+        "optimizer", "longer text",
+        "/step-00000002/optimizer: is 11 bytes long; the manifest says 7"
+      ),
       ("optimizer", nil, "/step-00000002/optimizer: cannot be opened (No such file"),
       ("manifest.json", nil, "/step-00000002/manifest.json: cannot be opened (No such file"),
       ("manifest.json", "{", "manifest.json: is not a manifest: it is no JSON"),

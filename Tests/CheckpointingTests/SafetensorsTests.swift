@@ -113,7 +113,8 @@ struct SafetensorsTests {
       ),
       (
         #"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"#
-          + #""a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "two entries are named \"a\""
+          + #""a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8,
+        "two entries are named \"a\""
       ),
       (
         #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"#
@@ -143,7 +144,9 @@ struct SafetensorsTests {
 
   @Test(
     "a file that is too short for its header is refused",
-    arguments: [[], [1, 2, 3], [255, 255, 255, 255, 255, 255, 255, 255], [9, 0, 0, 0, 0, 0, 0, 0]])
+    arguments: [
+      [], [1, 2, 3], [255, 255, 255, 255, 255, 255, 255, 255], [9, 0, 0, 0, 0, 0, 0, 0],
+    ])
   func shortFile(bytes: [UInt8]) throws {
     let folder = try TemporaryFolder()
     defer { withExtendedLifetime(folder) {} }

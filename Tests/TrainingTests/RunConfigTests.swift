@@ -102,9 +102,11 @@ struct RunConfigTests {
     #expect(try Self.config(["attention.lsh.buckets": "[4, 8]"]).attention.lsh.buckets == [4, 8])
   }
 
-  @Test("heads are grouped by the size of a group's buffer", arguments: [
-    (4096, 8), (65536, 4), (131072, 2), (1_048_576, 1),
-  ])
+  @Test(
+    "heads are grouped by the size of a group's buffer",
+    arguments: [
+      (4096, 8), (65536, 4), (131072, 2), (1_048_576, 1),
+    ])
   func headGroups(length: Int, expected: Int) {
     // 64 MiB hold 2^24 floats: 64 features times 2^18 positions times heads.
     #expect(

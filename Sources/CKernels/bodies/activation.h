@@ -30,7 +30,7 @@ static void CK(gelu)(const float *x, float *out, size_t n) {
 static void CK(gelu_backward)(const float *dy, const float *x, float *dx, size_t n) {
   CK_EACH(j, m, n, {
     vf v = load(x + j, m);
-    vf density = 0.398942280f * exponential(-0.5f * v * v);
+    vf density = 0.398942280f * exponential_to_88(-0.5f * v * v);
     store(dx + j, m, load(dy + j, m) * (v * density + normal_distribution(v)));
   });
 }

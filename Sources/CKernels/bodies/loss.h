@@ -26,7 +26,7 @@ static void CK(cross_entropy)(float *logits, size_t stride, size_t rows, size_t 
 
     vf sums[4] = {0};
     CK_EACH4(j, m, k, classes, {
-      vf e = exponential(load(row + j, m) - top);
+      vf e = exponential_to_88(load(row + j, m) - top);
       if (m < CK_WIDTH) e = lanes_below(m) ? e : (vf)0.0f;
       sums[k] += e;
       if (gradient) store(row + j, m, e);

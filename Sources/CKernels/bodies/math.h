@@ -1,8 +1,8 @@
 // Elementary functions on vectors. The polynomials are near-minimax fits (iteratively re-weighted
 // least squares in double) of the remainder stated beside them, on the reduced range.
 
-// e^x: at most 2 ulp off for -87 <= x <= 88, 0 below, infinity above, NaN for NaN.
-CK_INLINE vf exponential(vf x) {
+// e^x for x <= 88: at most 2 ulp off down to -87, 0 below, NaN for NaN.
+CK_INLINE vf exponential_to_88(vf x) {
   // x = n ln 2 + r. Adding 1.5 * 2^23 rounds to the integer n and leaves it in the low bits.
   const vf magic = (vf)0x1.8p23f;
   vf shifted = x * 1.44269504f + magic;
@@ -19,8 +19,12 @@ CK_INLINE vf exponential(vf x) {
   // The shift moves n into the exponent and drops the bits of the magic number above it.
   vf power = (vf)(((vi)shifted + 127) << 23);
   vf result = p * power + power;
-  result = x < -87.0f ? (vf)0.0f : result;
-  return x > 88.0f ? (vf)__builtin_inff() : result;
+  return x < -87.0f ? (vf)0.0f : result;
+}
+
+// e^x as above, and infinity above 88.
+CK_INLINE vf exponential(vf x) {
+  return x > 88.0f ? (vf)__builtin_inff() : exponential_to_88(x);
 }
 
 // ln x for positive normal x.
@@ -75,6 +79,6 @@ CK_INLINE vf error_function(vf x) {
   q = t * q + 0.102919616f;
   q = t * q + 0.636597753f;
   q = t * q + 1.1283803f;
-  vf result = 1.0f - exponential(-t * q);
+  vf result = 1.0f - exponential_to_88(-t * q);
   return (vf)((vi)result | ((vi)x & (int32_t)0x80000000));
 }

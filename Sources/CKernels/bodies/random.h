@@ -3,48 +3,69 @@
 // Block b of stream `key` has the 128-bit counter (b, 0): its low two words are b, the high two are
 // zero. Words are the paper's constants; a block is four numbers.
 
-// Interleaves the 64-bit lanes of a and b.
-#if CK_WIDTH == 16
-#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#elif CK_WIDTH == 8
-#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
-#else
-#define CK_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
-#define CK_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
-#endif
-
 enum {
-  ck_blocks_at_once = CK_WIDTH / 2,              // one block in each 64-bit lane
+  ck_lanes64 = CK_WIDTH / 2,          // one block in each 64-bit lane
+  ck_blocks_at_once = 2 * ck_lanes64,  // two vectors, so that one multiplies while the other waits
   ck_words_at_once = 4 * ck_blocks_at_once,
-  ck_words_per_chunk = 256,                      // fits in level 1 with what it is applied to
+  ck_words_per_chunk = 256,  // stays in level 1 beside what it is applied to
 };
+
+// Low words of the 64-bit lanes of a and b, lane by lane in turn: a0 b0 a1 b1 ...
+CK_INLINE vu64 pair_words(vu64 a, vu64 b) {
+#if CK_WIDTH == 16
+  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12,
+                                       28, 14, 30);
+#elif CK_WIDTH == 8
+  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 8, 2, 10, 4, 12, 6, 14);
+#else
+  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 4, 2, 6);
+#endif
+}
+
+// Writes the 64-bit lanes a0 b0 a1 b1 ...
+CK_INLINE void store_zipped(uint32_t *out, vu64 a, vu64 b) {
+#if CK_WIDTH == 16
+  vu64 low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  vu64 high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif CK_WIDTH == 8
+  vu64 low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  vu64 high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+#else
+  vu64 low = __builtin_shufflevector(a, b, 0, 2);
+  vu64 high = __builtin_shufflevector(a, b, 1, 3);
+#endif
+  memcpy(out, &low, sizeof low);
+  memcpy(out + CK_WIDTH, &high, sizeof high);
+}
 
 // Blocks block ... block + ck_blocks_at_once - 1, in order.
 CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
   const vu64 low = 0xffffffffu;
-  vu64 number = block;
-  for (int i = 0; i < ck_blocks_at_once; i++) number[i] += (uint64_t)i;
+  vu64 lane;
+  for (int i = 0; i < ck_lanes64; i++) lane[i] = (uint64_t)i;
   // Each lane's low 32 bits are the word; the high 32 hold leftovers that the next use drops.
-  vu64 c0 = number, c1 = number >> 32, c2 = 0, c3 = 0;
+  vu64 c0[2], c1[2], c2[2], c3[2];
+  for (int u = 0; u < 2; u++) {
+    c0[u] = lane + (block + (uint64_t)(u * ck_lanes64));
+    c1[u] = c0[u] >> 32;
+    c2[u] = c3[u] = 0;
+  }
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
   _Pragma("clang loop unroll(full)") for (int round = 0; round < 10; round++) {
-    vu64 p0 = (c0 & low) * 0xD2511F53u;
-    vu64 p1 = (c2 & low) * 0xCD9E8D57u;
-    c0 = (p1 >> 32) ^ c1 ^ k0;
-    c2 = (p0 >> 32) ^ c3 ^ k1;
-    c1 = p1;
-    c3 = p0;
+    _Pragma("clang loop unroll(full)") for (int u = 0; u < 2; u++) {
+      vu64 p0 = (c0[u] & low) * 0xD2511F53u;
+      vu64 p1 = (c2[u] & low) * 0xCD9E8D57u;
+      c0[u] = (p1 >> 32) ^ c1[u] ^ k0;
+      c2[u] = (p0 >> 32) ^ c3[u] ^ k1;
+      c1[u] = p1;
+      c3[u] = p0;
+    }
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  vu64 first = (c0 & low) | (c1 << 32);
-  vu64 second = (c2 & low) | (c3 << 32);
-  vu64 zipped = CK_ZIP_LOW(first, second);
-  memcpy(out, &zipped, sizeof zipped);
-  zipped = CK_ZIP_HIGH(first, second);
-  memcpy(out + ck_words_at_once / 2, &zipped, sizeof zipped);
+  for (int u = 0; u < 2; u++) {
+    store_zipped(out + u * 2 * CK_WIDTH, pair_words(c0[u], c1[u]), pair_words(c2[u], c3[u]));
+  }
 }
 
 // Makes some of the numbers from `first` on, at most n. Returns how many; *numbers is where in
@@ -100,19 +121,23 @@ static void CK(normal)(float *out, size_t n, uint64_t key, uint64_t first) {
     count &= ~(size_t)1;
     for (size_t j = 0; j < count; j += 2 * CK_WIDTH) {
       const size_t pairs = count - j < 2 * CK_WIDTH ? (count - j) / 2 : CK_WIDTH;
-      vu even = 0, odd = 0;
+      uint32_t even[CK_WIDTH] = {0}, odd[CK_WIDTH] = {0};
       for (size_t l = 0; l < pairs; l++) {
         even[l] = numbers[j + 2 * l];
         odd[l] = numbers[j + 2 * l + 1];
       }
       // (w + 1/2) / 2^32 is never 0, and at most 1 when it rounds up.
-      vf uniform = __builtin_convertvector(even, vf) * 0x1p-32f + 0x1p-33f;
+      vu word = (vu)load(even, CK_WIDTH);
+      vf uniform = __builtin_convertvector(word, vf) * 0x1p-32f + 0x1p-33f;
       vf radius = __builtin_elementwise_sqrt(-2.0f * logarithm(uniform));
       vf sine, cosine;
-      sine_cosine(odd, &sine, &cosine);
+      sine_cosine((vu)load(odd, CK_WIDTH), &sine, &cosine);
+      float first_of_pair[CK_WIDTH], second_of_pair[CK_WIDTH];
+      store(first_of_pair, CK_WIDTH, radius * cosine);
+      store(second_of_pair, CK_WIDTH, radius * sine);
       for (size_t l = 0; l < pairs; l++) {
-        normals[j + 2 * l] = radius[l] * cosine[l];
-        normals[j + 2 * l + 1] = radius[l] * sine[l];
+        normals[j + 2 * l] = first_of_pair[l];
+        normals[j + 2 * l + 1] = second_of_pair[l];
       }
     }
     count -= skip;

@@ -28,7 +28,7 @@ typedef uint64_t vu64 CK_HALF_LANES;  // as many bits as vf
       __VA_ARGS__                                  \
     }                                              \
     if (j < (n)) {                                 \
-      const size_t m = (n) - j;                    \
+      const size_t m = ((n) - j) % CK_WIDTH;       \
       __VA_ARGS__                                  \
     }                                              \
   } while (0)

@@ -34,7 +34,7 @@ CK_INLINE void softmax_rows(float *scores, size_t rows, size_t keys, const int32
     const float top = row_max[i];
     vf sum = 0;
     CK_EACH(j, m, keys, {
-      vf e = exponential(load(row + j, m) - top);
+      vf e = exponential_to_88(load(row + j, m) - top);
       if (m < CK_WIDTH) e = lanes_below(m) ? e : (vf)0.0f;
       store(row + j, m, e);
       sum += e;
@@ -63,7 +63,7 @@ static void CK(merge_rows)(float *out, size_t out_stride, float *maximum, float 
     const float old_max = maximum[at * stat_stride];
     const float new_max = partial_max[i];
     // The side with the larger maximum keeps its weight 1, the other shrinks.
-    const float ratio = exponential((vf)-__builtin_fabsf(old_max - new_max)).x;
+    const float ratio = exponential_to_88((vf)-__builtin_fabsf(old_max - new_max)).x;
     const float keep = old_max > new_max ? 1.0f : ratio;
     const float take = old_max > new_max ? ratio : 1.0f;
     float *to = out + at * out_stride;
@@ -99,7 +99,7 @@ static void CK(masked_softmax_backward)(float *scores, float *dp, size_t rows, s
     CK_EACH(j, m, keys, {
       vi key = load_int(key_position + j, m);
       vf logit = masked_logit(load(row + j, m), key, query, mask_self, m);
-      vf p = exponential(logit - top) * weight;
+      vf p = exponential_to_88(logit - top) * weight;
       vf ds = p * (load(dp_row + j, m) - shift);
       // Masked and replaced logits do not depend on the score.
       vi fixed = mask_self ? key >= query : key > query;

@@ -1,0 +1,53 @@
+// `metrics.jsonl` of a run: one JSON object a line, units in the keys, for programs. Rank 0 writes it.
+import Foundation
+
+/// One line of metrics. Absent values are left out.
+struct MetricsRecord: Codable, Sendable {
+  var step: Int
+  var lossNats: Double?
+  var bitsPerByte: Double?
+  var gradientNorm: Double?
+  var learningRate: Double?
+  var stepSeconds: Double?
+  var bytesPerSecond: Double?
+  var communicationExposedSeconds: Double?
+  var peakRssBytes: Int?
+  var trainedBytes: Int?
+  var validationBitsPerByte: Double?
+  var validationBytes: Int?
+  var validationSeconds: Double?
+  var checkpointSeconds: Double?
+}
+
+/// Appends records to a file.
+final class MetricsWriter {
+  private let handle: FileHandle
+  private let encoder = JSONEncoder()
+
+  /// Opens `folder/metrics.jsonl`, keeping the lines up to `step`: those of a resumed run that was
+  /// interrupted after its last checkpoint would otherwise stand there twice.
+  init(folder: String, keepingUpTo step: Int) throws {
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys]
+    let path = folder + "/metrics.jsonl"
+    var kept = Data()
+    if let old = FileManager.default.contents(atPath: path) {
+      for line in old.split(separator: UInt8(ascii: "\n")) {
+        guard let record = try? JSONDecoder().decode(StepOnly.self, from: line),
+          record.step <= step
+        else { continue }
+        kept += line + [UInt8(ascii: "\n")]
+      }
+    }
+    try kept.write(to: URL(fileURLWithPath: path), options: .atomic)
+    handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+    try handle.seekToEnd()
+  }
+
+  private struct StepOnly: Decodable { let step: Int }
+
+  /// Appends one line.
+  func write(_ record: MetricsRecord) throws {
+    try handle.write(contentsOf: encoder.encode(record) + [UInt8(ascii: "\n")])
+  }
+}

@@ -1,0 +1,61 @@
+// Before anything is computed or written, all ranks agree that they can start and that they start the same run.
+// A mistake is then named once, and no rank is left waiting for one that has given up.
+import Communication
+import Compute
+import Crypto
+import Foundation
+
+/// Runs `prepare` on every rank; where it fails on any, all throw one `UserError` naming each
+/// failure with its ranks.
+public func agree<Result>(
+  _ communicator: any Communicator, _ prepare: () throws -> Result
+) throws -> Result {
+  var result: Result?
+  var failure: (any Error)?
+  do { result = try prepare() } catch { failure = error }
+  // First byte: the exit code. Rest: the message.
+  let own = failure.map { [UInt8(runExitCode($0))] + Array("\($0)".utf8) } ?? []
+  let all = try communicator.gatherAll(own)
+  guard let worst = all.compactMap(\.first).max() else {
+    guard let result else { preconditionFailure("no failure and no result") }
+    return result
+  }
+  var ranks: [String: [Int]] = [:]
+  for (rank, bytes) in all.enumerated() where !bytes.isEmpty {
+    ranks[String(decoding: bytes.dropFirst(), as: UTF8.self), default: []].append(rank)
+  }
+  let messages = ranks.sorted { $0.value[0] < $1.value[0] }.map { message, ranks in
+    ranks.count == communicator.size
+      ? message : "rank \(ranks.map(String.init).joined(separator: ", ")): \(message)"
+  }
+  let text = messages.joined(separator: "; ")
+  if worst == 2 { throw UserError(text) }
+  throw RunFailure(text)
+}
+
+/// Throws where the ranks differ in something that the bits depend on.
+///
+/// `identity`: name and value of each such thing on this rank, for example the config's digest.
+func requireEqual(
+  _ identity: [(name: String, value: String)], _ communicator: any Communicator
+) throws {
+  let text = identity.map(\.value).joined(separator: "\u{0}")
+  let all = try communicator.gatherAll(Array(text.utf8)).map {
+    String(decoding: $0, as: UTF8.self).split(separator: "\u{0}", omittingEmptySubsequences: false)
+  }
+  for (rank, values) in all.enumerated() {
+    for (index, entry) in identity.enumerated() where values[index] != all[0][index] {
+      throw UserError(
+        "rank \(rank) has \(entry.name) \(values[index]), rank 0 has \(all[0][index]); "
+          + "start all ranks with the same program, config, corpus and kind of machine")
+    }
+  }
+}
+
+/// SHA-256 of a text, hexadecimal.
+func sha256(_ text: String) -> String {
+  SHA256.hash(data: Data(text.utf8)).map { byte in
+    let digits = String(byte, radix: 16)
+    return digits.count == 1 ? "0" + digits : digits
+  }.joined()
+}

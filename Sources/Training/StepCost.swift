@@ -1,0 +1,128 @@
+// What a step costs, from the config alone: useful floating-point operations and memory. `plan` prints it,
+// `benchmark` compares it with what was measured.
+import Attention
+import Communication
+import Compute
+import Reformer
+
+/// Useful operations of a training step on one window: multiply and add count as two.
+///
+/// Counted are matrix products: forward, the one recomputation of the reversible layers, and the two products
+/// of each gradient. Norms, softmax, sorting and gathers are not.
+public struct FlopCount: Sendable {
+  /// Forward pass of one window through embedding, blocks and head.
+  public let forward: Double
+  /// A whole training step of one window.
+  public let step: Double
+
+  /// Counts for windows of `config.length`.
+  public init(_ config: ReformerConfig) {
+    let length = Double(config.length)
+    let (width, features) = (Double(config.width), Double(config.heads * config.headWidth))
+    let head = 2 * length * 2 * width * Double(config.vocabulary)
+    var forward = head
+    var step = 3 * head
+    for kind in config.layers {
+      let projections = kind == .lsh || (kind == .full && config.fullSharedQueryKey) ? 3.0 : 4.0
+      var layer = 2 * length * width * features * projections
+      layer += 4 * length * width * Double(config.feedForwardWidth)
+      var hash = 0.0
+      switch kind {
+      case .full:
+        layer += 2 * length * length * features
+      case .local:
+        let window = Double(config.local.chunk * (config.local.chunksBefore + 1))
+        layer += 4 * length * min(window, length) * features
+      case .lsh:
+        let window = Double(config.lsh.chunk * (config.lsh.chunksBefore + 1))
+        layer += 4 * length * Double(config.lsh.hashes) * min(window, length) * features
+        if config.length > config.lsh.chunk {
+          hash = 2 * length * features * Double(config.lsh.hashes * config.lsh.rotationWidth)
+        }
+      }
+      forward += layer + hash
+      // The gradient costs two forwards; hashing has none, but is recomputed.
+      step += 4 * layer + 2 * hash
+    }
+    self.forward = forward
+    self.step = step
+  }
+}
+
+/// Predicted memory of one rank, in bytes (DESIGN section 4).
+public struct MemoryPlan: Codable, Sendable {
+  /// Parameters.
+  public let parametersBytes: Int
+  /// Gradient, with the partial sums of the rank's samples.
+  public let gradientsBytes: Int
+  /// Adam's two moments, this rank's share.
+  public let momentsBytes: Int
+  /// Buffers that receive other ranks' gradients.
+  public let reductionBytes: Int
+  /// The two residual streams and their gradients.
+  public let streamsBytes: Int
+  /// Scratch of the largest sub-layer.
+  public let scratchBytes: Int
+  /// Activations stored by `keep_activations`.
+  public let keptBytes: Int
+  /// Program, libraries and MPI.
+  public let programBytes: Int
+  /// Peak resident memory: the sum of all.
+  public var peakRssBytes: Int {
+    parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes + scratchBytes
+      + keptBytes + programBytes
+  }
+
+  /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
+  static let soloProgramBytes = 60 << 20
+  /// What MPI adds to a rank.
+  static let mpiBytes = 40 << 20
+
+  /// Plans rank 0 of `ranks`, which needs most, with `threads` threads.
+  public init(_ config: RunConfig, ranks: Int, threads: Int) {
+    let model = config.reformer
+    let layout = model.parameterLayout
+    let float = MemoryLayout<Float>.size
+    let samples = config.run.globalBatch / ranks
+    parametersBytes = layout.count * float
+    gradientsBytes = layout.count * float * GradientAccumulator.bufferCount(samples: samples)
+    momentsBytes =
+      2 * float
+      * GradientReduction.ownedRanges(layout: layout, rank: 0, ranks: ranks)
+      .reduce(0) { $0 + $1.count }
+    reductionBytes = ranks == 1 ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks)
+    let (length, width) = (model.length, model.width)
+    streamsBytes = 16 * length * width + 20 * length
+
+    let features = model.headsPerGroup * model.headWidth
+    var attention = 0
+    var kept = 0
+    for kind in model.layers {
+      let sort = kind == .lsh && length > model.lsh.chunk
+      let projections = kind == .lsh || (kind == .full && model.fullSharedQueryKey) ? 2 : 3
+      let rounds = sort ? model.lsh.hashes : 1
+      let group =
+        length * ((projections + 1) * features + 3 * model.headsPerGroup)
+        + (kind == .full ? 0 : rounds * length * model.headsPerGroup)
+      // Gradients of the projections and of the output; LSH keeps those of the keys apart.
+      let gradients = length * ((projections + 1 + (sort ? 1 : 0)) * features + model.headsPerGroup)
+      attention = max(attention, float * (group + gradients))
+      kept += float * (model.heads / model.headsPerGroup * group + 2 * length * width)
+      kept += float * length * (width + 2 * model.feedForwardWidth)
+    }
+    let block = min(length, Tiling.blockRows)
+    let dropped = model.dropout > 0 ? width : 0
+    let feedForward = block * (width + 3 * model.feedForwardWidth + dropped)
+    let head = block * (2 * width + model.vocabulary)
+    let embedding = 2 * block * width
+    // Each thread: a task's window of keys, values and their gradients; or a tile's rows.
+    let chunk = max(model.lsh.chunk * (model.lsh.chunksBefore + 1), 1)
+    let rows = max(1024, model.lsh.chunk) + chunk
+    let tile = Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
+    let perThread = max(4 * rows * model.headWidth + 2 * chunk * model.lsh.chunk, tile)
+    scratchBytes =
+      max(attention, float * max(feedForward, head, embedding)) + threads * float * perThread
+    keptBytes = config.run.keepActivations ? kept : 0
+    programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
+  }
+}

@@ -1,0 +1,48 @@
+// A checkpoint opened to be used rather than trained further: by `evaluate` and `inspect`.
+import Checkpointing
+import Compute
+import Foundation
+import Reformer
+
+/// Config, parameters and state of a complete checkpoint.
+public struct StoredModel {
+  /// The step folder.
+  public let folder: String
+  /// The config it was trained with.
+  public let config: RunConfig
+  /// Optimizer steps done.
+  public let step: Int
+  /// Ranks that wrote it.
+  public let ranks: Int
+  /// Training bytes seen.
+  public let trainedBytes: Int
+  /// Last validation score, if any.
+  public let validationBitsPerByte: Double?
+  /// All parameters in `layout`.
+  public let parameters: Buffer<Float>
+  /// Where each lies.
+  public let layout: ParameterLayout
+
+  /// Opens `path`, a step folder or a run folder (its newest complete step), after verifying every file.
+  ///
+  /// `overrides`: `key=value` texts applied to the stored config, which must not change shapes.
+  public init(path: String, overrides: [String] = []) throws {
+    folder = try RunCheckpoint.checkpointFolder(path)
+    config = try RunConfig.load(
+      file: folder + "/" + TrainingState.configName, overrides: overrides)
+    let manifest = try Manifest(folder: folder)
+    let state = try RunCheckpoint.state(folder)
+    step = manifest.step
+    ranks = manifest.ranks
+    trainedBytes = state.trainedBytes
+    validationBitsPerByte = state.validationBitsPerByte
+    layout = config.reformer.parameterLayout
+    parameters = Buffer(layout.count)
+    try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
+  }
+
+  /// SHA-256 over the parameters in layout order, hexadecimal.
+  public var parametersSHA256: String {
+    ModelFile.parametersSHA256(layout: layout, parameters: parameters.view)
+  }
+}

@@ -1,0 +1,17 @@
+// How many threads a rank runs.
+import Communication
+import Foundation
+
+/// Threads of this rank: the configured number, or for 0 its share of the cores it may use.
+///
+/// A rank bound to cores by the launcher uses those; unbound ranks of one machine divide it.
+public func threadCount(configured: Int) -> Int {
+  guard configured == 0 else { return configured }
+  // The active ones are those of this process's affinity mask.
+  let allowed = ProcessInfo.processInfo.activeProcessorCount
+  let online = ProcessInfo.processInfo.processorCount
+  guard allowed >= online else { return max(1, allowed) }
+  let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
+    .compactMap { MPICommunicator.environment($0).flatMap { Int($0) } }.first ?? 1
+  return max(1, allowed / max(1, local))
+}

@@ -1,0 +1,59 @@
+// `reformer-train plan`: what a run will need, before it is started.
+import ArgumentParser
+import Foundation
+import Training
+
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan", abstract: "Predict parameters, operations and memory of a run.")
+
+  @OptionGroup var arguments: ConfigArguments
+
+  @Option(help: "Number of ranks.")
+  var ranks = 1
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  private struct Report: Encodable {
+    let parameters: Int
+    let flopsPerByte: Double
+    let ranks: Int
+    let threads: Int
+    let peakRssBytes: Int
+    let memory: MemoryPlan
+    let wireBytesPerStep: Int
+  }
+
+  func run() throws {
+    let config = try arguments.load()
+    try config.validate(ranks: ranks)
+    let layout = config.reformer.parameterLayout
+    let threads = threadCount(configured: config.run.threads)
+    let memory = MemoryPlan(config, ranks: ranks, threads: threads)
+    // Each rank sends the others' gradient shares and its own new parameters to all.
+    let wire = ranks == 1 ? 0 : 2 * 4 * layout.count / ranks * (ranks - 1)
+    let report = Report(
+      parameters: layout.parameterCount,
+      flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length), ranks: ranks,
+      threads: threads, peakRssBytes: memory.peakRssBytes, memory: memory, wireBytesPerStep: wire)
+    if json { return try printJSON(report) }
+    func row(_ name: String, _ bytes: Int) {
+      let text = String(format: "%9.1f MiB", Double(bytes) / 1_048_576)
+      print("  " + name.padding(toLength: 34, withPad: " ", startingAt: 0) + text)
+    }
+    print("parameters        \(report.parameters)")
+    print(String(format: "operations        %.2f Mflop per byte", report.flopsPerByte * 1e-6))
+    print("sent per rank     \(wire) bytes per step")
+    print("memory per rank (\(ranks) ranks, \(threads) threads each)")
+    row("parameters", memory.parametersBytes)
+    row("gradients and partial sums", memory.gradientsBytes)
+    row("Adam moments (this rank's share)", memory.momentsBytes)
+    row("other ranks' gradients", memory.reductionBytes)
+    row("residual streams and gradients", memory.streamsBytes)
+    row("scratch", memory.scratchBytes)
+    if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
+    row("program", memory.programBytes)
+    row("peak", memory.peakRssBytes)
+  }
+}

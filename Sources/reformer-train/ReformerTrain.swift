@@ -1,0 +1,58 @@
+// The program: parses the command line, runs one command, turns errors into one line and an exit code.
+import ArgumentParser
+import Communication
+import Foundation
+import Training
+
+@main
+struct ReformerTrain: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reformer-train",
+    abstract: "Trains byte-level Reformer language models with very long context on CPUs.",
+    discussion: """
+      mpirun -np 2 reformer-train --config configs/quickstart.toml
+      Exit codes: 0 done, 1 the run failed, 2 wrong input.
+      """,
+    subcommands: [
+      TrainCommand.self, EvaluateCommand.self, PlanCommand.self, BenchmarkCommand.self,
+      ConformanceCommand.self, InspectCommand.self,
+    ],
+    defaultSubcommand: TrainCommand.self)
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      // Requests for help are no errors; everything else that ArgumentParser throws is wrong input.
+      if exitCode(for: error) == .success { exit(withError: error) }
+      // A command has printed its message when it throws a bare code.
+      if let code = error as? ExitCode { Foundation.exit(code.rawValue) }
+      let isUsage = !(error is UserError) && exitCode(for: error) == .validationFailure
+      let text = isUsage ? fullMessage(for: error) : "\(error)"
+      if isFirstRank { complain(text) }
+      Foundation.exit(isUsage ? 2 : runExitCode(error))
+    }
+  }
+
+  /// Before MPI runs, only the launcher's variables tell ranks apart; one message is enough.
+  private static var isFirstRank: Bool {
+    let names = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]
+    let rank = names.compactMap { MPICommunicator.environment($0) }.first
+    return rank == nil || rank == "0"
+  }
+}
+
+/// Prints one line about an error.
+func complain(_ text: String) {
+  let line = text.hasPrefix("Error: ") ? text : "error: " + text
+  FileHandle.standardError.write(Data((line + "\n").utf8))
+}
+
+/// Prints a value as one JSON object with snake_case keys.
+func printJSON(_ value: some Encodable) throws {
+  let encoder = JSONEncoder()
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}

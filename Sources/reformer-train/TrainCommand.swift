@@ -1,0 +1,52 @@
+// `reformer-train [train]`: the only command that runs under mpirun as well as alone.
+import ArgumentParser
+import Communication
+import Foundation
+import Training
+
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Train a model, alone or as ranks of mpirun.")
+
+  @OptionGroup var arguments: ConfigArguments
+
+  @Option(help: "Go on from the newest complete checkpoint (auto) or from a folder.")
+  var resume: String?
+
+  @Option(help: "Run folder (default: checkpoints/NAME).")
+  var output: String?
+
+  @Option(help: "Stop after this step of the run; the schedule stays that of run.steps.")
+  var steps: Int?
+
+  func run() throws {
+    guard MPICommunicator.underLauncher() else {
+      return try train(SoloCommunicator())
+    }
+    let communicator = try MPICommunicator.start()
+    do {
+      try train(communicator)
+      try communicator.finish()
+    } catch where error is UserError || error is RunFailure {
+      // All ranks throw these together: end in order, and say it once.
+      if communicator.rank == 0 { complain("\(error)") }
+      try communicator.finish()
+      throw ExitCode(runExitCode(error))
+    } catch {
+      // Only this rank is in trouble; the others would wait for it for ever.
+      complain("rank \(communicator.rank): \(error)")
+      communicator.abort(code: runExitCode(error))
+      throw ExitCode(runExitCode(error))
+    }
+  }
+
+  private func train(_ communicator: any Communicator) throws {
+    StopSignal.install()
+    let config = try agree(communicator) { try arguments.load() }
+    let trainer = try Trainer(
+      config: config,
+      options: TrainOptions(resume: resume, output: output, stopAfterStep: steps),
+      communicator: communicator, progress: Progress(rank: communicator.rank))
+    try trainer.run()
+  }
+}

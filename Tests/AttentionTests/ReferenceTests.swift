@@ -1,0 +1,134 @@
+import Attention
+import Compute
+import TestSupport
+import Testing
+
+@Suite("Attention against the naive reference")
+struct ReferenceTests {
+  static let lengths = [1, 7, 64, 100, 129]
+
+  /// Outputs and gradients of every head, dropout off and on.
+  private func check(_ probe: AttentionProbe) throws {
+    let loneRowsAreCoarse = probe.windowWraps
+    for rate in [0, 0.3] {
+      probe.draw(dropout: rate)
+      let output = probe.forward()
+      let incoming = madeUpNormals(output.count, seed: 77)
+      let gradients = probe.backward(incoming)
+      for head in 0..<probe.heads {
+        let reference = probe.reference(head: head)
+        // Closer calls could fall either way in single precision; such a seed would be no test.
+        try #require(reference.smallestMargin > 2e-6)
+        let inputs = probe.projected.map { probe.head(head, of: $0) }
+        let expected = probe.output(
+          reference.attention, head: head, projected: inputs.map { $0.map(Double.init) })
+        // Logits of size 10 have errors of some 1e-6, and probabilities the same relative ones.
+        let limit = loneRowsAreCoarse ? 0x1p-6 : 3e-5
+        let seen = probe.head(head, of: output)
+        #expect(largestDifference(seen, expected) <= limit, "head \(head), dropout \(rate)")
+
+        // The reference is differenced with the buckets held, as the gradient of a hash is none.
+        let weights = probe.head(head, of: incoming)
+        for index in inputs.indices {
+          let gradient = probe.head(head, of: gradients[index])
+          let error = GradientCheck.worstError(of: gradient, at: inputs[index], seed: 5) { moved in
+            var projected = inputs.map { $0.map(Double.init) }
+            projected[index] = moved
+            let output = probe.output(reference.attention, head: head, projected: projected)
+            return zip(output, weights).reduce(0) { $0 + $1.0 * Double($1.1) }
+          }
+          // Float rounding over sums of some hundred terms; a coarse row adds its 1/128.
+          #expect(
+            error <= (loneRowsAreCoarse ? 2e-2 : 2e-4),
+            "\(probe.layer.projections[index]) of head \(head), dropout \(rate)")
+        }
+      }
+    }
+  }
+
+  @Test("full attention", arguments: lengths, [false, true])
+  func full(length: Int, shared: Bool) throws {
+    try check(AttentionProbe(.full(shared: shared), length: length, heads: 2, width: 8))
+  }
+
+  @Test("local attention", arguments: lengths, [(4, 0), (4, 1), (4, 3), (16, 1), (16, 2), (64, 1)])
+  func local(length: Int, sizes: (chunk: Int, before: Int)) throws {
+    try check(
+      AttentionProbe(.local(chunk: sizes.chunk, before: sizes.before), length: length, heads: 2))
+  }
+
+  @Test(
+    "LSH attention", arguments: lengths,
+    [
+      Kind.lsh(chunk: 4, before: 0, hashes: 1, buckets: [2]),
+      .lsh(chunk: 4, before: 1, hashes: 2, buckets: [8]),
+      .lsh(chunk: 4, before: 3, hashes: 4, buckets: [2, 4]),
+      .lsh(chunk: 16, before: 1, hashes: 1, buckets: [8]),
+      .lsh(chunk: 16, before: 2, hashes: 2, buckets: [4, 2]),
+      .lsh(chunk: 16, before: 1, hashes: 4, buckets: [2, 2, 2]),
+      .lsh(chunk: 64, before: 1, hashes: 2, buckets: [4]),
+    ])
+  func lsh(length: Int, kind: Kind) throws {
+    try check(AttentionProbe(kind, length: length, heads: 2, width: 8))
+  }
+
+  @Test(
+    "every head count and width, from any first head", arguments: [(1, 1), (3, 1), (2, 16), (3, 8)],
+    [
+      Kind.full(shared: true), .full(shared: false), .local(chunk: 16, before: 1),
+      .lsh(chunk: 16, before: 1, hashes: 2, buckets: [4]),
+    ])
+  func heads(sizes: (heads: Int, width: Int), kind: Kind) throws {
+    // Keys of width 1 are x / |x|: their gradient is nothing but the difference of large numbers.
+    if sizes.width == 1, kind.layer.projections.count == 2 { return }
+    try check(
+      AttentionProbe(
+        kind, length: 50, heads: sizes.heads, width: sizes.width, firstHead: 3, seed: 4))
+  }
+
+  // A thread walks through 1024 positions; gradients of the keys before them wait for the others.
+  @Test(
+    "sequences of several threads' work",
+    arguments: [
+      Kind.local(chunk: 4, before: 3), .local(chunk: 64, before: 1), .local(chunk: 300, before: 1),
+      .lsh(chunk: 16, before: 2, hashes: 2, buckets: [8, 4]),
+      .lsh(chunk: 64, before: 1, hashes: 1, buckets: [32]),
+    ])
+  func long(kind: Kind) throws {
+    try check(AttentionProbe(kind, length: 2100, heads: 1, threads: 2))
+  }
+
+  @Test("given rotations are those of the group's heads")
+  func givenRotations() throws {
+    let probe = AttentionProbe(
+      .lsh(chunk: 4, before: 1, hashes: 2, buckets: [4, 2]), length: 41, heads: 2, firstHead: 1)
+    probe.draw(rotations: madeUpNormals(4 * 8 * 2 * 3, seed: 9))
+    try check(probe)
+  }
+
+  @Test("where all hashes tie, positions stay in order")
+  func ties() throws {
+    let probe = AttentionProbe(
+      .lsh(chunk: 4, before: 1, hashes: 2, buckets: [4]), length: 21, heads: 1)
+    probe.draw(rotations: [Float](repeating: 0, count: 8 * 2 * 2))
+    let output = probe.forward()
+    let inOrder = Array(0..<Int32(24))
+    #expect(probe.group.order.array == inOrder + inOrder)
+    let reference = probe.reference(head: 0)
+    let expected = probe.output(
+      reference.attention, head: 0, projected: probe.projected.map { $0.map(Double.init) })
+    // As in `check`.
+    #expect(largestDifference(output, expected) <= 3e-5)
+  }
+}
+
+extension AttentionProbe {
+  /// Whether a position can be in sight of itself twice in a round: rounds of rows that see nothing else are
+  /// then weighed by a number that was rounded to 1/128 more than once.
+  var windowWraps: Bool {
+    guard case .lsh(let chunk, let before, let hashes, _) = kind, length > chunk else {
+      return false
+    }
+    return before + 1 > hashes * ((length + chunk - 1) / chunk)
+  }
+}

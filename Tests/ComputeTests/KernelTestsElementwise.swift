@@ -1,0 +1,242 @@
+// Kernels that treat every element alone: the instruction-set switch, cuts and alignment, the
+// exponential, activations, vectors, Adam.
+import CKernels
+import Glibc
+import Testing
+
+/// A kernel on some arrays of equal length, run on `count` elements from `start` on.
+struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
+  typealias Arrays = [UnsafeMutablePointer<Float>]
+  let name: String
+  let arrays: Int
+  let run: @Sendable (_ arrays: Arrays, _ start: Int, _ count: Int) -> Void
+
+  var testDescription: String { name }
+
+  init(
+    _ name: String, arrays: Int, _ run: @escaping @Sendable (Arrays, _ start: Int, _ count: Int) -> Void
+  ) {
+    self.name = name
+    self.arrays = arrays
+    self.run = run
+  }
+
+  private static func integers(_ p: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Int32> {
+    UnsafeMutableRawPointer(p).assumingMemoryBound(to: Int32.self)
+  }
+
+  static let all = [
+    Self("add", arrays: 2) { a, _, n in ck_add(a[0], a[1], n) },
+    Self("scale", arrays: 1) { a, _, n in ck_scale(a[0], n, 1.7) },
+    Self("stream to float", arrays: 2) { a, _, n in
+      ck_stream_to_float(integers(a[0]), a[1], n, 0x1p-18)
+    },
+    Self("stream add", arrays: 2) { a, _, n in
+      _ = ck_stream_add(integers(a[0]), a[1], n, 0x1p18)
+    },
+    Self("stream subtract", arrays: 2) { a, _, n in
+      _ = ck_stream_subtract(integers(a[0]), a[1], n, 0x1p18)
+    },
+    Self("relu", arrays: 2) { a, _, n in ck_relu(a[0], a[1], n) },
+    Self("relu backward", arrays: 3) { a, _, n in ck_relu_backward(a[0], a[1], a[2], n) },
+    Self("gelu", arrays: 2) { a, _, n in ck_gelu(a[0], a[1], n) },
+    Self("gelu backward", arrays: 3) { a, _, n in ck_gelu_backward(a[0], a[1], a[2], n) },
+    Self("exp", arrays: 2) { a, _, n in ck_exp(a[0], a[1], n) },
+    Self("dropout", arrays: 1) { a, start, n in
+      ck_dropout(a[0], n, 0x1234_5678_9ABC_DEF0, 1001 + UInt64(start), 1 << 30, 1.25)
+    },
+    Self("normal", arrays: 1) { a, start, n in ck_normal(a[0], n, 99, 1001 + UInt64(start)) },
+    Self("Philox", arrays: 1) { a, start, n in
+      ck_philox(7, 1001 + UInt64(start), UnsafeMutableRawPointer(a[0]).assumingMemoryBound(to: UInt32.self), n)
+    },
+    Self("Adam", arrays: 4) { a, _, n in
+      ck_scale(a[3], n, 0)  // a second moment is never negative
+      ck_adam(a[0], a[1], a[2], a[3], n, 0.5, 1e-3, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.01)
+    },
+  ]
+}
+
+@Suite("Kernels element by element")
+struct ElementwiseKernelTests {
+  @Test("levels have names, and a level the CPU lacks is refused")
+  func levels() {
+    #expect(kernelLevels.contains(ck_active_level()))
+    #expect((0..<3).map { String(cString: ck_level_name($0)) } == ["scalar", "avx2", "avx512"])
+    #expect(ck_set_level(ck_best_level() + 1) == -1)
+    #expect(ck_set_thread_level(ck_best_level() + 1) == -1)
+    #expect(ck_set_level(-1) == -1)
+    for level in kernelLevels {
+      #expect(atLevel(level) { ck_active_level() } == level)
+    }
+  }
+
+  @Test(
+    "results depend neither on how the data are cut nor on where they lie",
+    arguments: kernelLevels, ElementwiseKernel.all)
+  func cuts(level: Int32, kernel: ElementwiseKernel) {
+    let count = 1031
+    var dice = Dice(1)
+    let inputs = (0..<kernel.arrays).map { _ in dice.floats(count, 20) }
+    atLevel(level) {
+      let whole = inputs.map { Guarded($0) }
+      kernel.run(whole.map(\.pointer), 0, count)
+      for shift in 0..<4 {
+        let parts = inputs.map { Guarded($0, shift: shift) }
+        var start = 0
+        // Sizes below, at and above the vector widths and the generator's chunk of 256.
+        for size in [1, 2, 7, 16, 33, 300, 5, 64, 257, 3, count] where start < count {
+          let n = min(size, count - start)
+          kernel.run(parts.map { $0.pointer + start }, start, n)
+          start += n
+        }
+        #expect(start == count)
+        for (a, b) in zip(whole, parts) {
+          #expect(a.bytes == b.bytes, "shift \(shift)")
+          #expect(b.isIntact, "shift \(shift)")
+        }
+      }
+    }
+  }
+
+  @Test("exp is within 2 ulp from -87 to 88", arguments: kernelLevels)
+  func exponential(level: Int32) {
+    // Every 4099th float of the range, both signs.
+    var points: [Float] = []
+    for (sign, limit) in [(UInt32(0), Float(88)), (0x8000_0000, 87)] {
+      points += stride(from: 0, through: limit.bitPattern, by: 4099).map {
+        Float(bitPattern: $0 | sign)
+      }
+      points.append(Float(bitPattern: limit.bitPattern | sign))
+    }
+    var results = points
+    atLevel(level) { ck_exp(points, &results, points.count) }
+    let worst = zip(points, results).map { x, y in
+      let exact = exp(Double(x))
+      return abs(Double(y) - exact) / Double(Float(exact).ulp)
+    }.max()
+    #expect((worst ?? .infinity) <= 2)
+  }
+
+  @Test("exp is 0 far below, infinite far above and NaN of NaN", arguments: kernelLevels)
+  func exponentialLimits(level: Int32) {
+    let points: [Float] = [-87.5, -1e5, -3e38, -.infinity, 88.5, 3e38, .infinity, .nan]
+    var results = points
+    atLevel(level) { ck_exp(points, &results, points.count) }
+    #expect(results[..<4].allSatisfy { $0 == 0 })
+    #expect(results[4..<7].allSatisfy { $0 == .infinity })
+    #expect(results[7].isNaN)
+  }
+
+  @Test("relu and its gradient are exact and keep NaN", arguments: kernelLevels, awkwardSizes)
+  func relu(level: Int32, size: Int) {
+    var dice = Dice(2)
+    var x = dice.floats(size)
+    let dy = dice.floats(size)
+    x[size / 2] = 0
+    var y = x
+    var dx = dy
+    atLevel(level) {
+      ck_relu(x, &y, size)
+      ck_relu_backward(dy, x, &dx, size)
+    }
+    #expect(y == x.map { max($0, 0) })
+    #expect(dx == zip(dy, x).map { $1 > 0 ? $0 : 0 })
+    var nan: [Float] = [.nan]
+    atLevel(level) { nan.withUnsafeMutableBufferPointer { ck_relu($0.baseAddress, $0.baseAddress, 1) } }
+    #expect(nan[0].isNaN)
+  }
+
+  @Test("gelu is x Phi(x) and its gradient the derivative of that", arguments: kernelLevels)
+  func gelu(level: Int32) {
+    let x = stride(from: Float(-12), through: 12, by: 0.0137).map { $0 }
+    let ones = [Float](repeating: 1, count: x.count)
+    var y = x
+    var slope = x
+    atLevel(level) {
+      ck_gelu(x, &y, x.count)
+      ck_gelu_backward(ones, x, &slope, x.count)
+    }
+    func exact(_ x: Double) -> Double { x * 0.5 * erfc(-x / 2.0.squareRoot()) }
+    // erf is good to 2e-7, halved and times |x| <= 5 (beyond, erf rounds to 1); plus rounding of y.
+    #expect(worstError(y, x.map { exact(Double($0)) }, absolute: 5e-7, relative: 3e-7) <= 1)
+    let expected = x.map { differences(of: { exact($0[0]) }, at: [Double($0)])[0] }
+    // Half of erf's error and a few roundings of numbers of size 1.
+    #expect(worstError(slope, expected, absolute: 4e-7) <= 1)
+  }
+
+  @Test("sums, products and biases agree with double precision", arguments: kernelLevels, awkwardSizes)
+  func vectors(level: Int32, width: Int) {
+    let rows = 5
+    let stride = width + 3
+    var dice = Dice(3)
+    let a = dice.floats(rows * stride)
+    let b = dice.floats(rows * stride)
+    let start = dice.floats(width)
+    var dots = [Float](repeating: 0, count: rows)
+    var columns = start
+    var biased = a
+    let squares = atLevel(level) {
+      ck_row_dot(a, stride, b, stride, rows, width, &dots)
+      ck_column_sum(a, stride, rows, width, &columns)
+      ck_add_bias(&biased, stride, rows, width, start)
+      return ck_sum_squares(a, a.count)
+    }
+    func row(_ x: [Float], _ i: Int) -> [Double] {
+      x[(i * stride)..<(i * stride + width)].map(Double.init)
+    }
+    let exactDots = (0..<rows).map { i in zip(row(a, i), row(b, i)).reduce(0) { $0 + $1.0 * $1.1 } }
+    // Sums of `width` terms below 1 in single precision, in at least 16 partial sums.
+    #expect(worstError(dots, exactDots, absolute: 1e-7 * Double(width / 8 + 4)) <= 1)
+    let exactColumns = (0..<width).map { j in
+      (0..<rows).reduce(Double(start[j])) { $0 + Double(a[$1 * stride + j]) }
+    }
+    // Five additions of numbers below 6: half an ulp (2.4e-7) each.
+    #expect(worstError(columns, exactColumns, absolute: 1.5e-6) <= 1)
+    let inRow = (0..<biased.count).map { $0 % stride < width ? a[$0] + start[$0 % stride] : a[$0] }
+    #expect(sameBits(biased, inRow))
+    let exact = a.reduce(0.0) { $0 + Double($1) * Double($1) }
+    // Squares of floats are exact in double; only the additions round.
+    #expect(abs(squares - exact) <= 1e-15 * Double(a.count) * exact)
+  }
+
+  @Test("columns sum the same in one call and in a call per row", arguments: kernelLevels)
+  func columnCuts(level: Int32) {
+    let (rows, width) = (23, 37)
+    var dice = Dice(4)
+    let x = Guarded(dice.floats(rows * width), shift: 1)
+    let whole = Guarded(dice.floats(width))
+    let parts = Guarded(whole.values, shift: 3)
+    atLevel(level) {
+      ck_column_sum(x.pointer, width, rows, width, whole.pointer)
+      for i in 0..<rows { ck_column_sum(x.pointer + i * width, width, 1, width, parts.pointer) }
+    }
+    #expect(whole.bytes == parts.bytes)
+    #expect(parts.isIntact)
+  }
+
+  @Test("Adam follows its formula", arguments: kernelLevels, awkwardSizes)
+  func adam(level: Int32, size: Int) {
+    var dice = Dice(5)
+    let start = (p: dice.floats(size), g: dice.floats(size), m: dice.floats(size))
+    let startV = dice.floats(size).map { $0 * $0 }
+    var (p, m, v) = (start.p, start.m, startV)
+    atLevel(level) {
+      ck_adam(&p, start.g, &m, &v, size, 0.25, 1e-2, 0.9, 0.98, 1e-6, 0.1, 0.19, 0.04)
+    }
+    var expected: (p: [Double], m: [Double], v: [Double]) = ([], [], [])
+    for i in 0..<size {
+      let g = Double(start.g[i]) * 0.25
+      let mean = 0.9 * Double(start.m[i]) + 0.1 * g
+      let square = 0.98 * Double(startV[i]) + 0.02 * g * g
+      let step = mean / 0.19 / ((square / 0.04).squareRoot() + 1e-6) + 0.1 * Double(start.p[i])
+      expected.p.append(Double(start.p[i]) - 1e-2 * step)
+      expected.m.append(mean)
+      expected.v.append(square)
+    }
+    // Single-precision constants (1 - beta2 = 0.02 is 3e-6 off relatively) and roundings; where v is
+    // tiny the step is large, hence the relative part.
+    #expect(worstError(m, expected.m, absolute: 5e-7) <= 1)
+    #expect(worstError(v, expected.v, absolute: 5e-7) <= 1)
+    #expect(worstError(p, expected.p, absolute: 1e-6, relative: 2e-5) <= 1)
+  }
+}

@@ -1,0 +1,156 @@
+// Rows by index, key scaling, hashing and sorting.
+import CKernels
+import Testing
+
+@Suite("Kernels of rows by index, keys and hashes")
+struct RowKernelTests {
+  @Test("gathering fetches and scales rows, and pads with zeros", arguments: kernelLevels, awkwardSizes)
+  func gather(level: Int32, width: Int) {
+    let (sourceRows, sourceStride) = (9, width + 2)
+    var dice = Dice(41)
+    let source = dice.floats(sourceRows * sourceStride)
+    let scale = dice.floats(sourceRows * 3)
+    let index: [Int32] = [3, 0, 8, 9, 3, 1000, 7, -1, .max]
+    func expected(_ factor: (Int) -> Float) -> [Float] {
+      index.flatMap { at in
+        (0..<width).map { j in
+          (0..<Int32(sourceRows)).contains(at)
+            ? source[Int(at) * sourceStride + j] * factor(Int(at)) : 0
+        }
+      }
+    }
+    let plain = Guarded([Float](repeating: 7, count: index.count * width), shift: 1)
+    let scaled = Guarded([Float](repeating: 7, count: index.count * width), shift: 2)
+    atLevel(level) {
+      ck_gather_rows(
+        source, sourceStride, index, index.count, width, Int32(sourceRows), nil, 0, plain.pointer)
+      ck_gather_rows(
+        source, sourceStride, index, index.count, width, Int32(sourceRows), scale, 3, scaled.pointer)
+    }
+    #expect(plain.values == expected { _ in 1 })
+    #expect(scaled.values == expected { scale[$0 * 3] })
+    #expect(plain.isIntact && scaled.isIntact)
+  }
+
+  @Test("scattering adds rows in order and skips padding", arguments: kernelLevels, awkwardSizes)
+  func scatter(level: Int32, width: Int) {
+    let (targetRows, stride) = (5, width + 2)
+    var dice = Dice(42)
+    let start = dice.floats(targetRows * stride)
+    let index: [Int32] = [3, 0, 3, 5, 4, 99, -1]
+    let source = dice.floats(index.count * width)
+    let target = Guarded(start, shift: 1)
+    atLevel(level) {
+      ck_scatter_add_rows(
+        target.pointer, stride, index, index.count, width, Int32(targetRows), source)
+    }
+    var expected = start
+    for (i, at) in index.enumerated() where (0..<Int32(targetRows)).contains(at) {
+      for j in 0..<width { expected[Int(at) * stride + j] += source[i * width + j] }
+    }
+    #expect(sameBits(target.values, expected))
+    #expect(target.isIntact)
+  }
+
+  static func keyScale(_ x: [Double]) -> Double {
+    let mean = x.reduce(0) { $0 + $1 * $1 } / Double(x.count)
+    return 1 / ((mean + 1e-6).squareRoot() * Double(x.count).squareRoot())
+  }
+
+  @Test("keys get unit length, and the gradient is that of finite differences",
+    arguments: kernelLevels, awkwardSizes)
+  func keyScaling(level: Int32, width: Int) {
+    let (rows, stride) = (6, width + 1)
+    var dice = Dice(43)
+    var x = dice.floats(rows * stride)
+    for j in 0..<width { x[j] = 0 }  // a zero row: length 0, finite scale
+    let dkey = dice.floats(rows * stride)
+    var scale = [Float](repeating: 0, count: rows * 2)
+    let dx = Guarded([Float](repeating: 0.5, count: rows * stride), shift: 1)
+    atLevel(level) {
+      ck_key_scale(x, stride, rows, width, &scale, 2)
+      ck_key_scale_backward(
+        dkey, stride, x, stride, rows, width, scale, 2, dx.pointer, stride)
+    }
+    for i in 0..<rows {
+      let row = x[(i * stride)..<(i * stride + width)].map(Double.init)
+      let weights = dkey[(i * stride)..<(i * stride + width)].map(Double.init)
+      let exact = Self.keyScale(row)
+      // A sum of squares, a square root and a division: a few roundings.
+      #expect(worstError([scale[i * 2]], [exact], absolute: 0, relative: 1e-6) <= 1)
+      guard i > 0 else { continue }  // at 0 the scale is so curved that differences mean little
+      let gradient = differences(
+        of: { x in
+          let s = Self.keyScale(x)
+          return zip(x, weights).reduce(0) { $0 + $1.0 * s * $1.1 }
+        }, at: row)
+      // Terms of size scale * 1 that may cancel, and 0.5 to which they are added.
+      #expect(
+        worstError(
+          Array(dx.values[(i * stride)..<(i * stride + width)]), gradient.map { $0 + 0.5 },
+          absolute: 1e-6 * max(1, exact)) <= 1)
+    }
+    #expect(dx.isIntact)
+  }
+
+  static func bucket(_ row: [Float], _ factors: [Int32]) -> Int32 {
+    var (bucket, weight, start) = (Int32(0), Int32(1), 0)
+    for factor in factors {
+      let half = Int(factor) / 2
+      let part = Array(row[start..<(start + half)])
+      let signed = part + part.map { -$0 }
+      var best = 0
+      for i in signed.indices where signed[i] > signed[best] { best = i }
+      bucket += weight * Int32(best)
+      weight *= factor
+      start += half
+    }
+    return bucket
+  }
+
+  @Test("buckets are the first arg-max of [x; -x], factors combined", arguments: kernelLevels,
+    [[2], [14], [32], [64, 128], [6, 2, 34], [200]] as [[Int32]])
+  func hash(level: Int32, factors: [Int32]) {
+    let width = factors.reduce(0) { $0 + Int($1) / 2 }
+    let (rows, stride) = (200, width + 3)
+    var dice = Dice(44)
+    // Few different values, so that most rows have ties; the first row is all zeros.
+    let coarse = (0..<(rows * stride)).map { i in
+      i < stride ? 0 : Float(dice.integer(below: 5)) - 2
+    }
+    let fine = dice.floats(rows * stride)
+    for values in [coarse, fine] {
+      let rotated = Guarded(values, shift: 1)
+      var buckets = [Int32](repeating: -1, count: rows)
+      atLevel(level) {
+        ck_hash_buckets(rotated.pointer, stride, rows, factors, factors.count, &buckets)
+      }
+      let expected = (0..<rows).map { i in
+        Self.bucket(Array(values[(i * stride)..<(i * stride + width)]), factors)
+      }
+      #expect(buckets == expected)
+    }
+  }
+
+  @Test("a row without numbers still gets a bucket in range", arguments: kernelLevels)
+  func hashOfNaN(level: Int32) {
+    var bucket: Int32 = -1
+    atLevel(level) { ck_hash_buckets([.nan, .nan, .nan], 3, 1, [6], 1, &bucket) }
+    #expect(bucket == 0)
+  }
+
+  @Test("sorting by bucket is stable", arguments: kernelLevels, awkwardSizes)
+  func sort(level: Int32, size: Int) {
+    var dice = Dice(45)
+    let bucketCount = 9  // the last buckets stay empty
+    let buckets = (0..<size).map { _ in Int32(dice.integer(below: 7)) }
+    let counts = Guarded([Int32](repeating: 99, count: bucketCount + 1))
+    let order = Guarded([Int32](repeating: -1, count: size), shift: 1)
+    atLevel(level) {
+      ck_counting_sort(buckets, size, Int32(bucketCount), counts.pointer, order.pointer)
+    }
+    let expected = buckets.indices.sorted { (buckets[$0], $0) < (buckets[$1], $1) }
+    #expect(order.values == expected.map(Int32.init))
+    #expect(order.isIntact && counts.isIntact)
+  }
+}
