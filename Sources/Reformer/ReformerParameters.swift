@@ -2,13 +2,13 @@
 // (research/reformer-landscape.md, section 2.2), so a checkpoint needs no renaming.
 import Attention
 import Compute
+import Glibc
 
 /// Names of the parameters.
 enum ParameterName {
   static let words = "reformer.embeddings.word_embeddings.weight"
-  static func axial(_ axis: Int) -> String {
-    "reformer.embeddings.position_embeddings.weights.\(axis)"
-  }
+  static let axialPrefix = "reformer.embeddings.position_embeddings.weights."
+  static func axial(_ axis: Int) -> String { axialPrefix + "\(axis)" }
   static func layer(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }
   static let finalNorm = "reformer.encoder.layer_norm"
   static let logits = "lm_head.decoder.weight"
@@ -70,7 +70,8 @@ extension ReformerConfig {
   ///
   /// Projections are normal with variance 1 / inputs, those that write into a stream smaller by the
   /// square root of the number of writers, so that the streams neither grow nor drown with depth
-  /// (GPT-2, section 2.3). Gains are 1, biases 0, and first logits are near 0.
+  /// (GPT-2, section 2.3). Gains are 1, biases 0, first logits near 0, axial
+  /// tables are waves, and separate keys look a few positions back.
   public func initialise(_ parameters: View<Float>, layout: ParameterLayout, seed: UInt64) {
     parameters.fill(0)
     let address = RandomAddress(seed: seed, step: 0, sample: 0)
@@ -81,6 +82,10 @@ extension ReformerConfig {
         continue
       }
       if slot.name.hasSuffix("bias") { continue }
+      if slot.name.hasPrefix(ParameterName.axialPrefix) {
+        setWaves(values, positions: slot.count / (slot.shape.last ?? 1))
+        continue
+      }
       let inputs = Double(slot.shape.last ?? 1)
       var deviation = 1 / inputs.squareRoot()
       if slot.name.hasSuffix("output.dense.weight") {
@@ -89,11 +94,61 @@ extension ReformerConfig {
         deviation *= 0.1
       } else if slot.name == ParameterName.words {
         deviation = 0.5
-      } else if slot.name.hasPrefix(ParameterName.axial(0).dropLast()) {
-        deviation = 0.1
+      }
+      if slot.name.hasSuffix("self_attention.key.weight") {
+        // The query matrix is the tensor before.
+        setLookBack(Matrix(parameters, slot), queries: Matrix(parameters, layout.slots[index - 1]))
+        continue
       }
       address.stream(.initialisation, layer: index).normal(into: values)
       Kernels.scale(values, by: Float(deviation))
+    }
+  }
+
+  /// Sines and cosines that make a whole number of turns over an axis (`[positions, features]`).
+  ///
+  /// Learned tables that start as noise take long to tell "one back" from "two back"; between waves that is a
+  /// rotation, the same everywhere (Vaswani et al. 2017, section 3.5), also from the end of one row
+  /// of the grid to the start of the next.
+  private func setWaves(_ table: View<Float>, positions: Int) {
+    let features = table.count / positions
+    for position in 0..<positions {
+      for feature in 0..<features {
+        let angle = waveAngle(feature / 2, features: features, positions: positions)
+          * Double(position)
+        table[position * features + feature] =
+          Float(2.0.squareRoot() * (feature % 2 == 0 ? sin(angle) : cos(angle)))
+      }
+    }
+  }
+
+  /// What one position turns the wave of a pair of features by: from one turn over the axis to half a turn per
+  /// position, in equal ratios.
+  private func waveAngle(_ pair: Int, features: Int, positions: Int) -> Double {
+    let share = Double(pair) / Double(max(1, features / 2 - 1))
+    let turns = pow(max(1, Double(positions / 2)), share).rounded()
+    return 2 * Double.pi * turns / Double(positions)
+  }
+
+  /// Keys as queries turned by some positions: head h starts by attending h + 1 positions back.
+  ///
+  /// Text is predicted from the last few bytes first of all; without this start thousands of steps
+  /// pass before attention finds them.
+  private func setLookBack(_ keys: Matrix, queries: Matrix) {
+    keys.copy(from: queries)
+    let features = axialWidths[axialWidths.count - 1]
+    let positions = axialShape[axialShape.count - 1]
+    let first = width - features
+    for row in 0..<keys.rows {
+      let (key, query) = (keys.row(row), queries.row(row))
+      for pair in 0..<features / 2 {
+        let angle = waveAngle(pair, features: features, positions: positions)
+          * Double(row / headWidth + 1)
+        let (sine, cosine) = (Float(sin(angle)), Float(cos(angle)))
+        let (a, b) = (query[first + 2 * pair], query[first + 2 * pair + 1])
+        key[first + 2 * pair] = a * cosine - b * sine
+        key[first + 2 * pair + 1] = a * sine + b * cosine
+      }
     }
   }
 }

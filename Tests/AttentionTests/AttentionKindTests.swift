@@ -18,8 +18,8 @@ struct AttentionKindTests {
     #expect(projections("sparse") == nil)
   }
 
-  // Worked by hand from Hugging Face's rule: a power of two near 2 * length / chunk, in two factors near its root
-  // once it exceeds 2 * max(sqrt(length / chunk), chunk); never less than a pair.
+  // Worked by hand from Hugging Face's rule: a power of two near 2 * length / chunk, in two factors
+  // near its root once it exceeds 2 * max(sqrt(length / chunk), chunk); never less than a pair.
   @Test(
     "automatic bucket counts",
     arguments: [

@@ -1,4 +1,5 @@
-// A head group with made-up projections around one attention layer, and the naive reference for the same numbers.
+// A head group with made-up projections around one attention layer, and the naive reference for
+// the same numbers.
 import Attention
 import Compute
 import TestSupport
@@ -30,7 +31,9 @@ enum Kind: Sendable, CustomStringConvertible {
   }
 }
 
-/// Inputs and results of one layer over one head group. Not for use from several threads.
+/// Inputs and results of one layer over one head group.
+///
+/// Not for use from several threads.
 final class AttentionProbe {
   let kind: Kind
   let length: Int
@@ -73,7 +76,9 @@ final class AttentionProbe {
       dropout: dropout ?? draws.dropout, givenRotations: rotations ?? draws.givenRotations)
   }
 
-  /// The output `[L, g * K]`. Whatever the layer should write is NaN or nonsense before.
+  /// The output, `[L, g * K]`.
+  ///
+  /// Whatever the layer should write is NaN or nonsense before.
   @discardableResult
   func forward() -> [Float] {
     engine.poison(1 << 16)
@@ -104,10 +109,7 @@ final class AttentionProbe {
   /// Features of one head out of `[L, g * K]`.
   func head<Number>(_ head: Int, of values: [Number]) -> [Number] {
     var result: [Number] = []
-    for row in 0..<length {
-      let start = (row * heads + head) * width
-      result += values[start..<start + width]
-    }
+    for row in 0..<length { result += values[place(row: row, head: head)] }
     return result
   }
 
@@ -152,12 +154,27 @@ final class AttentionProbe {
     return { Double(stream.bits($0)) < rate * 0x1p32 ? 0 : 1 / (1 - rate) }
   }
 
-  /// The reference's output for one head's projections.
+  /// The reference's output for one head, `moved` in place of projection `index` where given.
   func output(
-    _ attention: ReferenceAttention, head: Int, projected: [[Double]]
+    _ attention: ReferenceAttention, head: Int, replacing index: Int? = nil, by moved: [Double] = []
   ) -> [Double] {
-    attention.output(
-      queries: projected[0], keys: projected[projected.count - 2],
-      values: projected[projected.count - 1], width: width, keep: keep(head: head))
+    var inputs = projected.map { self.head(head, of: $0).map(Double.init) }
+    if let index { inputs[index] = moved }
+    return attention.output(
+      queries: inputs[0], keys: inputs[inputs.count - 2], values: inputs[inputs.count - 1],
+      width: width, keep: keep(head: head))
+  }
+
+  /// Whether a row sees nothing but itself, several times in one round.
+  ///
+  /// Its logits are -1e5, where log-sum-exps are rounded to 1/128, once per round in the
+  /// reference and once in all in the layer.
+  func isCoarse(row: Int, head: Int, _ reference: ReferenceAttention) -> Bool {
+    group.maximum.row(row)[head] <= -5e4 && reference.seesItselfAgain(row)
+  }
+
+  /// Places of one head's features of a row in `[L, g * K]`.
+  func place(row: Int, head: Int) -> Range<Int> {
+    (row * heads + head) * width..<(row * heads + head + 1) * width
   }
 }

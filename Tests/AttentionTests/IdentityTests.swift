@@ -27,12 +27,15 @@ struct IdentityTests {
     }
   }
 
-  @Test("local attention whose window reaches the start is full attention", arguments: [17, 64, 100])
+  @Test(
+    "local attention whose window reaches the start is full attention", arguments: [17, 64, 100])
   func localIsFull(length: Int) {
     expectClose(.local(chunk: 16, before: 6), .full(shared: false), length: length)
   }
 
-  @Test("one round whose window holds the whole list is full shared attention", arguments: [17, 64, 100])
+  @Test(
+    "one round whose window holds the whole list is full shared attention",
+    arguments: [17, 64, 100])
   func roundIsFull(length: Int) {
     let chunks = (length + 15) / 16
     for buckets in [[2], [8], [4, 2]] {
@@ -90,8 +93,9 @@ struct IdentityTests {
     expectChange(from: before, to: probe.forward())
   }
 
-  // A changed query moves its position in the sorted list, and with it what others see; that their sight is still
-  // what the hashes say and never later is checked against the reference. A changed value moves nothing.
+  // A changed query moves its position in the sorted list, and with it what others see; that their
+  // sight is still what the hashes say and never later is checked against the reference. A changed
+  // value moves nothing.
   @Test("with the order held, a later token never changes an earlier output of LSH, bit for bit")
   func causalityOfLSH() {
     for rotations in [nil, [Float](repeating: 0, count: 2 * 8 * 2 * 3)] {

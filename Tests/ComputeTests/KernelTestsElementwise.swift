@@ -14,7 +14,8 @@ struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
   var testDescription: String { name }
 
   init(
-    _ name: String, arrays: Int, _ run: @escaping @Sendable (Arrays, _ start: Int, _ count: Int) -> Void
+    _ name: String, arrays: Int,
+    _ run: @escaping @Sendable (Arrays, _ start: Int, _ count: Int) -> Void
   ) {
     self.name = name
     self.arrays = arrays
@@ -47,7 +48,8 @@ struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
     },
     Self("normal", arrays: 1) { a, start, n in ck_normal(a[0], n, 99, 1001 + UInt64(start)) },
     Self("Philox", arrays: 1) { a, start, n in
-      ck_philox(7, 1001 + UInt64(start), UnsafeMutableRawPointer(a[0]).assumingMemoryBound(to: UInt32.self), n)
+      let words = UnsafeMutableRawPointer(a[0]).assumingMemoryBound(to: UInt32.self)
+      ck_philox(7, 1001 + UInt64(start), words, n)
     },
     Self("Adam", arrays: 4) { a, _, n in
       ck_scale(a[3], n, 0)  // a second moment is never negative
@@ -141,8 +143,8 @@ struct ElementwiseKernelTests {
     }
     #expect(y == x.map { max($0, 0) })
     #expect(dx == zip(dy, x).map { $1 > 0 ? $0 : 0 })
-    var nan: [Float] = [.nan]
-    atLevel(level) { nan.withUnsafeMutableBufferPointer { ck_relu($0.baseAddress, $0.baseAddress, 1) } }
+    var nan: [Float] = [0]
+    atLevel(level) { ck_relu([.nan], &nan, 1) }
     #expect(nan[0].isNaN)
   }
 
@@ -164,7 +166,8 @@ struct ElementwiseKernelTests {
     #expect(worstError(slope, expected, absolute: 4e-7) <= 1)
   }
 
-  @Test("sums, products and biases agree with double precision", arguments: kernelLevels, awkwardSizes)
+  @Test(
+    "sums, products and biases agree with double precision", arguments: kernelLevels, awkwardSizes)
   func vectors(level: Int32, width: Int) {
     let rows = 5
     let stride = width + 3
@@ -221,14 +224,14 @@ struct ElementwiseKernelTests {
     let startV = dice.floats(size).map { $0 * $0 }
     var (p, m, v) = (start.p, start.m, startV)
     atLevel(level) {
-      ck_adam(&p, start.g, &m, &v, size, 0.25, 1e-2, 0.9, 0.98, 1e-6, 0.1, 0.19, 0.04)
+      ck_adam(&p, start.g, &m, &v, size, 0.25, 1e-2, 0.9, 0.98, 1e-2, 0.1, 0.19, 0.04)
     }
     var expected: (p: [Double], m: [Double], v: [Double]) = ([], [], [])
     for i in 0..<size {
       let g = Double(start.g[i]) * 0.25
       let mean = 0.9 * Double(start.m[i]) + 0.1 * g
       let square = 0.98 * Double(startV[i]) + 0.02 * g * g
-      let step = mean / 0.19 / ((square / 0.04).squareRoot() + 1e-6) + 0.1 * Double(start.p[i])
+      let step = mean / 0.19 / ((square / 0.04).squareRoot() + 1e-2) + 0.1 * Double(start.p[i])
       expected.p.append(Double(start.p[i]) - 1e-2 * step)
       expected.m.append(mean)
       expected.v.append(square)

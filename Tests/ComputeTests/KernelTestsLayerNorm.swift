@@ -47,7 +47,8 @@ struct LayerNormKernelTests {
     var rstd = mean
     atLevel(level) {
       ck_layernorm_forward(
-        c.x, c.stride, c.rows, width, c.gain, c.bias, Self.epsilon, out.pointer, width, &mean, &rstd)
+        c.x, c.stride, c.rows, width, c.gain, c.bias, Self.epsilon, out.pointer, width, &mean, &rstd
+      )
     }
     for i in 0..<c.rows {
       let exact = Self.reference(c.row(c.x, i), c.gain.map(Double.init), c.bias.map(Double.init))

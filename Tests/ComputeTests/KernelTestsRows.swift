@@ -4,7 +4,8 @@ import Testing
 
 @Suite("Kernels of rows by index, keys and hashes")
 struct RowKernelTests {
-  @Test("gathering fetches and scales rows, and pads with zeros", arguments: kernelLevels, awkwardSizes)
+  @Test(
+    "gathering fetches and scales rows, and pads with zeros", arguments: kernelLevels, awkwardSizes)
   func gather(level: Int32, width: Int) {
     let (sourceRows, sourceStride) = (9, width + 2)
     var dice = Dice(41)
@@ -25,7 +26,8 @@ struct RowKernelTests {
       ck_gather_rows(
         source, sourceStride, index, index.count, width, Int32(sourceRows), nil, 0, plain.pointer)
       ck_gather_rows(
-        source, sourceStride, index, index.count, width, Int32(sourceRows), scale, 3, scaled.pointer)
+        source, sourceStride, index, index.count, width, Int32(sourceRows), scale, 3, scaled.pointer
+      )
     }
     #expect(plain.values == expected { _ in 1 })
     #expect(scaled.values == expected { scale[$0 * 3] })
@@ -57,7 +59,8 @@ struct RowKernelTests {
     return 1 / ((mean + 1e-6).squareRoot() * Double(x.count).squareRoot())
   }
 
-  @Test("keys get unit length, and the gradient is that of finite differences",
+  @Test(
+    "keys get unit length, and the gradient is that of finite differences",
     arguments: kernelLevels, awkwardSizes)
   func keyScaling(level: Int32, width: Int) {
     let (rows, stride) = (6, width + 1)
@@ -108,7 +111,8 @@ struct RowKernelTests {
     return bucket
   }
 
-  @Test("buckets are the first arg-max of [x; -x], factors combined", arguments: kernelLevels,
+  @Test(
+    "buckets are the first arg-max of [x; -x], factors combined", arguments: kernelLevels,
     [[2], [14], [32], [64, 128], [6, 2, 34], [200]] as [[Int32]])
   func hash(level: Int32, factors: [Int32]) {
     let width = factors.reduce(0) { $0 + Int($1) / 2 }

@@ -6,7 +6,9 @@ import Testing
 struct StreamKernelTests {
   /// Contributions that stress the rounding: ties, the end of the fraction bits, huge and tiny ones.
   static let hardValues: [Float] = {
-    var values: [Float] = [0, -0.0, 0.5, 1.5, 2.5, 3.5, 0.49999997, 0.50000006, 1e-30, 1e-45]
+    var values: [Float] = [
+      0, -0.0, 0.5, 1.5, 2.5, 3.5, 0.49999997, 0.50000006, 1e-30, .leastNonzeroMagnitude,
+    ]
     for exponent in 20..<31 {
       let power = Float(sign: .plus, exponent: exponent, significand: 1)
       values += [power, power.nextDown, power.nextUp, power + 0.5, power - 0.5, power + 1.5]
@@ -28,7 +30,8 @@ struct StreamKernelTests {
     var dice = Dice(11)
     let start = (0..<size).map { _ in Int32(truncatingIfNeeded: dice.next() >> 33) - (1 << 30) }
     let f = (0..<size).map { i in
-      i % 3 == 0 ? Self.hardValues[dice.integer(below: Self.hardValues.count)] * 0x1p-18 : dice.float(4000)
+      i % 3 == 0
+        ? Self.hardValues[dice.integer(below: Self.hardValues.count)] * 0x1p-18 : dice.float(4000)
     }
     let x = Guarded(start, shift: 1)
     atLevel(level) {

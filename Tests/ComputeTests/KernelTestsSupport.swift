@@ -52,14 +52,14 @@ final class Guarded<Element: BitwiseCopyable> {
   /// `shift` elements past a 64-byte boundary.
   init(_ values: [Element], shift: Int = 0) {
     let stride = MemoryLayout<Element>.stride
-    memory = .allocate(byteCount: 256 + (values.count + shift) * stride, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: Self.canary)
     let start = 128 + shift * stride
+    let size = 256 + (values.count + shift) * stride
+    let base = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+    base.initializeMemory(as: UInt8.self, repeating: Self.canary, count: size)
+    pointer = (base + start).initializeMemory(as: Element.self, from: values, count: values.count)
+    memory = UnsafeMutableRawBufferPointer(start: base, count: size)
     range = start..<(start + values.count * stride)
     count = values.count
-    values.withUnsafeBytes { memory[range].copyBytes(from: $0) }
-    pointer = memory.baseAddress.map { ($0 + start).assumingMemoryBound(to: Element.self) }
-      ?? UnsafeMutablePointer<Element>.allocate(capacity: 1)
   }
 
   deinit { memory.deallocate() }
@@ -77,8 +77,10 @@ final class Guarded<Element: BitwiseCopyable> {
   }
 }
 
-/// The largest error as a multiple of what is allowed, `absolute + relative * |expected|`.
-/// At most 1 when all is well; infinite when counts differ or a number is missing.
+/// The largest error as a multiple of what is allowed.
+///
+/// Allowed is `absolute + relative * |expected|`, so the result is at most 1 when all is well. It is
+/// infinite when counts differ or a result is not a number.
 func worstError(
   _ actual: [Float], _ expected: [Double], absolute: Double, relative: Double = 0
 ) -> Double {

@@ -1,6 +1,6 @@
-// Attention the slow way: one query at a time, double precision, formulas as Hugging Face's Reformer has them
-// (masks that replace logits, one softmax per hash round, rounds weighed by their log-sum-exp). The fast kinds are
-// compared with it and share no code with it.
+// Attention the slow way: one query at a time, double precision, formulas as Hugging Face's
+// Reformer has them (masks that replace logits, one softmax per hash round, rounds weighed by their
+// log-sum-exp). The fast kinds are compared with it and share no code with it.
 import Glibc
 
 /// One head of causal attention over `length` positions, naively.
@@ -95,9 +95,16 @@ public struct ReferenceAttention: Sendable {
     return (buckets, margin)
   }
 
+  /// Whether a position has itself in sight more than once in some round.
+  ///
+  /// A window may reach into the round before, or all the way round the list.
+  public func seesItselfAgain(_ position: Int) -> Bool {
+    rounds.contains { sights in sights[position].count { $0.key == position } > 1 }
+  }
+
   /// The attention output `[L, K]`.
   ///
-  /// - `queries`, `keys`, `values`: `[L, K]`; `keys` are the queries again where they share a projection.
+  /// - `queries`, `keys`, `values`: `[L, K]`; `keys` are the queries where they share a projection.
   /// - `keep`: factor of a probability, by the number of its draw: 1, or what dropout makes of it.
   public func output(
     queries: [Double], keys: [Double], values: [Double], width: Int,
@@ -130,7 +137,9 @@ public struct ReferenceAttention: Sendable {
       let total = Self.logSumExp(parts.map(\.logSumExp))
       for part in parts {
         let weight = exp(part.logSumExp - total)
-        for feature in 0..<width { output[query * width + feature] += weight * part.values[feature] }
+        for feature in 0..<width {
+          output[query * width + feature] += weight * part.values[feature]
+        }
       }
     }
     return output
@@ -142,8 +151,10 @@ public struct ReferenceAttention: Sendable {
     return 1 / (squares / Double(width) + 1e-6).squareRoot() / Double(width).squareRoot()
   }
 
-  /// For a row that sees only itself (-1e5) as single precision holds it, which is coarse there: the weights of the
-  /// rounds do not quite add up to 1, and trained models know it that way.
+  /// Natural logarithm of the sum of exponentials.
+  ///
+  /// Of a row that sees only itself (-1e5) as single precision holds it, which is coarse there: the
+  /// weights of the rounds do not quite add up to 1, and trained models know it that way.
   private static func logSumExp(_ logits: [Double]) -> Double {
     let largest = logits.max() ?? 0
     let sum = logits.reduce(0.0) { $0 + exp($1 - largest) }

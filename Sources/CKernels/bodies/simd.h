@@ -20,37 +20,37 @@ typedef double vd CK_LANES;
 typedef uint64_t vu64 CK_HALF_LANES;  // as many bits as vf
 
 // Runs the statements for j = 0, W, 2W, ... below n, with m = lanes in use (W but for the last).
-#define CK_EACH(j, m, n, ...)                      \
-  do {                                             \
-    size_t j = 0;                                  \
-    for (; j + CK_WIDTH <= (n); j += CK_WIDTH) {   \
-      const size_t m = CK_WIDTH;                   \
-      __VA_ARGS__                                  \
-    }                                              \
-    if (j < (n)) {                                 \
-      const size_t m = ((n) - j) % CK_WIDTH;       \
-      __VA_ARGS__                                  \
-    }                                              \
+#define CK_EACH(j, m, n, ...)                    \
+  do {                                           \
+    size_t j = 0;                                \
+    for (; j + CK_WIDTH <= (n); j += CK_WIDTH) { \
+      const size_t m = CK_WIDTH;                 \
+      __VA_ARGS__                                \
+    }                                            \
+    if (j < (n)) {                               \
+      const size_t m = ((n) - j) % CK_WIDTH;     \
+      __VA_ARGS__                                \
+    }                                            \
   } while (0)
 
 // The same for sums: k = 0 ... 3 names the accumulator, so that four additions are in flight.
-#define CK_EACH4(j, m, k, n, ...)                                  \
-  do {                                                             \
-    size_t j = 0;                                                  \
-    while (j + 4 * CK_WIDTH <= (n)) {                              \
+#define CK_EACH4(j, m, k, n, ...)                                      \
+  do {                                                                 \
+    size_t j = 0;                                                      \
+    while (j + 4 * CK_WIDTH <= (n)) {                                  \
       _Pragma("clang loop unroll(full)") for (int k = 0; k < 4; k++) { \
-        const size_t m = CK_WIDTH;                                 \
-        __VA_ARGS__                                                \
-        j += CK_WIDTH;                                             \
-      }                                                            \
-    }                                                              \
-    _Pragma("clang loop unroll(full)") for (int k = 0; k < 4; k++) { \
-      if (j < (n)) {                                               \
-        const size_t m = (n) - j < CK_WIDTH ? (n) - j : CK_WIDTH;  \
-        __VA_ARGS__                                                \
-        j += CK_WIDTH;                                             \
-      }                                                            \
-    }                                                              \
+        const size_t m = CK_WIDTH;                                     \
+        __VA_ARGS__                                                    \
+        j += CK_WIDTH;                                                 \
+      }                                                                \
+    }                                                                  \
+    _Pragma("clang loop unroll(full)") for (int k = 0; k < 4; k++) {   \
+      if (j < (n)) {                                                   \
+        const size_t m = (n) - j < CK_WIDTH ? (n) - j : CK_WIDTH;      \
+        __VA_ARGS__                                                    \
+        j += CK_WIDTH;                                                 \
+      }                                                                \
+    }                                                                  \
   } while (0)
 
 CK_INLINE vi lane_numbers(void) {
@@ -105,25 +105,25 @@ CK_INLINE vf maximum_of(vf a, vf b) { return a > b ? a : b; }
 
 // Folds a register to one number; the order of the additions is fixed.
 #if CK_WIDTH == 16
-#define CK_FOLD(result, v, combine)                       \
-  do {                                                    \
-    __typeof__((v).lo) v8 = combine((v).lo, (v).hi);      \
-    __typeof__(v8.lo) v4 = combine(v8.lo, v8.hi);         \
-    __typeof__(v4.lo) v2 = combine(v4.lo, v4.hi);         \
-    result = combine(v2.x, v2.y);                         \
+#define CK_FOLD(result, v, combine)                  \
+  do {                                               \
+    __typeof__((v).lo) v8 = combine((v).lo, (v).hi); \
+    __typeof__(v8.lo) v4 = combine(v8.lo, v8.hi);    \
+    __typeof__(v4.lo) v2 = combine(v4.lo, v4.hi);    \
+    result = combine(v2.x, v2.y);                    \
   } while (0)
 #elif CK_WIDTH == 8
-#define CK_FOLD(result, v, combine)                       \
-  do {                                                    \
-    __typeof__((v).lo) v4 = combine((v).lo, (v).hi);      \
-    __typeof__(v4.lo) v2 = combine(v4.lo, v4.hi);         \
-    result = combine(v2.x, v2.y);                         \
+#define CK_FOLD(result, v, combine)                  \
+  do {                                               \
+    __typeof__((v).lo) v4 = combine((v).lo, (v).hi); \
+    __typeof__(v4.lo) v2 = combine(v4.lo, v4.hi);    \
+    result = combine(v2.x, v2.y);                    \
   } while (0)
 #else
-#define CK_FOLD(result, v, combine)                       \
-  do {                                                    \
-    __typeof__((v).lo) v2 = combine((v).lo, (v).hi);      \
-    result = combine(v2.x, v2.y);                         \
+#define CK_FOLD(result, v, combine)                  \
+  do {                                               \
+    __typeof__((v).lo) v2 = combine((v).lo, (v).hi); \
+    result = combine(v2.x, v2.y);                    \
   } while (0)
 #endif
 #define CK_PLUS(a, b) ((a) + (b))

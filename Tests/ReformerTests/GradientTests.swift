@@ -1,0 +1,95 @@
+import Attention
+import Compute
+import Reformer
+import TestSupport
+import Testing
+
+@Suite("Gradients of the model against finite differences")
+struct GradientTests {
+  /// Checks every tensor of a model on its own, so that each layer's share is seen.
+  private func check(_ config: ReformerConfig, length: Int? = nil) throws {
+    let probe = ModelProbe(config, length: length)
+    if config.activation == .relu { decide(probe) }
+    // Hashes jump where they change. Without rotations all share a bucket and the order stays.
+    for layer in config.layers.indices where config.layers[layer] == .lsh {
+      let count = config.heads * config.headWidth * config.lsh.hashes * config.lsh.rotationWidth
+      probe.rotations[layer] = [Float](repeating: 0, count: count)
+    }
+    try probe.step()
+    let gradients = probe.gradients.view.array
+    for (index, slot) in probe.model.layout.slots.enumerated() {
+      let error = try GradientCheck.worstError(
+        of: Array(gradients[slot.range]), at: probe.parameters.view[slot.range], step: 4e-3,
+        floor: 1e-3, seed: UInt64(index)
+      ) { try probe.step() }
+      #expect(error <= 3e-3, "\(slot.name)")
+    }
+  }
+
+  // Losses carry noise of 1e-7 (single precision and streams of 2^-22), which is 3e-5 per step;
+  // gradients are 0.03 and more. So errors are about 1e-3 at most.
+  @Test(
+    "every tensor of a layer of each kind, dropout off and on",
+    arguments: [[AttentionKind.full], [.local], [.lsh]], [0, 0.2])
+  func layers(kinds: [AttentionKind], dropout: Double) throws {
+    try check(
+      smallConfig(
+        kinds, dropout: dropout, attentionDropout: dropout, residualFractionBits: 22))
+  }
+
+  @Test("a shared projection in full attention")
+  func sharedFull() throws {
+    try check(smallConfig([.full], residualFractionBits: 22, fullSharedQueryKey: true))
+  }
+
+  @Test("three axes of positions, and a window shorter than their product")
+  func threeAxes() throws {
+    try check(
+      smallConfig(
+        [.local], axialShape: [2, 4, 5], axialWidths: [3, 4, 5], dropout: 0.1,
+        residualFractionBits: 22), length: 33)
+  }
+
+  @Test("relu")
+  func relu() throws {
+    try check(smallConfig([.local], activation: .relu, dropout: 0.1, residualFractionBits: 22))
+  }
+
+  /// Keeps hidden units clear of the kink of relu, where differences mean nothing.
+  ///
+  /// Every other one is always on, the others always off.
+  private func decide(_ probe: ModelProbe) {
+    for layer in probe.model.config.layers.indices {
+      let bias = probe.values("reformer.encoder.layers.\(layer).feed_forward.dense.dense.bias")
+      for unit in 0..<bias.count { bias[unit] = unit % 2 == 0 ? 4 : -4 }
+    }
+  }
+
+  @Test("a whole model of several kinds, heads in groups, dropout on")
+  func mixed() throws {
+    try check(
+      smallConfig(
+        [.local, .lsh, .full], heads: 4, headsPerGroup: 2, dropout: 0.1, attentionDropout: 0.1,
+        residualFractionBits: 22))
+  }
+
+  @Test("a window of many tiles and more than one block")
+  func long() throws {
+    try check(
+      smallConfig(
+        [.lsh], length: 1300, axialShape: [26, 50], dropout: 0.1, attentionDropout: 0.1,
+        residualFractionBits: 22))
+  }
+
+  @Test("gradients are added to what is there")
+  func added() throws {
+    let probe = ModelProbe(smallConfig([.local, .lsh]))
+    try probe.step()
+    let once = probe.gradients.view.array
+    _ = try probe.model.lossAndGradients(
+      parameters: probe.parameters.view, gradients: probe.gradients.view,
+      inputs: probe.inputs.view, targets: probe.targets.view, address: probe.address)
+    // Sums onto a start that is not 0 round differently, tile by tile.
+    #expect(relativeDifference(probe.gradients.view.array, to: once.map { 2 * $0 }) <= 1e-5)
+  }
+}

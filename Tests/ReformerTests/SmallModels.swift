@@ -1,0 +1,84 @@
+// Small models with made-up parameters and windows.
+import Attention
+import Compute
+import Reformer
+import TestSupport
+
+/// Sizes that have nothing to do with each other, so that swapped dimensions show.
+func smallConfig(
+  _ layers: [AttentionKind], length: Int = 40, width: Int = 12, vocabulary: Int = 23,
+  heads: Int = 2, headsPerGroup: Int? = nil, activation: Activation = .gelu,
+  axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
+  attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false
+) -> ReformerConfig {
+  ReformerConfig(
+    vocabulary: vocabulary, length: length, width: width, layers: layers, heads: heads,
+    headWidth: 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21, activation: activation,
+    axialShape: axialShape, axialWidths: axialWidths, dropout: dropout,
+    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits,
+    lsh: LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
+    local: LocalAttentionSizes(chunk: 8, chunksBefore: 1), fullSharedQueryKey: fullSharedQueryKey)
+}
+
+/// A model, its parameters and one window.
+///
+/// Not for use from several threads.
+final class ModelProbe {
+  let model: ReformerModel
+  let engine: Engine
+  let parameters: Buffer<Float>
+  let gradients: Buffer<Float>
+  let inputs: Buffer<Int32>
+  let targets: Buffer<Int32>
+  var address = RandomAddress(seed: 11, step: 5, sample: 3)
+  var rotations: [Int: [Float]] = [:]
+
+  /// All parameters are moved off their first values by `disorder`, so that no gradient is 0.
+  init(
+    _ config: ReformerConfig, length: Int? = nil, threads: Int = 1, keepActivations: Bool = false,
+    seed: UInt64 = 1, disorder: Float = 0.2
+  ) {
+    engine = Engine(threads: threads)
+    engine.poison(1 << 16)
+    model = ReformerModel(config: config, engine: engine, keepActivations: keepActivations)
+    parameters = Buffer(model.layout.count)
+    gradients = Buffer(model.layout.count)
+    config.initialise(parameters.view, layout: model.layout, seed: seed)
+    for (index, slot) in model.layout.slots.enumerated() {
+      let noise = madeUpNormals(slot.count, seed: seed * 100 + UInt64(index), scale: disorder)
+      for (place, number) in zip(slot.range, noise) { parameters.view[place] += number }
+    }
+    let length = length ?? config.length
+    inputs = Buffer(length)
+    targets = Buffer(length)
+    inputs.view.copy(from: madeUpTokens(length, vocabulary: config.vocabulary, seed: seed))
+    targets.view.copy(from: madeUpTokens(length, vocabulary: config.vocabulary, seed: seed + 7))
+  }
+
+  /// Mean loss; gradients afresh in `gradients`.
+  @discardableResult
+  func step(groupReady: (Int) -> Void = { _ in }) throws -> Double {
+    gradients.view.fill(0)
+    return try model.lossAndGradients(
+      parameters: parameters.view, gradients: gradients.view, inputs: inputs.view,
+      targets: targets.view, address: address, givenRotations: rotations, groupReady: groupReady)
+  }
+
+  /// Summed loss without dropout.
+  func loss(logits: Matrix? = nil) throws -> Double {
+    try model.loss(
+      parameters: parameters.view, inputs: inputs.view, targets: targets.view, address: address,
+      givenRotations: rotations, logits: logits)
+  }
+
+  /// Logits of the whole window without dropout, `[L, V]` flat.
+  func logits() throws -> [Float] {
+    let (length, classes) = (inputs.count, model.config.vocabulary)
+    let buffer = Buffer<Float>(length * classes)
+    _ = try loss(logits: Matrix(buffer.view, rows: length, columns: classes))
+    return buffer.view.array
+  }
+
+  /// The parameters of one tensor.
+  func values(_ name: String) -> View<Float> { parameters.view[model.layout[name].range] }
+}

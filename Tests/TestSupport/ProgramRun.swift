@@ -1,0 +1,65 @@
+// Runs the programs of this package as a user does: as processes, under mpirun where ranks are wanted.
+import Foundation
+
+/// One finished run of a program that lies beside the test bundle.
+public struct ProgramRun {
+  /// Exit code; 128 + n for a process ended by signal n.
+  public let status: Int32
+  /// Standard output and standard error together.
+  public let output: String
+
+  /// Path of mpirun, or nil where it is not installed.
+  public static let mpirun = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    .map { "\($0)/mpirun" }
+    .first { FileManager.default.isExecutableFile(atPath: $0) }
+
+  /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun.
+  ///
+  /// `folder`: working directory. `afterOutput`: called once with the process when its output holds the text,
+  /// for example to send a signal. Traps when the program was not built.
+  public init(
+    _ program: String, ranks: Int? = nil, arguments: [String], folder: String? = nil,
+    when text: String? = nil, act: (Process) -> Void = { _ in }
+  ) throws {
+    let path = Self.path(program)
+    let process = Process()
+    if let ranks {
+      guard let mpirun = Self.mpirun else { preconditionFailure("mpirun is not installed") }
+      process.executableURL = URL(fileURLWithPath: mpirun)
+      var options = ["-np", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "120"]
+      if geteuid() == 0 { options.append("--allow-run-as-root") }
+      process.arguments = options + [path] + arguments
+    } else {
+      process.executableURL = URL(fileURLWithPath: path)
+      process.arguments = arguments
+    }
+    if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    try process.run()
+    var data = Data()
+    var acted = false
+    while true {
+      let part = pipe.fileHandleForReading.availableData
+      if part.isEmpty { break }
+      data += part
+      if let text, !acted, String(decoding: data, as: UTF8.self).contains(text) {
+        acted = true
+        act(process)
+      }
+    }
+    process.waitUntilExit()
+    output = String(decoding: data, as: UTF8.self)
+    status =
+      process.terminationReason == .uncaughtSignal
+      ? 128 + process.terminationStatus : process.terminationStatus
+  }
+
+  private static func path(_ program: String) -> String {
+    let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    let path = tests.deletingLastPathComponent().appendingPathComponent(program).path
+    precondition(FileManager.default.isExecutableFile(atPath: path), "no program at \(path)")
+    return path
+  }
+}

@@ -1,0 +1,72 @@
+// The promise in whole runs of the program: the same parameters, bit for bit, however a run is cut over ranks,
+// threads and interruptions.
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Same bits", .serialized, .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+struct SameBitsTests {
+  let tiny: TinyRun
+  let expected: [String]
+
+  init() throws {
+    tiny = try TinyRun()
+    let run = try tiny.train("alone")
+    try #require(run.status == 0, "\(run.output)")
+    expected = try tiny.digest("alone")
+    try #require(expected.count == 2 && expected[1].contains("20"), "\(expected)")
+  }
+
+  @Test("rank counts and threads do not change the parameters")
+  func ranksAndThreads() throws {
+    for ranks in [1, 2, 4] {
+      let run = try tiny.train("ranks\(ranks)", ranks: ranks)
+      #expect(run.status == 0, "\(run.output)")
+      #expect(try tiny.digest("ranks\(ranks)") == expected, "\(ranks) ranks")
+    }
+    for threads in [2, 3] {
+      let run = try tiny.train("threads\(threads)", ["--set", "run.threads=\(threads)"])
+      #expect(run.status == 0, "\(run.output)")
+      #expect(try tiny.digest("threads\(threads)") == expected, "\(threads) threads")
+    }
+  }
+
+  @Test("stored activations give the same parameters as recomputed ones")
+  func keptActivations() throws {
+    let run = try tiny.train("kept", ["--set", "run.keep_activations=true"])
+    #expect(run.status == 0, "\(run.output)")
+    #expect(try tiny.digest("kept") == expected)
+  }
+
+  @Test("a run stopped and resumed with other ranks ends with the same parameters")
+  func resume() throws {
+    let first = try tiny.train("resumed", ranks: 2, ["--steps", "7"])
+    #expect(first.status == 0, "\(first.output)")
+    #expect(try tiny.digest("resumed").contains { $0.contains("7") })
+    let second = try tiny.train("resumed", ranks: 4, ["--resume", "auto", "--steps", "13"])
+    #expect(second.status == 0, "\(second.output)")
+    let third = try tiny.train("resumed", ["--resume", "auto"])
+    #expect(third.status == 0, "\(third.output)")
+    #expect(try tiny.digest("resumed") == expected)
+    // Every step once, in order, though the run was cut twice.
+    let metrics = try String(contentsOfFile: tiny.output("resumed") + "/metrics.jsonl", encoding: .utf8)
+    let steps = metrics.split(separator: "\n").filter { $0.contains("loss_nats") }
+      .compactMap { $0.firstMatch(of: /"step":(\d+)/).flatMap { Int($0.1) } }
+    #expect(steps == Array(1...20))
+  }
+
+  @Test("a signal stops the run after a step, with exit code 0 and nothing lost")
+  func signal() throws {
+    let run = try ProgramRun(
+      "reformer-train",
+      arguments: ["train", "--config", tiny.config, "--output", tiny.output("signal")],
+      when: "step 3/20"
+    ) { $0.terminate() }
+    #expect(run.status == 0, "\(run.output)")
+    #expect(run.output.contains("stopped by a signal"))
+    #expect(try tiny.digest("signal") != expected)
+    let rest = try tiny.train("signal", ranks: 2, ["--resume", "auto"])
+    #expect(rest.status == 0, "\(rest.output)")
+    #expect(try tiny.digest("signal") == expected)
+  }
+}

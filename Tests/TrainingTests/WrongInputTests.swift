@@ -1,0 +1,79 @@
+// Mistakes of a user, as whole runs: one line that names the key, the value and what is legal, exit code 2, nothing
+// written.
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Wrong input", .serialized)
+struct WrongInputTests {
+  let tiny: TinyRun
+
+  init() throws { tiny = try TinyRun() }
+
+  private func expectRefused(
+    _ arguments: [String], ranks: Int? = nil, naming parts: [String], output: String = "refused"
+  ) throws {
+    let run = try tiny.train(output, ranks: ranks, arguments)
+    #expect(run.status == 2, "\(arguments): \(run.output)")
+    let lines = run.output.split(separator: "\n").filter { $0.hasPrefix("error: ") }
+    #expect(lines.count == 1, "\(arguments): \(run.output)")
+    for part in parts {
+      #expect(lines.first?.contains(part) == true, "\(arguments): \(part) not in \(run.output)")
+    }
+    #expect(!FileManager.default.fileExists(atPath: tiny.output(output)), "\(arguments)")
+  }
+
+  @Test(
+    "each names its key and value",
+    arguments: [
+      (["--set", "model.layrs=3"], ["model.layrs", "model.layers"]),
+      (["--set", "model.width=wide"], ["model.width", "wide"]),
+      (["--set", "model.axial_shape=[4, 8]"], ["model.axial_shape", "[4, 8]", "90"]),
+      (["--set", "model.axial_widths=[8, 16]"], ["model.axial_widths", "[8, 16]", "32"]),
+      (["--set", "attention.lsh.buckets=7"], ["attention.lsh.buckets", "7", "even"]),
+      (["--set", "data.corpus=nowhere"], ["nowhere", "launch/corpus.sh"]),
+      (["--set", "data.length=2000", "--set", "model.axial_shape=[40, 50]"], ["2001"]),
+      (["--steps", "0"], ["--steps 0"]),
+      (["--resume", "nowhere"], ["nowhere", "no such checkpoint"]),
+    ])
+  func named(arguments: [String], parts: [String]) throws {
+    try expectRefused(arguments, naming: parts)
+  }
+
+  @Test(
+    "ranks refuse together and say it once",
+    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+  func ranks() throws {
+    try expectRefused(
+      [], ranks: 3, naming: ["run.global_batch", "4", "multiple of the number of ranks, 3"])
+    try expectRefused(["--set", "data.corpus=nowhere"], ranks: 2, naming: ["nowhere"])
+  }
+
+  @Test("a run folder in use is not overwritten, and other models do not resume from it")
+  func runFolder() throws {
+    let first = try tiny.train("run", ["--steps", "2"])
+    #expect(first.status == 0, "\(first.output)")
+    let before = try tiny.digest("run")
+    let again = try tiny.train("run")
+    #expect(again.status == 2 && again.output.contains("--resume auto"), "\(again.output)")
+    let other = try tiny.train(
+      "run", ["--resume", "auto", "--set", "model.feed_forward_width=64"])
+    #expect(other.status == 2, "\(other.output)")
+    #expect(other.output.contains("model.feed_forward_width: 48 in the checkpoint, 64 now"))
+    #expect(try tiny.digest("run") == before)
+  }
+
+  @Test("a damaged checkpoint is named and the one before it is used")
+  func damaged() throws {
+    let first = try tiny.train("run", ["--steps", "10"])
+    #expect(first.status == 0, "\(first.output)")
+    let model = tiny.output("run") + "/step-00000010/model.safetensors"
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: model))
+    bytes[bytes.count / 2] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: model))
+    let resumed = try tiny.train("run", ["--resume", "auto", "--steps", "11"])
+    #expect(resumed.status == 0, "\(resumed.output)")
+    #expect(resumed.output.contains("step-00000010/model.safetensors"))
+    #expect(resumed.output.contains("resuming") && resumed.output.contains("step-00000005"))
+  }
+}
