@@ -64,7 +64,8 @@ let package = Package(
     .executableTarget(
       name: "rank-check", dependencies: ["Communication", "Compute"], swiftSettings: strict),
     .testTarget(
-      name: "CommunicationTests", dependencies: ["Communication", "Compute", "TestSupport", "rank-check"],
+      name: "CommunicationTests",
+      dependencies: ["Communication", "Compute", "TestSupport", "rank-check"],
       swiftSettings: strict),
     .testTarget(
       name: "OptimizersTests", dependencies: ["Optimizers", "Compute", "TestSupport"],

@@ -1,6 +1,8 @@
 // The kinds of attention a layer may have, and the sizes each kind needs.
 
-/// What a layer attends with. A further kind is one more case here and one more file.
+/// What a layer attends with.
+///
+/// A further kind is one more case here and one more file.
 public enum AttentionKind: String, Codable, Sendable, CaseIterable {
   /// Every earlier position.
   case full

@@ -1,10 +1,15 @@
-// What the model asks of an attention kind. A layer works on a group of heads whose queries, keys and values
-// are already projected; norm, projections and the residual streams belong to `Reformer`.
+// What the model asks of an attention kind. A layer works on a group of heads whose queries, keys
+// and values are already projected; norm, projections and the residual streams belong to
+// `Reformer`.
 import Compute
 
-/// Activations of one head group over the whole sequence. L positions, g heads, K features per head.
+/// Activations of one head group over the whole sequence.
+///
+/// L positions, g heads, K features per head.
 public struct HeadGroupActivations {
-  /// One `[L, g * K]` per entry of `AttentionLayer.projections`; head h has columns `h * K ..< (h + 1) * K`.
+  /// One `[L, g * K]` per entry of `AttentionLayer.projections`.
+  ///
+  /// Head h has columns `h * K ..< (h + 1) * K`.
   public let projected: [Matrix]
   /// `[L, g * K]`, normalised.
   public let output: Matrix
@@ -39,7 +44,8 @@ public struct AttentionDraws {
   public let firstHead: Int
   /// Dropout rate on probabilities; 0 in evaluation.
   public let dropout: Double
-  /// Rotations to use instead of drawn ones: `[heads, K, hashes, rotationWidth]`, all heads of the layer.
+  /// Rotations to use instead of drawn ones: `[heads, K, hashes, rotationWidth]`, all heads of the
+  /// layer.
   public let givenRotations: [Float]?
 
   /// All parts at once.
@@ -63,14 +69,15 @@ public protocol AttentionLayer: Sendable {
   /// Names of the projections in the checkpoint, in the order of `HeadGroupActivations.projected`.
   var projections: [String] { get }
 
-  /// Positions in sorted order that a pass over `length` positions keeps per head; 0 when it does not sort.
+  /// Positions in sorted order that a pass over `length` positions keeps per head; 0 when it does
+  /// not sort.
   func orderCount(length: Int) -> Int
 
   /// Fills `order`, `keyScale`, `output`, `maximum` and `sum` from `projected`.
   func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine)
 
-  /// Writes the gradients of `projected` into `gradients` (same shapes, contents undefined before) from the
-  /// gradient of `output` and what `forward` left in `group`.
+  /// Writes the gradients of `projected` into `gradients` (same shapes, contents undefined before)
+  /// from the gradient of `output` and what `forward` left in `group`.
   func backward(
     _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
     draws: AttentionDraws, engine: Engine)

@@ -1,11 +1,14 @@
-// Attention over chunks of a list of positions, the common part of local and LSH attention. The list is the
-// sequence itself (local) or all hash rounds one after the other, each sorted by bucket (LSH). A chunk sees itself
-// and the chunks just before it; all rounds together are one softmax over the multiset of keys seen, so rounds
-// are merged as they come and nothing of a round is kept (flash attention, Dao et al. 2022; DESIGN 3).
+// Attention over chunks of a list of positions, the common part of local and LSH attention. The
+// list is the sequence itself (local) or all hash rounds one after the other, each sorted by bucket
+// (LSH). A chunk sees itself and the chunks just before it; all rounds together are one softmax
+// over the multiset of keys seen, so rounds are merged as they come and nothing of a round is kept
+// (flash attention, Dao et al. 2022; DESIGN 3).
 import Compute
 import Glibc
 
-/// Sizes of a pass over chunks. C positions per chunk, `before` earlier chunks, R rounds.
+/// Sizes of a pass over chunks.
+///
+/// C positions per chunk, `before` earlier chunks, R rounds.
 struct ChunkAttention {
   let chunk: Int
   let before: Int
@@ -13,15 +16,19 @@ struct ChunkAttention {
   let length: Int
   /// Whether a position attends to itself only when nothing else is left (LSH).
   let masksSelf: Bool
-  /// Whether the first chunk of the list sees the last ones, as Hugging Face's look-back does. Only hash
-  /// rounds need it; in sequence order the causal mask would hide those chunks anyway.
+  /// Whether the first chunk of the list sees the last ones, as Hugging Face's look-back does.
+  ///
+  /// Only hash rounds need it; in sequence order the causal mask would hide those chunks anyway.
   let isCircular: Bool
 
-  /// The length rounded up to whole chunks; the padding is past every position, so causality masks it.
+  /// The length rounded up to whole chunks; the padding is past every position, so causality masks
+  /// it.
   var paddedLength: Int { (length + chunk - 1) / chunk * chunk }
   private var chunksPerRound: Int { paddedLength / chunk }
   private var window: Int { (before + 1) * chunk }
-  /// Chunks one task walks through. Fixed by size: it sets the order in which key gradients are added.
+  /// Chunks one task walks through.
+  ///
+  /// Fixed by size: it sets the order in which key gradients are added.
   private var chunksPerTask: Int { max(1, 1024 / chunk) }
   private var tasks: [Range<Int>] { Tiling.ranges(chunksPerRound, by: chunksPerTask) }
 
@@ -40,7 +47,9 @@ struct ChunkAttention {
     let dropoutStream: CounterRandom
   }
 
-  /// One head's gradients. All are added to.
+  /// One head's gradients.
+  ///
+  /// All are added to.
   struct HeadGradient {
     let output: Matrix
     let queries: Matrix
@@ -75,9 +84,11 @@ struct ChunkAttention {
     }
   }
 
-  /// A position that saw only itself has logit -1e5 in every round. Hugging Face weighs rounds by a single-precision
-  /// log-sum-exp, which at that size is rounded to 1/128, so the rounds' weights do not quite add up to 1. Models
-  /// trained there expect that; every other row has logits so small that the rounding is nothing.
+  /// A position that saw only itself has logit -1e5 in every round.
+  ///
+  /// Hugging Face weighs rounds by a single-precision log-sum-exp, which at that size is rounded to
+  /// 1/128, so the rounds' weights do not quite add up to 1. Models trained there expect that;
+  /// every other row has logits so small that the rounding is nothing.
   private func roundLoneSums(_ head: Head, _ rows: Range<Int>) {
     let (maximum, sum) = (head.maximum.rows(rows), head.sum.rows(rows))
     for row in 0..<rows.count {
@@ -139,8 +150,8 @@ struct ChunkAttention {
           heads[head].output.rows(rows), gradients[head].output.rows(rows),
           into: dots[head].rows(rows).dense)
       }
-      // A task's first chunks look back at keys that belong to the task before. Their gradients wait
-      // here until all tasks of the round are done, so no two threads ever add to one row.
+      // A task's first chunks look back at keys that belong to the task before. Their gradients
+      // wait here until all tasks of the round are done, so no two threads ever add to one row.
       let halos = heads.map { _ in engine.scratch.matrix(tasks.count * 2 * halo, width) }
       let haloPositions = heads.map { _ in engine.scratch.integers(tasks.count * halo) }
       for round in 0..<rounds {

@@ -1,11 +1,12 @@
-// Exact causal attention, quadratic in length but never with an [L, L] matrix: tiles of scores are merged as
-// in flash attention. It serves `full` layers, sequences that fit one chunk, and as the reference the sparse kinds
-// reduce to when their chunks or buckets hold everything.
+// Exact causal attention, quadratic in length but never with an [L, L] matrix: tiles of scores are
+// merged as in flash attention. It serves `full` layers, sequences that fit one chunk, and as the
+// reference the sparse kinds reduce to when their chunks or buckets hold everything.
 import Compute
 
 /// Causal attention to every earlier position.
 public struct FullAttention: AttentionLayer {
-  /// With a shared projection keys are normalised and a position sees itself only when alone, as in LSH.
+  /// With a shared projection keys are normalised and a position sees itself only when alone, as in
+  /// LSH.
   public let sharesQueryKey: Bool
 
   private static let tile = 64
@@ -13,10 +14,12 @@ public struct FullAttention: AttentionLayer {
   /// A layer with shared or separate queries and keys.
   public init(sharesQueryKey: Bool) { self.sharesQueryKey = sharesQueryKey }
 
+  /// Queries and keys may share one projection.
   public var projections: [String] {
     sharesQueryKey ? ["query_key", "value"] : ["query", "key", "value"]
   }
 
+  /// None: positions stay in order.
   public func orderCount(length: Int) -> Int { 0 }
 
   private struct Head {
@@ -43,6 +46,7 @@ public struct FullAttention: AttentionLayer {
       dropoutStream: draws.dropoutStream(head: index))
   }
 
+  /// Exact attention, tile by tile.
   public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
     let tiles = Tiling.ranges(group.length, by: Self.tile)
     engine.phases.time(.attention) {
@@ -96,6 +100,7 @@ public struct FullAttention: AttentionLayer {
     Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
   }
 
+  /// Gradients of the projections, in two passes over the tiles.
   public func backward(
     _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
     draws: AttentionDraws, engine: Engine

@@ -1,6 +1,6 @@
-// LSH attention (Reformer, section 2, with the semantics of Hugging Face's LSHSelfAttention 4.44): queries and keys
-// share one projection, keys have unit length times 1/sqrt(K), each round sorts positions by bucket, and chunks of the
-// sorted list attend to themselves and the chunks before.
+// LSH attention (Reformer, section 2, with the semantics of Hugging Face's LSHSelfAttention 4.44):
+// queries and keys share one projection, keys have unit length times 1/sqrt(K), each round sorts
+// positions by bucket, and chunks of the sorted list attend to themselves and the chunks before.
 import Compute
 
 /// Causal attention among positions that hash alike.
@@ -15,8 +15,10 @@ public struct LSHAttention: AttentionLayer {
     short = FullAttention(sharesQueryKey: true)
   }
 
+  /// Queries and keys share one projection.
   public var projections: [String] { ["query_key", "value"] }
 
+  /// All hash rounds one after the other, each padded to whole chunks.
   public func orderCount(length: Int) -> Int {
     length <= sizes.chunk ? 0 : sizes.hashes * chunks(length).paddedLength
   }
@@ -27,6 +29,7 @@ public struct LSHAttention: AttentionLayer {
       masksSelf: true, isCircular: true)
   }
 
+  /// Hashes, sorts, and attends within chunks of the sorted lists.
   public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
     // Dense fallback: one chunk sees everything, so hashing would change nothing.
     guard group.length > sizes.chunk else {
@@ -38,6 +41,7 @@ public struct LSHAttention: AttentionLayer {
     }
   }
 
+  /// Gradients of the projections, from the order that `forward` left.
   public func backward(
     _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
     draws: AttentionDraws, engine: Engine

@@ -1,5 +1,6 @@
-// Local attention: the sequence in order, cut in chunks. Separate queries and keys; a position may attend to itself.
-// Semantics of Hugging Face's LocalSelfAttention, except that a look-back past the start sees nothing.
+// Local attention: the sequence in order, cut in chunks. Separate queries and keys; a position may
+// attend to itself. Semantics of Hugging Face's LocalSelfAttention, except that a look-back past
+// the start sees nothing.
 import Compute
 
 /// Causal attention to the own chunk and the chunks just before it.
@@ -14,8 +15,10 @@ public struct LocalAttention: AttentionLayer {
     short = FullAttention(sharesQueryKey: false)
   }
 
+  /// Queries, keys and values are projected apart.
   public var projections: [String] { ["query", "key", "value"] }
 
+  /// The sequence itself, padded to whole chunks, for each head.
   public func orderCount(length: Int) -> Int {
     length <= sizes.chunk ? 0 : chunks(length).paddedLength
   }
@@ -26,6 +29,7 @@ public struct LocalAttention: AttentionLayer {
       isCircular: false)
   }
 
+  /// Attention of each chunk to itself and the chunks before.
   public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
     // One chunk holds everything: the same mathematics without padding.
     guard group.length > sizes.chunk else {
@@ -41,6 +45,7 @@ public struct LocalAttention: AttentionLayer {
     }
   }
 
+  /// Gradients of the projections.
   public func backward(
     _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
     draws: AttentionDraws, engine: Engine

@@ -1,5 +1,6 @@
 // Memory of the trainer: `Buffer` owns, `View` lends. Views are handed to worker threads, each of
-// which gets a disjoint part; that is why they are pointers checked where they are cut, and not spans.
+// which gets a disjoint part; that is why they are pointers checked where they are cut, and not
+// spans.
 import Glibc
 
 /// A fixed-size, 64-byte aligned, zero-filled array that owns its memory.
@@ -11,7 +12,9 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
   /// Number of elements.
   public var count: Int { view.count }
 
-  /// Allocates `count` zeros. Large buffers come straight from the kernel, so untouched pages cost nothing.
+  /// Allocates `count` zeros.
+  ///
+  /// Large buffers come straight from the kernel, so untouched pages cost nothing.
   public init(_ count: Int) {
     precondition(count >= 0, "negative buffer size \(count)")
     let bytes = max(count, 1) * MemoryLayout<Element>.stride

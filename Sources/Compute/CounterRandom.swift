@@ -1,8 +1,11 @@
-// Randomness is addressed, not drawn: every number is a function of who asks for it. Recomputation in the
-// backward pass, another rank count or a resumed run therefore sees the same numbers without saved state.
+// Randomness is addressed, not drawn: every number is a function of who asks for it. Recomputation
+// in the backward pass, another rank count or a resumed run therefore sees the same numbers without
+// saved state.
 import CKernels
 
-/// What a random number is for. Raw values are part of the address and must never be reused.
+/// What a random number is for.
+///
+/// Raw values are part of the address and must never be reused.
 public enum RandomPurpose: UInt64, Sendable {
   /// Initial parameters.
   case initialisation = 1
@@ -63,7 +66,9 @@ private func mix(_ value: UInt64) -> UInt64 {
 }
 
 /// An endless sequence of random numbers, each of which can be had by its index (Philox 4x32-10,
-/// Salmon et al. 2011).
+/// Salmon et al.
+///
+/// 2011).
 public struct CounterRandom: Sendable {
   let key: UInt64
 

@@ -1,4 +1,5 @@
-// What a layer needs to run besides its parameters: threads, memory for the length of a step, and a clock.
+// What a layer needs to run besides its parameters: threads, memory for the length of a step, and a
+// clock.
 
 /// The machinery of one rank, handed to every layer.
 public final class Engine: Sendable {
@@ -23,8 +24,10 @@ public final class Engine: Sendable {
   }
 }
 
-/// How a sequence is cut. Fixed numbers: sums over positions are added tile by tile and block by block,
-/// so these sizes are part of what the bits depend on.
+/// How a sequence is cut.
+///
+/// Fixed numbers: sums over positions are added tile by tile and block by block, so these sizes are
+/// part of what the bits depend on.
 public enum Tiling {
   /// Positions whose activations stay in a core's second-level cache.
   public static let tileRows = 128

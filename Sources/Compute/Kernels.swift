@@ -1,9 +1,13 @@
 // Checked Swift face of CKernels: shapes are compared here, the C loops trust their arguments.
 import CKernels
 
-/// Leaf loops over views and matrices. Names and formulas: `CKernels.h`.
+/// Leaf loops over views and matrices.
+///
+/// Names and formulas: `CKernels.h`.
 public enum Kernels {
-  /// The instruction set in use: `scalar`, `avx2` or `avx512`. Bits depend on it.
+  /// The instruction set in use: `scalar`, `avx2` or `avx512`.
+  ///
+  /// Bits depend on it.
   public static var instructionSet: String { String(cString: ck_level_name(ck_active_level())) }
 
   // MARK: Vectors
@@ -26,7 +30,7 @@ public enum Kernels {
     ck_column_sum(x.base, x.stride, x.rows, x.columns, sums.base)
   }
 
-  /// out[i] = a[i] . b[i].
+  /// Inner products of matching rows.
   public static func rowDots(_ a: Matrix, _ b: Matrix, into out: View<Float>) {
     precondition(
       a.rows == b.rows && a.columns == b.columns && out.count == a.rows, "shapes of row products")
@@ -47,7 +51,9 @@ public enum Kernels {
     ck_stream_to_float(x.base, out.base, x.count, step)
   }
 
-  /// x += round(values / step), or -= with `subtract`. Returns the number of values out of range.
+  /// x += round(values / step), or -= with `subtract`.
+  ///
+  /// Returns the number of values out of range.
   public static func accumulate(
     _ values: View<Float>, into x: View<Int32>, inverseStep: Float, subtract: Bool
   ) -> Int {
@@ -124,7 +130,8 @@ public enum Kernels {
     _ source: Matrix, rows index: View<Int32>, scale: Matrix? = nil, into out: Matrix
   ) {
     precondition(
-      out.rows == index.count && out.columns == source.columns && (scale?.rows ?? source.rows) == source.rows,
+      out.rows == index.count && out.columns == source.columns
+        && (scale?.rows ?? source.rows) == source.rows,
       "shapes of gather")
     ck_gather_rows(
       source.base, source.stride, index.base, index.count, source.columns, Int32(source.rows),
@@ -187,7 +194,8 @@ public enum Kernels {
       keyPositions.base, masksSelf ? 1 : 0, maximum.base, sum.base, outputDots.base)
   }
 
-  /// Merges a partial softmax into the rows `index` of `out`; `maximum` and `sum` are columns beside it.
+  /// Merges a partial softmax into the rows `index` of `out`; `maximum` and `sum` are columns
+  /// beside it.
   public static func mergeRows(
     _ partial: Matrix, maximum partialMaximum: View<Float>, sum partialSum: View<Float>,
     into out: Matrix, maximum: Matrix, sum: Matrix, rows index: View<Int32>

@@ -1,9 +1,12 @@
-// The one place that multiplies matrices, and the only importer of COpenBLAS. The library is told to use
-// one thread: parallel work is cut into our own tiles, so its bits do not depend on the thread count.
+// The one place that multiplies matrices, and the only importer of COpenBLAS. The library is told
+// to use one thread: parallel work is cut into our own tiles, so its bits do not depend on the
+// thread count.
 import COpenBLAS
 import Glibc
 
-/// c = a b, or c += a b with `accumulate`. Traps when shapes disagree.
+/// c = a b, or c += a b with `accumulate`.
+///
+/// Traps when shapes disagree.
 ///
 /// Called from many threads at once on disjoint results.
 public func multiply(
@@ -23,11 +26,14 @@ public func multiply(
 
 /// The library behind `multiply`.
 public enum MatrixLibrary {
-  /// Prepares the library: one thread per call. Call once before the first product.
+  /// Prepares the library: one thread per call.
+  ///
+  /// Call once before the first product.
   public static func configure() { openblas_set_num_threads(1) }
 
-  /// Name, version and kernel set, for example `OpenBLAS 0.3.21 SkylakeX`. Ranks must agree on it, for the
-  /// bits of a product depend on it.
+  /// Name, version and kernel set, for example `OpenBLAS 0.3.21 SkylakeX`.
+  ///
+  /// Ranks must agree on it, for the bits of a product depend on it.
   public static var description: String {
     let version = String(cString: openblas_get_config()).split(separator: " ").prefix(2)
       .joined(separator: " ")

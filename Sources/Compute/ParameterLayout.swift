@@ -1,5 +1,5 @@
-// Where every parameter lies. Parameters, gradients and moments are flat buffers with this layout, so
-// reduction, clipping, update and saving walk one list.
+// Where every parameter lies. Parameters, gradients and moments are flat buffers with this layout,
+// so reduction, clipping, update and saving walk one list.
 
 /// One named tensor inside a flat parameter buffer.
 public struct Slot: Sendable, Hashable {
@@ -28,8 +28,10 @@ public struct ParameterGroup: Sendable, Hashable {
 
 /// The places of all parameters in one flat buffer.
 public struct ParameterLayout: Sendable, Hashable {
-  /// Groups start at multiples of this many elements. Shards and partial sums of the gradient norm
-  /// are cut at segments, so neither depends on the number of ranks.
+  /// Groups start at multiples of this many elements.
+  ///
+  /// Shards and partial sums of the gradient norm are cut at segments, so neither depends on the
+  /// number of ranks.
   public static let segment = 1024
 
   /// In buffer order.

@@ -1,5 +1,5 @@
-// A clock for the parts of a step, read by `benchmark`. Regions are timed on the orchestrating thread, so a
-// phase's seconds are wall-clock seconds of the step and the phases add up to it.
+// A clock for the parts of a step, read by `benchmark`. Regions are timed on the orchestrating
+// thread, so a phase's seconds are wall-clock seconds of the step and the phases add up to it.
 
 /// The parts of a step that are timed.
 public enum Phase: String, CaseIterable, Sendable {
@@ -29,7 +29,9 @@ public enum Phase: String, CaseIterable, Sendable {
   case optimizer
 }
 
-/// Sums seconds per phase. Used from one thread.
+/// Sums seconds per phase.
+///
+/// Used from one thread.
 public final class PhaseTimer: @unchecked Sendable {
   private var totals = [Double](repeating: 0, count: Phase.allCases.count)
 
@@ -43,7 +45,8 @@ public final class PhaseTimer: @unchecked Sendable {
     let start = ContinuousClock.now
     defer {
       let elapsed = ContinuousClock.now - start
-      totals[Self.index(phase)] += Double(elapsed.components.attoseconds) * 1e-18
+      totals[Self.index(phase)] +=
+        Double(elapsed.components.attoseconds) * 1e-18
         + Double(elapsed.components.seconds)
     }
     return try body()

@@ -1,10 +1,12 @@
-// The attention half of a block, F = W_o Attention(LN(X2)), one group of heads at a time: scratch grows with
-// the heads of a group, not with D. Each group adds its rounded share to the stream and takes the same share out again
-// on the way back (DESIGN section 3).
+// The attention half of a block, F = W_o Attention(LN(X2)), one group of heads at a time: scratch
+// grows with the heads of a group, not with D. Each group adds its rounded share to the stream and
+// takes the same share out again on the way back (DESIGN section 3).
 import Attention
 import Compute
 
-/// Attention sub-layer of one block. D width, g heads per group, K features per head.
+/// Attention sub-layer of one block.
+///
+/// D width, g heads per group, K features per head.
 struct AttentionSublayer {
   let norm: LayerNorm
   let projections: [Slot]
@@ -44,7 +46,9 @@ struct AttentionSublayer {
       length: length, heads: config.headsPerGroup, headWidth: config.headWidth, from: arena)
   }
 
-  /// target += F(source). `kept`: where to leave each group's activations, if anywhere.
+  /// target += F(source).
+  ///
+  /// `kept`: where to leave each group's activations, if anywhere.
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass, kept: [HeadGroupActivations]?
   ) throws(ReformerError) {
@@ -97,8 +101,10 @@ struct AttentionSublayer {
       fractionBits: target.fractionBits)
   }
 
-  /// target -= F(source), and the gradients of F: `targetGradient` flows in, `sourceGradient` is added
-  /// to. With `kept` activations the target is left alone and attention is not computed again.
+  /// target -= F(source), and the gradients of F: `targetGradient` flows in, `sourceGradient` is
+  /// added to.
+  ///
+  /// With `kept` activations the target is left alone and attention is not computed again.
   func backward(
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: [HeadGroupActivations]?

@@ -1,8 +1,10 @@
-// From bytes to residual streams: token embedding plus axial positions (a table per axis, joined along the features).
-// Both streams start as that sum.
+// From bytes to residual streams: token embedding plus axial positions (a table per axis, joined
+// along the features). Both streams start as that sum.
 import Compute
 
-/// Token and position embedding. V tokens, D width.
+/// Token and position embedding.
+///
+/// V tokens, D width.
 struct Embedding {
   let words: Slot
   let axes: [Slot]

@@ -1,8 +1,11 @@
 // The feed-forward half of a block, G = W2 f(W1 LN(Y1) + b1) + b2, tile by tile: positions are
-// independent, so [L, F] never exists. Weight gradients are added up block by block, panel by panel.
+// independent, so [L, F] never exists. Weight gradients are added up block by block, panel by
+// panel.
 import Compute
 
-/// Feed-forward sub-layer of one block. D width, F hidden width.
+/// Feed-forward sub-layer of one block.
+///
+/// D width, F hidden width.
 struct FeedForward {
   let norm: LayerNorm
   let inWeight: Slot
@@ -53,7 +56,9 @@ struct FeedForward {
     }
   }
 
-  /// target += G(source) over the whole sequence. `kept`: where to leave the activations, if anywhere.
+  /// target += G(source) over the whole sequence.
+  ///
+  /// `kept`: where to leave the activations, if anywhere.
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass, kept: Activations?
   ) throws(ReformerError) {
@@ -101,8 +106,10 @@ struct FeedForward {
     target.apply(out, to: rows, direction, check: check)
   }
 
-  /// target -= G(source), and the gradients of G: `targetGradient` flows in, `sourceGradient` is added
-  /// to. With `kept` activations the streams are left alone and nothing is computed again.
+  /// target -= G(source), and the gradients of G: `targetGradient` flows in, `sourceGradient` is
+  /// added to.
+  ///
+  /// With `kept` activations the streams are left alone and nothing is computed again.
   func backward(
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Activations?

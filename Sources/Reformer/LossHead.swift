@@ -1,8 +1,10 @@
-// The end of the model: both streams side by side, LayerNorm over 2 D, output matrix, cross-entropy. Logits exist for
-// one tile of positions at a time.
+// The end of the model: both streams side by side, LayerNorm over 2 D, output matrix,
+// cross-entropy. Logits exist for one tile of positions at a time.
 import Compute
 
-/// Output layer and loss. D width, V vocabulary.
+/// Output layer and loss.
+///
+/// D width, V vocabulary.
 struct LossHead {
   let norm: LayerNorm
   let weight: Slot
@@ -36,8 +38,8 @@ struct LossHead {
     Kernels.addBias(pass.parameters[bias.range], to: logits)
   }
 
-  /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits into
-  /// `allLogits` `[L, V]` where wanted.
+  /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits
+  /// into `allLogits` `[L, V]` where wanted.
   func forward(
     streams: [ResidualStream], targets: View<Int32>, rowLoss: View<Float>, allLogits: Matrix?,
     pass: Pass

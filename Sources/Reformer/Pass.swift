@@ -1,7 +1,9 @@
 // One pass over one window: what all sub-layers share while it lasts.
 import Compute
 
-/// Parameters, randomness and machinery of a pass. L positions.
+/// Parameters, randomness and machinery of a pass.
+///
+/// L positions.
 struct Pass {
   let parameters: View<Float>
   let length: Int
@@ -14,8 +16,8 @@ struct Pass {
 
   func drops(_ rate: Double) -> Bool { isTraining && rate > 0 }
 
-  /// Dropout on rows of the sequence; an element's number is its place in `[L, columns]`, so any cut into tiles
-  /// drops the same elements.
+  /// Dropout on rows of the sequence; an element's number is its place in `[L, columns]`, so any
+  /// cut into tiles drops the same elements.
   func dropRows(
     _ x: Matrix, _ rows: Range<Int>, rate: Double, _ purpose: RandomPurpose, layer: Int = 0
   ) {

@@ -1,5 +1,5 @@
-// Everything that determines the model's mathematics. It is written into checkpoints; two runs with equal
-// configs (and corpus, seed, instruction set, matrix back end) give equal bits.
+// Everything that determines the model's mathematics. It is written into checkpoints; two runs with
+// equal configs (and corpus, seed, instruction set, matrix back end) give equal bits.
 import Attention
 
 /// Activation of the feed-forward layer.
@@ -10,7 +10,9 @@ public enum Activation: String, Codable, Sendable, CaseIterable {
   case gelu
 }
 
-/// Sizes and constants of a Reformer language model. Validated by whoever reads it (`RunConfig`).
+/// Sizes and constants of a Reformer language model.
+///
+/// Validated by whoever reads it (`RunConfig`).
 public struct ReformerConfig: Codable, Sendable, Equatable {
   /// Token ids, V.
   public var vocabulary: Int
@@ -26,8 +28,9 @@ public struct ReformerConfig: Codable, Sendable, Equatable {
   public var heads: Int
   /// Features per head, K.
   public var headWidth: Int
-  /// Heads that share one pass over the sequence; divides `heads`. Rounding into the streams happens
-  /// per group, so it is part of what fixes the bits.
+  /// Heads that share one pass over the sequence; divides `heads`.
+  ///
+  /// Rounding into the streams happens per group, so it is part of what fixes the bits.
   public var headsPerGroup: Int
   /// Hidden features of the feed-forward layer, F.
   public var feedForwardWidth: Int

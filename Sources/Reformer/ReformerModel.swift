@@ -1,11 +1,14 @@
-// The model's main path: bytes -> embedding -> reversible blocks -> loss, and back through the same blocks.
+// The model's main path: bytes -> embedding -> reversible blocks -> loss, and back through the same
+// blocks.
 import Attention
 import Compute
 
-/// A reversible LSH Reformer language model on one rank (Kitaev et al. 2020).
+/// A reversible LSH Reformer language model on one rank (Kitaev et al.
 ///
-/// Parameters and gradients are flat buffers with `layout`; the model owns only the residual streams and
-/// their gradients, 16 bytes per position and feature. One pass at a time.
+/// 2020).
+///
+/// Parameters and gradients are flat buffers with `layout`; the model owns only the residual
+/// streams and their gradients, 16 bytes per position and feature. One pass at a time.
 public final class ReformerModel {
   /// Sizes.
   public let config: ReformerConfig
@@ -26,8 +29,8 @@ public final class ReformerModel {
 
   /// A model for windows of up to `config.length` positions.
   ///
-  /// `keepActivations` stores what the backward pass needs instead of recomputing it: the oracle for exact
-  /// reversibility, at the memory cost of an ordinary network.
+  /// `keepActivations` stores what the backward pass needs instead of recomputing it: the oracle
+  /// for exact reversibility, at the memory cost of an ordinary network.
   public init(config: ReformerConfig, engine: Engine, keepActivations: Bool = false) {
     self.config = config
     self.engine = engine
@@ -75,7 +78,8 @@ public final class ReformerModel {
   ///
   /// - `inputs`, `targets`: `[L]` token ids; a negative target is not scored.
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
-  /// - `groupReady`: called with the index of each parameter group whose gradient is final, last first.
+  /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
+  ///   first.
   /// - Returns the mean loss in nats. Throws when a stream leaves its range.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
@@ -142,13 +146,17 @@ public final class ReformerModel {
     return sum(rowLoss.view[0..<length])
   }
 
-  /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept activations,
-  /// those the embedding set. For tests of exactness.
+  /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept
+  /// activations, those the embedding set.
+  ///
+  /// For tests of exactness.
   package var currentStreams: (first: [Int32], second: [Int32]) {
     (firstStream.view.array, secondStream.view.array)
   }
 
-  /// The streams right after the embedding. For tests of exactness.
+  /// The streams right after the embedding.
+  ///
+  /// For tests of exactness.
   package func embeddedStreams(
     parameters: View<Float>, inputs: View<Int32>, address: RandomAddress
   ) throws(ReformerError) -> (first: [Int32], second: [Int32]) {

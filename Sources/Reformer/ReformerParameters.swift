@@ -114,7 +114,8 @@ extension ReformerConfig {
     let features = table.count / positions
     for position in 0..<positions {
       for feature in 0..<features {
-        let angle = waveAngle(feature / 2, features: features, positions: positions)
+        let angle =
+          waveAngle(feature / 2, features: features, positions: positions)
           * Double(position)
         table[position * features + feature] =
           Float(2.0.squareRoot() * (feature % 2 == 0 ? sin(angle) : cos(angle)))
@@ -142,7 +143,8 @@ extension ReformerConfig {
     for row in 0..<keys.rows {
       let (key, query) = (keys.row(row), queries.row(row))
       for pair in 0..<features / 2 {
-        let angle = waveAngle(pair, features: features, positions: positions)
+        let angle =
+          waveAngle(pair, features: features, positions: positions)
           * Double(row / headWidth + 1)
         let (sine, cosine) = (Float(sin(angle)), Float(cos(angle)))
         let (a, b) = (query[first + 2 * pair], query[first + 2 * pair + 1])

@@ -1,4 +1,5 @@
-// One reversible block: Y1 = X1 + F(X2), Y2 = X2 + G(Y1) (RevNet, Gomez et al. 2017; Reformer, section 3).
+// One reversible block: Y1 = X1 + F(X2), Y2 = X2 + G(Y1) (RevNet, Gomez et al. 2017; Reformer,
+// section 3).
 import Attention
 import Compute
 
@@ -39,8 +40,9 @@ struct ReversibleBlock {
     try feedForward.forward(source: first, target: second, pass: pass, kept: kept?.feedForward)
   }
 
-  /// (Y1, Y2) becomes (X1, X2) in place, and their gradients `[L, D]` likewise. With `kept`, the
-  /// streams are left alone.
+  /// (Y1, Y2) becomes (X1, X2) in place, and their gradients `[L, D]` likewise.
+  ///
+  /// With `kept`, the streams are left alone.
   func backward(
     first: ResidualStream, second: ResidualStream, firstGradient: Matrix,
     secondGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Kept?

@@ -26,7 +26,8 @@ public struct ConformanceReport: Codable, Sendable {
 /// Runs the case in `folder` (`config.json`, `model.safetensors`, `reference.safetensors`).
 public func runConformance(folder: String, threads: Int) throws -> ConformanceReport {
   let reference = try SafetensorsReader(folder + "/reference.safetensors")
-  guard let idShape = reference.tensor("input_ids")?.shape, idShape.count == 2, idShape[1] >= 2 else {
+  guard let idShape = reference.tensor("input_ids")?.shape, idShape.count == 2, idShape[1] >= 2
+  else {
     throw UserError("\(reference.path): input_ids must be [batch, length] with length >= 2")
   }
   let (batch, length) = (idShape[0], idShape[1])

@@ -1,10 +1,13 @@
-// Hugging Face's `config.json` of a Reformer, both ways: it goes into every checkpoint, and reference dumps bring one.
+// Hugging Face's `config.json` of a Reformer, both ways: it goes into every checkpoint, and
+// reference dumps bring one.
 import Attention
 import Foundation
 import Reformer
 
 /// The keys of a Hugging Face Reformer config that determine the mathematics
-/// (research/reformer-landscape.md, section 2.1). Other keys are ignored.
+/// (research/reformer-landscape.md, section 2.1).
+///
+/// Other keys are ignored.
 public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   /// One bucket count or its factors.
   public enum Buckets: Codable, Sendable, Equatable {
@@ -13,6 +16,7 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     /// Factors.
     case factors([Int])
 
+    /// Reads a number or a list.
     public init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
       if let count = try? container.decode(Int.self) {
@@ -22,6 +26,7 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
       }
     }
 
+    /// Writes a number or a list.
     public func encode(to encoder: any Encoder) throws {
       var container = encoder.singleValueContainer()
       switch self {

@@ -1,7 +1,10 @@
-// `metrics.jsonl` of a run: one JSON object a line, units in the keys, for programs. Rank 0 writes it.
+// `metrics.jsonl` of a run: one JSON object a line, units in the keys, for programs. Rank 0 writes
+// it.
 import Foundation
 
-/// One line of metrics. Absent values are left out.
+/// One line of metrics.
+///
+/// Absent values are left out.
 struct MetricsRecord: Codable, Sendable {
   var step: Int
   var lossNats: Double?

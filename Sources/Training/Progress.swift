@@ -1,4 +1,5 @@
-// What a person at the terminal sees of a run: one line that stays in place, or plain lines in a log file.
+// What a person at the terminal sees of a run: one line that stays in place, or plain lines in a
+// log file.
 import Foundation
 
 /// Writes messages and progress of rank 0 to standard error; other ranks are silent.
@@ -20,8 +21,9 @@ public final class Progress {
     write(text + "\n")
   }
 
-  /// The state of a long piece of work; on a terminal it replaces the state before. In a log file it is
-  /// written only where `isMilestone`.
+  /// The state of a long piece of work; on a terminal it replaces the state before.
+  ///
+  /// In a log file it is written only where `isMilestone`.
   public func update(_ text: String, isMilestone: Bool) {
     guard isActive else { return }
     if isTerminal {

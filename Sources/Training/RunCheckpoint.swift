@@ -1,5 +1,5 @@
-// Saving and resuming a run over all ranks: each rank writes its moments, rank 0 the rest; the step folder
-// appears complete or not at all (CheckpointStore).
+// Saving and resuming a run over all ranks: each rank writes its moments, rank 0 the rest; the step
+// folder appears complete or not at all (CheckpointStore).
 import Checkpointing
 import Communication
 import Compute
@@ -7,7 +7,9 @@ import Corpus
 import Foundation
 import Optimizers
 
-/// What a run must remember beside parameters and moments. Everything else is a function of seed and step.
+/// What a run must remember beside parameters and moments.
+///
+/// Everything else is a function of seed and step.
 struct TrainingState: Codable, Equatable {
   static let name = "state.json"
   static let configName = "config.toml"
@@ -36,7 +38,9 @@ struct RunCheckpoint {
   let config: RunConfig
   let layout: ParameterLayout
 
-  /// Writes the checkpoint of `state.step`. All ranks call it; all throw if one fails.
+  /// Writes the checkpoint of `state.step`.
+  ///
+  /// All ranks call it; all throw if one fails.
   func save(_ state: TrainingState, parameters: View<Float>, optimizer: Adam) throws {
     let (rank, ranks) = (communicator.rank, communicator.size)
     try agreeOnWriting { if rank == 0 { try store.begin(step: state.step) } }

@@ -6,7 +6,9 @@ import Synchronization
 public enum StopSignal {
   private static let received = Atomic<Int32>(0)
 
-  /// Takes over the signals. A second SIGINT ends the process at once.
+  /// Takes over the signals.
+  ///
+  /// A second SIGINT ends the process at once.
   public static func install() {
     for number in [SIGTERM, SIGINT, SIGUSR1] {
       signal(number) { number in

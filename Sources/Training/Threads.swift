@@ -11,7 +11,8 @@ public func threadCount(configured: Int) -> Int {
   let allowed = ProcessInfo.processInfo.activeProcessorCount
   let online = ProcessInfo.processInfo.processorCount
   guard allowed >= online else { return max(1, allowed) }
-  let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
+  let local =
+    ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
     .compactMap { MPICommunicator.environment($0).flatMap { Int($0) } }.first ?? 1
   return max(1, allowed / max(1, local))
 }

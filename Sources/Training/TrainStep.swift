@@ -1,12 +1,14 @@
-// One optimizer step: the rank's samples forward and backward, gradients summed over samples and ranks in
-// one fixed tree, clipped, applied to the owned parameters, parameters gathered.
+// One optimizer step: the rank's samples forward and backward, gradients summed over samples and
+// ranks in one fixed tree, clipped, applied to the owned parameters, parameters gathered.
 import Communication
 import Compute
 import Corpus
 import Optimizers
 import Reformer
 
-/// What one step measured. Equal on all ranks but for the times.
+/// What one step measured.
+///
+/// Equal on all ranks but for the times.
 public struct StepResult: Sendable {
   /// Mean loss over the global batch, in nats per byte.
   public let lossNats: Double
@@ -51,10 +53,12 @@ final class TrainStep {
     schedule = config.learningRateSchedule
   }
 
-  /// Takes step `step` (1 for the first). `batch` gives the tokens of a global sample index.
+  /// Takes step `step` (1 for the first).
   ///
-  /// - Throws: `RunFailure` on all ranks alike, with parameters as before the step, when any rank's loss or the
-  ///   gradient is not finite or a residual stream left its range.
+  /// `batch` gives the tokens of a global sample index.
+  ///
+  /// - Throws: `RunFailure` on all ranks alike, with parameters as before the step, when any rank's
+  ///   loss or the gradient is not finite or a residual stream left its range.
   func run(step: Int, batch: (Int) throws -> Batch) throws -> StepResult {
     let start = ContinuousClock.now
     let samples = BatchPlan.samples(

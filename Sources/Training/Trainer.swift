@@ -1,5 +1,5 @@
-// The training run of one rank, start to end: agree, resume or initialise, then step, report, evaluate and
-// save until done.
+// The training run of one rank, start to end: agree, resume or initialise, then step, report,
+// evaluate and save until done.
 import Checkpointing
 import Communication
 import Compute
@@ -25,7 +25,9 @@ public struct TrainOptions: Sendable {
   }
 }
 
-/// A run on one rank. All ranks make one and call `run`.
+/// A run on one rank.
+///
+/// All ranks make one and call `run`.
 public final class Trainer {
   private let config: RunConfig
   private let communicator: any Communicator
@@ -225,7 +227,8 @@ public final class Trainer {
   }
 }
 
-/// Seconds a step takes, for the time left: an average that forgets, so that a slow start does not linger.
+/// Seconds a step takes, for the time left: an average that forgets, so that a slow start does not
+/// linger.
 private struct RunClock {
   private(set) var typical = 0.0
 

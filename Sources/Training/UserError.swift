@@ -1,6 +1,8 @@
 // The one way to say that something the user gave is wrong: one line, exit code 2.
 
-/// Wrong input: a config, path, corpus or checkpoint. The message says what, where and what to do.
+/// Wrong input: a config, path, corpus or checkpoint.
+///
+/// The message says what, where and what to do.
 public struct UserError: Error, Sendable, Equatable, CustomStringConvertible {
   /// One line.
   public let description: String

@@ -27,7 +27,7 @@ struct TrainCommand: ParsableCommand {
     do {
       try train(communicator)
       try communicator.finish()
-    } catch where error is UserError || error is RunFailure {
+    } catch  where error is UserError || error is RunFailure {
       // All ranks throw these together: end in order, and say it once.
       if communicator.rank == 0 { complain("\(error)") }
       try communicator.finish()

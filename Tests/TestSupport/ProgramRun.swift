@@ -9,9 +9,11 @@ public struct ProgramRun {
   public let output: String
 
   /// Path of mpirun, or nil where it is not installed.
-  public static let mpirun = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-    .map { "\($0)/mpirun" }
-    .first { FileManager.default.isExecutableFile(atPath: $0) }
+  public static let mpirun = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(
+    separator: ":"
+  )
+  .map { "\($0)/mpirun" }
+  .first { FileManager.default.isExecutableFile(atPath: $0) }
 
   /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun.
   ///

@@ -49,7 +49,8 @@ struct SameBitsTests {
     #expect(third.status == 0, "\(third.output)")
     #expect(try tiny.digest("resumed") == expected)
     // Every step once, in order, though the run was cut twice.
-    let metrics = try String(contentsOfFile: tiny.output("resumed") + "/metrics.jsonl", encoding: .utf8)
+    let metrics = try String(
+      contentsOfFile: tiny.output("resumed") + "/metrics.jsonl", encoding: .utf8)
     let steps = metrics.split(separator: "\n").filter { $0.contains("loss_nats") }
       .compactMap { $0.firstMatch(of: /"step":(\d+)/).flatMap { Int($0.1) } }
     #expect(steps == Array(1...20))

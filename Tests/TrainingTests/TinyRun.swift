@@ -49,7 +49,9 @@ struct TinyRun {
 
   /// Words in a fixed made-up order.
   private static func text() -> String {
-    let words = ["chunk", "bucket", "round", "stream", "query", "value", "byte", "sort", "of", "the"]
+    let words = [
+      "chunk", "bucket", "round", "stream", "query", "value", "byte", "sort", "of", "the",
+    ]
     var state: UInt32 = 7
     var text = ""
     while text.utf8.count < 12_000 {
@@ -73,6 +75,7 @@ struct TinyRun {
     let run = try ProgramRun(
       "reformer-train", arguments: ["inspect", output(name), "--json"])
     let lines = run.output.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
-    return lines.filter { $0.hasPrefix("\"step\"") || $0.hasPrefix("\"parameters_sha256\"") }.sorted()
+    return lines.filter { $0.hasPrefix("\"step\"") || $0.hasPrefix("\"parameters_sha256\"") }
+      .sorted()
   }
 }
