@@ -78,6 +78,7 @@ let package = Package(
       dependencies: [
         "Training", "Attention", "Reformer", "Checkpointing", "TestSupport", "reformer-train",
       ],
+      exclude: ["Fixtures"],
       swiftSettings: strict),
   ]
 )

@@ -52,12 +52,14 @@ public struct LSHAttentionSizes: Codable, Sendable, Equatable {
 
   /// Bucket factors for a length, as Hugging Face chooses them: a power of two near
   /// 2 * length / chunk, split in two near its root when it exceeds
-  /// 2 * max(sqrt(length / chunk), chunk) (research/reformer-landscape.md, section 2.3).
-  public static func automaticBuckets(length: Int, chunk: Int) -> [Int] {
+  /// 2 * max(sqrt(longestLength / chunk), chunk) (research/reformer-landscape.md, section 2.3).
+  public static func automaticBuckets(
+    length: Int, longestLength: Int, chunk: Int
+  ) -> [Int] {
     let wanted = max(1, 2 * (length / chunk))
     let power = max(1, Int.bitWidth - 1 - wanted.leadingZeroBitCount)
     let count = 1 << power
-    let limit = 2 * max(Int(Double(length / chunk).squareRoot()), chunk)
+    let limit = 2 * max(Int(Double(longestLength / chunk).squareRoot()), chunk)
     guard count > limit else { return [count] }
     return [1 << (power / 2), 1 << (power - power / 2)]
   }

@@ -126,7 +126,7 @@ extension ReformerConfig {
   /// What one position turns the wave of a pair of features by: from one turn over the axis to half a turn per
   /// position, in equal ratios.
   private func waveAngle(_ pair: Int, features: Int, positions: Int) -> Double {
-    let share = Double(pair) / Double(max(1, features / 2 - 1))
+    let share = min(1, Double(pair) / Double(max(1, features / 2 - 1)))
     let turns = pow(max(1, Double(positions / 2)), share).rounded()
     return 2 * Double.pi * turns / Double(positions)
   }

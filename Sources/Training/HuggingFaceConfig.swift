@@ -130,7 +130,9 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
       switch numBuckets {
       case .count(let count): [count]
       case .factors(let factors): factors
-      case nil: LSHAttentionSizes.automaticBuckets(length: length, chunk: lshAttnChunkLength)
+      case nil:
+        LSHAttentionSizes.automaticBuckets(
+          length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
       }
     return ReformerConfig(
       vocabulary: vocabSize, length: length, width: hiddenSize, layers: kinds,

@@ -194,7 +194,7 @@ public struct RunConfig: Sendable, Equatable {
     }
     if attention.lsh.buckets.isEmpty, Self.sizes.contains(attention.lsh.chunk) {
       attention.lsh.buckets = LSHAttentionSizes.automaticBuckets(
-        length: data.length, chunk: attention.lsh.chunk)
+        length: data.length, longestLength: data.length, chunk: attention.lsh.chunk)
     }
   }
 

@@ -74,7 +74,7 @@ public struct MemoryPlan: Codable, Sendable {
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
-  static let soloProgramBytes = 60 << 20
+  static let soloProgramBytes = 32 << 20
   /// What MPI adds to a rank.
   static let mpiBytes = 40 << 20
 

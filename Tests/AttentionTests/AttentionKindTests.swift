@@ -28,7 +28,8 @@ struct AttentionKindTests {
     ])
   func automaticBuckets(length: Int, chunk: Int, buckets: [Int]) {
     #expect(
-      LSHAttentionSizes.automaticBuckets(length: length, chunk: chunk) == buckets)
+      LSHAttentionSizes.automaticBuckets(
+        length: length, longestLength: length, chunk: chunk) == buckets)
   }
 
   @Test("bucket count and rotation width follow from the factors")

@@ -39,8 +39,9 @@ struct StreamKernelTests {
       #expect(size < 64 || x.values != start)
       // Elements that would leave the range stay, when adding; subtracting from them may succeed,
       // so they are left out here. The trainer stops at the first violation.
-      let moved = zip(zip(start, f), x.values).map { before, after in
-        Double(before.0) + (Double(before.1) * 0x1p18).rounded(.toNearestOrEven) == Double(after)
+      let moved: [Bool] = (0..<size).map { i in
+        let change: Double = (Double(f[i]) * 0x1p18).rounded(.toNearestOrEven)
+        return Double(start[i]) + change == Double(x.values[i])
       }
       #expect(moved.count { !$0 } == violations)
       _ = ck_stream_subtract(x.pointer, f, size, 0x1p18)

@@ -53,7 +53,8 @@ struct RunConfigTests {
       feedForwardWidth: 128, axialShape: [64, 64], axialWidths: [16, 48],
       lsh: LSHAttentionSizes(
         chunk: 64, chunksBefore: 1, hashes: 2,
-        buckets: LSHAttentionSizes.automaticBuckets(length: 4096, chunk: 64)),
+        buckets: LSHAttentionSizes.automaticBuckets(
+          length: 4096, longestLength: 4096, chunk: 64)),
       local: LocalAttentionSizes(chunk: 64, chunksBefore: 1))
     #expect(config.reformer == reformer)
   }

@@ -32,7 +32,7 @@ struct WrongInputTests {
       (["--set", "model.axial_widths=[8, 16]"], ["model.axial_widths", "[8, 16]", "32"]),
       (["--set", "attention.lsh.buckets=7"], ["attention.lsh.buckets", "7", "even"]),
       (["--set", "data.corpus=nowhere"], ["nowhere", "launch/corpus.sh"]),
-      (["--set", "data.length=2000", "--set", "model.axial_shape=[40, 50]"], ["2001"]),
+      (["--set", "data.length=12000", "--set", "model.axial_shape=[120, 100]"], ["12001"]),
       (["--steps", "0"], ["--steps 0"]),
       (["--resume", "nowhere"], ["nowhere", "no such checkpoint"]),
     ])
