@@ -10,6 +10,11 @@ public enum StopSignal {
   ///
   /// A second SIGINT ends the process at once.
   public static func install() {
+    // Some parents start their children with signals blocked; a blocked request would never arrive.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGTERM, SIGINT, SIGUSR1] { sigaddset(&signals, number) }
+    pthread_sigmask(Int32(SIG_UNBLOCK), &signals, nil)
     for number in [SIGTERM, SIGINT, SIGUSR1] {
       signal(number) { number in
         if number == SIGINT && StopSignal.received.load(ordering: .relaxed) == SIGINT { _exit(130) }

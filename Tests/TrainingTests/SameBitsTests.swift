@@ -59,7 +59,7 @@ struct SameBitsTests {
   @Test("a signal stops the run after a step, with exit code 0 and nothing lost")
   func signal() throws {
     // Long enough to be still running when the signal comes.
-    let long = ["--set", "run.steps=100000", "--set", "run.checkpoint_every=0"]
+    let long = ["--set", "run.steps=5000", "--set", "run.checkpoint_every=0"]
     let run = try ProgramRun(
       "reformer-train",
       arguments: ["train", "--config", tiny.config, "--output", tiny.output("signal")] + long,
