@@ -12,7 +12,7 @@ public final class Engine: Sendable {
 
   /// An engine with `threads` threads.
   public init(threads: Int) {
-    MatrixLibrary.configure()
+    MatrixLibrary.prepareThread()
     pool = WorkerPool(threadCount: threads)
     scratch = ScratchArena()
     phases = PhaseTimer()

@@ -122,6 +122,7 @@ public final class WorkerPool: @unchecked Sendable {
   }
 
   private func workerLoop(_ worker: Int) {
+    MatrixLibrary.prepareThread()
     var seen = 0
     while true {
       var looks = 0

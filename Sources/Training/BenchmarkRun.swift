@@ -36,6 +36,7 @@ public struct BenchmarkReport: Codable, Sendable {
 public func runBenchmark(
   _ config: RunConfig, steps: Int, threads: Int, progress: Progress
 ) throws -> BenchmarkReport {
+  config.useMatrixLibrary()
   let engine = Engine(threads: threads)
   let step = TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
   config.reformer.initialise(

@@ -2,6 +2,7 @@
 // `model.head_width` for `model.headWidth`; RunConfigKeys.swift lists them all, RunConfigFile.swift
 // reads and writes them, RunConfig+Validation.swift says which values are legal.
 import Attention
+import Compute
 import Optimizers
 import Reformer
 
@@ -97,6 +98,16 @@ public struct OptimizerSection: Sendable, Equatable {
   public var clip = 1.0
 }
 
+/// How matrix products are computed.
+public enum MatrixProducts: String, Codable, Sendable, CaseIterable {
+  /// By the faster library for this processor.
+  case auto
+  /// By oneDNN.
+  case onednn
+  /// By OpenBLAS.
+  case openblas
+}
+
 /// `[run]`: the run around the model.
 ///
 /// Only `seed` and `global_batch` may not change on resume.
@@ -111,6 +122,8 @@ public struct RunSection: Sendable, Equatable {
   public var seed = 1
   /// Threads per rank; default `"auto"`, held as 0: this node's cores over its ranks.
   public var threads = 0
+  /// Library for matrix products; default `"auto"`: oneDNN from AVX2 on, else OpenBLAS.
+  public var matrixProducts = MatrixProducts.auto
   /// Steps between evaluations; 0 evaluates at the end only; default 0.
   public var evaluateEvery = 0
   /// Validation bytes per evaluation; 0 takes the whole split; default 0.
@@ -155,6 +168,12 @@ public struct RunConfig: Sendable, Equatable {
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
       lsh: attention.lsh, local: attention.local, fullSharedQueryKey: attention.fullSharedQueryKey)
+  }
+
+  /// Makes this process use the library that `run.matrix_products` asks for.
+  public func useMatrixLibrary() {
+    MatrixLibrary.current =
+      MatrixLibrary(rawValue: run.matrixProducts.rawValue) ?? MatrixLibrary.automatic
   }
 
   /// Adam's constants.

@@ -110,6 +110,7 @@ extension AttentionKind: ConfigField {}
 extension Activation: ConfigField {}
 extension ScheduleKind: ConfigField {}
 extension OptimizerKind: ConfigField {}
+extension MatrixProducts: ConfigField {}
 
 /// One key of the config.
 struct ConfigKey: Sendable {
@@ -205,6 +206,7 @@ struct ConfigKey: Sendable {
     .init("run.global_batch", \.run.globalBatch, fixed: true),
     .init("run.seed", \.run.seed, fixed: true),
     .init(automatic: "run.threads", \.run.threads),
+    .init("run.matrix_products", \.run.matrixProducts),
     .init("run.evaluate_every", \.run.evaluateEvery),
     .init("run.evaluate_bytes", \.run.evaluateBytes),
     .init("run.checkpoint_every", \.run.checkpointEvery),

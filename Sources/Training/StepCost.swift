@@ -76,7 +76,7 @@ public struct MemoryPlan: Codable, Sendable {
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
   static let soloProgramBytes = 32 << 20
   /// What MPI adds to a rank.
-  static let mpiBytes = 40 << 20
+  static let mpiBytes = 12 << 20
 
   /// Plans rank 0 of `ranks`, which needs most, with `threads` threads.
   public init(_ config: RunConfig, ranks: Int, threads: Int) {

@@ -66,6 +66,7 @@ public final class Trainer {
       return (corpus, try corpus.digest(), plan)
     }
     self.corpus = corpus
+    config.useMatrixLibrary()
     engine = Engine(threads: threadCount(configured: config.run.threads))
     try requireEqual(
       [
@@ -169,7 +170,7 @@ public final class Trainer {
       "\(config.data.corpus) (\(amount(Double(corpus.count), "B"))), windows of "
         + "\(config.data.length) bytes, \(config.run.globalBatch) per step, "
         + "steps \(first + 1) to \(last), run folder \(folder)")
-    if let warning = MatrixLibrary.environmentWarning(instructionSet: Kernels.instructionSet) {
+    if let warning = MatrixLibrary.environmentWarning {
       progress.message("warning: \(warning)")
     }
     if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {

@@ -69,8 +69,19 @@ struct MatrixTests {
     arguments: [(1, 1, 1), (5, 7, 3), (64, 20, 33), (130, 65, 257), (3, 0, 4), (0, 3, 4)],
     [false, true])
   func products(sizes: (rows: Int, columns: Int, depth: Int), accumulate: Bool) {
-    MatrixLibrary.configure()
-    for (aTransposed, bTransposed) in [(false, false), (false, true), (true, false), (true, true)] {
+    for library in MatrixLibrary.allCases {
+      for orientation in [(false, false), (false, true), (true, false), (true, true)] {
+        product(sizes, accumulate, orientation, library)
+      }
+    }
+  }
+
+  private func product(
+    _ sizes: (rows: Int, columns: Int, depth: Int), _ accumulate: Bool,
+    _ orientation: (Bool, Bool), _ library: MatrixLibrary
+  ) {
+    let (aTransposed, bTransposed) = orientation
+    do {
       let a =
         aTransposed
         ? window(sizes.depth, sizes.rows, seed: 1) : window(sizes.rows, sizes.depth, seed: 1)
@@ -93,7 +104,8 @@ struct MatrixTests {
       if !accumulate { c.matrix.fill(.nan) }
       multiply(
         aTransposed ? a.matrix.transposed : a.matrix.plain,
-        bTransposed ? b.matrix.transposed : b.matrix.plain, into: c.matrix, accumulate: accumulate)
+        bTransposed ? b.matrix.transposed : b.matrix.plain, into: c.matrix, accumulate: accumulate,
+        with: library)
       // Each of `depth` additions of numbers around 1 rounds a sum of at most some 10 sqrt(depth).
       let limit = Double(sizes.depth) * 10 * Double(sizes.depth).squareRoot() * 0x1p-24 + 1e-6
       for (row, values) in expected.enumerated() {
@@ -111,9 +123,10 @@ struct MatrixTests {
     }
   }
 
-  @Test("the parts of a product by rows have the bits of the same parts alone, from any thread")
-  func threads() {
-    MatrixLibrary.configure()
+  @Test(
+    "the parts of a product by rows have the bits of the same parts alone, from any thread",
+    arguments: MatrixLibrary.allCases)
+  func threads(library: MatrixLibrary) {
     let (a, b) = (window(256, 96, seed: 4), window(96, 80, seed: 5))
     func run(threads: Int) -> [UInt32] {
       let c = Buffer<Float>(256 * 80)
@@ -121,7 +134,8 @@ struct MatrixTests {
       let tiles = Tiling.ranges(256, by: 32)
       WorkerPool(threadCount: threads).run(tiles.count) { index, _ in
         multiply(
-          a.matrix.rows(tiles[index]).plain, b.matrix.plain, into: matrix.rows(tiles[index]))
+          a.matrix.rows(tiles[index]).plain, b.matrix.plain, into: matrix.rows(tiles[index]),
+          accumulate: false, with: library)
       }
       return c.view.array.bitPatterns
     }

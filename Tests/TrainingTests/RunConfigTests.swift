@@ -314,8 +314,8 @@ struct RunConfigTests {
     ] {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
-    // 12 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
-    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 46)
+    // 13 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
+    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 47)
   }
 
   @Test("resume forbids what changes the model or the order of data, and names both values")

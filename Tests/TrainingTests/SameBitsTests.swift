@@ -31,6 +31,17 @@ struct SameBitsTests {
     }
   }
 
+  @Test("each matrix library gives the same parameters at any rank count")
+  func matrixLibraries() throws {
+    let openBLAS = ["--set", "run.matrix_products=openblas"]
+    #expect(try tiny.train("openblas", openBLAS).status == 0)
+    let run = try tiny.train("openblas2", ranks: 2, openBLAS + ["--set", "run.threads=2"])
+    #expect(run.status == 0, "\(run.output)")
+    #expect(try tiny.digest("openblas2") == tiny.digest("openblas"))
+    let oneDNN = try tiny.train("onednn", ["--set", "run.matrix_products=onednn"])
+    #expect(oneDNN.status == 0 && oneDNN.output.contains("oneDNN"), "\(oneDNN.output)")
+  }
+
   @Test("stored activations give the same parameters as recomputed ones")
   func keptActivations() throws {
     let run = try tiny.train("kept", ["--set", "run.keep_activations=true"])
