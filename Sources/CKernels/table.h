@@ -16,6 +16,19 @@
     (a, a_stride, b, b_stride, rows, width, out))                                                  \
   F(void, add_bias, (float *x, size_t x_stride, size_t rows, size_t width, const float *bias),     \
     (x, x_stride, rows, width, bias))                                                              \
+  F(void, product,                                                                                 \
+    (ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,            \
+     size_t rows, size_t columns, size_t depth, int add, const float *bias, int relu,              \
+     const float *gate, size_t gate_strip),                                                        \
+    (a, b, b_strip, c, c_row, c_strip, rows, columns, depth, add, bias, relu, gate, gate_strip))   \
+  F(void, strips_from_rows,                                                                        \
+    (const float *rows, size_t row_stride, size_t count, size_t columns, float *strips,            \
+     size_t strip_stride),                                                                         \
+    (rows, row_stride, count, columns, strips, strip_stride))                                      \
+  F(void, strips_transposed,                                                                       \
+    (const float *rows, size_t row_stride, size_t count, size_t columns, float *strips,            \
+     size_t strip_stride),                                                                         \
+    (rows, row_stride, count, columns, strips, strip_stride))                                      \
   F(void, stream_to_float, (const int32_t *x, float *out, size_t n, float step),                   \
     (x, out, n, step))                                                                             \
   F(size_t, stream_add, (int32_t *x, const float *f, size_t n, float inverse_step),                \

@@ -69,18 +69,23 @@ struct AttentionSublayer {
     let features = features(firstHead)
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     pass.engine.phases.time(.attentionProjection) {
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
-        let x = scratch.matrix(rows.count, norm.width)
-        let normalized = scratch.matrix(rows.count, norm.width)
-        source.read(rows, into: x)
-        norm.forward(
-          x, into: normalized, statistics: scratch.matrix(2, rows.count),
-          parameters: pass.parameters)
-        for (slot, projected) in zip(projections, group.projected) {
-          multiply(
-            normalized.plain, Matrix(pass.parameters, slot).rows(features).transposed,
-            into: projected.rows(rows))
+      pass.engine.scratch.frame {
+        let weights = projections.map { slot in
+          PackedWeights(
+            Matrix(pass.parameters, slot).rows(features), withBackward: false,
+            engine: pass.engine)
+        }
+        pass.engine.pool.run(tiles.count) { index, scratch in
+          let rows = tiles[index]
+          let x = scratch.matrix(rows.count, norm.width)
+          let normalized = scratch.matrix(rows.count, norm.width)
+          source.read(rows, into: x)
+          norm.forward(
+            x, into: normalized, statistics: scratch.matrix(2, rows.count),
+            parameters: pass.parameters)
+          for (weight, projected) in zip(weights, group.projected) {
+            tileProduct(normalized.left, weight.forward, into: projected.rows(rows).result)
+          }
         }
       }
     }
@@ -88,12 +93,15 @@ struct AttentionSublayer {
     let weight = Matrix(pass.parameters, outWeight).columns(features)
     let check = RangeCheck()
     pass.engine.phases.time(.attentionOutput) {
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
-        let out = scratch.matrix(rows.count, norm.width)
-        multiply(group.output.rows(rows).plain, weight.transposed, into: out)
-        pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
-        target.apply(out, to: rows, direction, check: check)
+      pass.engine.scratch.frame {
+        let packed = PackedWeights(weight, withBackward: false, engine: pass.engine)
+        pass.engine.pool.run(tiles.count) { index, scratch in
+          let rows = tiles[index]
+          let out = scratch.matrix(rows.count, norm.width)
+          tileProduct(group.output.rows(rows).left, packed.forward, into: out.result)
+          pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
+          target.apply(out, to: rows, direction, check: check)
+        }
       }
     }
     try check.pass(
@@ -144,33 +152,36 @@ struct AttentionSublayer {
     outputGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)
-    let weight = Matrix(pass.parameters, outWeight).columns(features)
     let weightGradient = Matrix(gradients, outWeight).columns(features)
     let panels = Tiling.ranges(norm.width, by: Tiling.panelRows)
     pass.engine.phases.time(.attentionOutput) {
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          // Without dropout the gradient of the sub-layer's output is the stream's own.
-          let incoming =
-            pass.drops(config.dropout)
-            ? pass.engine.scratch.matrix(block.count, norm.width) : targetGradient.rows(block)
-          pass.engine.pool.run(tiles.count) { index, _ in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            if pass.drops(config.dropout) {
+      pass.engine.scratch.frame {
+        let arena = pass.engine.scratch
+        // dO = dF W_o: the weight as it stands.
+        let weight = arena.strips(norm.width, features.count)
+        weight.copy(from: Matrix(pass.parameters, outWeight).columns(features))
+        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+          arena.frame {
+            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+            let incoming = arena.strips(block.count, norm.width)
+            let output = arena.strips(block.count, features.count)
+            pass.engine.pool.run(tiles.count) { index, _ in
+              let tile = tiles[index]
+              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
               incoming.rows(tile).copy(from: targetGradient.rows(rows))
+              output.rows(tile).copy(from: group.output.rows(rows))
               pass.dropRows(
                 incoming.rows(tile), rows, rate: config.dropout, .attentionOutputDropout,
                 layer: layer)
+              tileProduct(
+                incoming.rows(tile).left, weight, into: outputGradient.rows(rows).result)
             }
-            multiply(incoming.rows(tile).plain, weight.plain, into: outputGradient.rows(rows))
-          }
-          pass.engine.pool.run(panels.count) { index, _ in
-            let panel = panels[index]
-            multiply(
-              incoming.columns(panel).transposed, group.output.rows(block).plain,
-              into: weightGradient.rows(panel), accumulate: true)
+            pass.engine.pool.run(panels.count) { index, _ in
+              let panel = panels[index]
+              tileProduct(
+                incoming.columns(panel).leftTransposed, output,
+                into: weightGradient.rows(panel).result, accumulate: true)
+            }
           }
         }
       }
@@ -185,43 +196,52 @@ struct AttentionSublayer {
     let features = features(firstHead)
     let panels = Tiling.ranges(features.count, by: Tiling.panelRows)
     pass.engine.phases.time(.projectionBackward) {
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let arena = pass.engine.scratch
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let normalized = arena.matrix(block.count, norm.width)
-          let partials = arena.matrix(2 * tiles.count, norm.width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let x = scratch.matrix(tile.count, norm.width)
-            let statistics = scratch.matrix(2, tile.count)
-            source.read(rows, into: x)
-            norm.forward(
-              x, into: normalized.rows(tile), statistics: statistics, parameters: pass.parameters)
-            let normGradient = scratch.matrix(tile.count, norm.width)
-            for (number, slot) in projections.enumerated() {
-              multiply(
-                projectedGradients[number].rows(rows).plain,
-                Matrix(pass.parameters, slot).rows(features).plain, into: normGradient,
-                accumulate: number > 0)
+      pass.engine.scratch.frame {
+        let arena = pass.engine.scratch
+        // dLN = dP W: the weights as they stand.
+        let weights = projections.map { slot in
+          let weight = arena.strips(features.count, norm.width)
+          weight.copy(from: Matrix(pass.parameters, slot).rows(features))
+          return weight
+        }
+        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+          arena.frame {
+            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+            let normalized = arena.strips(block.count, norm.width)
+            let incoming = projections.map { _ in arena.strips(block.count, features.count) }
+            let partials = arena.matrix(2 * tiles.count, norm.width)
+            pass.engine.pool.run(tiles.count) { index, scratch in
+              let tile = tiles[index]
+              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+              let x = scratch.matrix(tile.count, norm.width)
+              let statistics = scratch.matrix(2, tile.count)
+              let out = scratch.matrix(tile.count, norm.width)
+              source.read(rows, into: x)
+              norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
+              normalized.rows(tile).copy(from: out)
+              // `out` has served; the gradient of the norm's output takes its place.
+              for (number, weight) in weights.enumerated() {
+                let gradient = incoming[number].rows(tile)
+                gradient.copy(from: projectedGradients[number].rows(rows))
+                tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
+              }
+              let partial = partials.rows(2 * index..<2 * index + 2)
+              partial.fill(0)
+              norm.backward(
+                out, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+                partial: partial, parameters: pass.parameters)
             }
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-              partial: partial, parameters: pass.parameters)
-          }
-          pass.engine.pool.run(projections.count * panels.count + 1) { index, _ in
-            guard index < projections.count * panels.count else {
-              return norm.addPartials(partials, to: gradients)
+            pass.engine.pool.run(projections.count * panels.count + 1) { index, _ in
+              guard index < projections.count * panels.count else {
+                return norm.addPartials(partials, to: gradients)
+              }
+              let (number, part) = index.quotientAndRemainder(dividingBy: panels.count)
+              let panel = panels[part]
+              tileProduct(
+                incoming[number].columns(panel).leftTransposed, normalized,
+                into: Matrix(gradients, projections[number]).rows(features).rows(panel).result,
+                accumulate: true)
             }
-            let (number, part) = index.quotientAndRemainder(dividingBy: panels.count)
-            let panel = panels[part]
-            multiply(
-              projectedGradients[number].rows(block).columns(panel).transposed, normalized.plain,
-              into: Matrix(gradients, projections[number]).rows(features).rows(panel),
-              accumulate: true)
           }
         }
       }

@@ -31,29 +31,39 @@ struct FeedForward {
   /// Activations of a run of rows that the gradient needs.
   struct Activations {
     /// `[rows, D]`: LN(Y1).
-    let normalized: Matrix
-    /// `[rows, F]`: input of the activation, after dropout.
-    let hidden: Matrix
+    let normalized: StripMatrix
+    /// `[rows, F]`: input of the activation, after dropout; nil for relu, whose output tells enough.
+    let hidden: StripMatrix?
     /// `[rows, F]`: output of the activation.
-    let activated: Matrix
-
-    init(rows: Int, width: Int, hiddenWidth: Int, from arena: ScratchArena) {
-      normalized = arena.matrix(rows, width)
-      hidden = arena.matrix(rows, hiddenWidth)
-      activated = arena.matrix(rows, hiddenWidth)
-    }
-
-    private init(normalized: Matrix, hidden: Matrix, activated: Matrix) {
-      self.normalized = normalized
-      self.hidden = hidden
-      self.activated = activated
-    }
+    let activated: StripMatrix
 
     func rows(_ range: Range<Int>) -> Activations {
       Activations(
-        normalized: normalized.rows(range), hidden: hidden.rows(range),
+        normalized: normalized.rows(range), hidden: hidden?.rows(range),
         activated: activated.rows(range))
     }
+  }
+
+  /// Lends the activations of `rows` rows.
+  func activations(rows: Int, from arena: ScratchArena) -> Activations {
+    Activations(
+      normalized: arena.strips(rows, norm.width),
+      hidden: activation == .relu ? nil : arena.strips(rows, inBias.count),
+      activated: arena.strips(rows, inBias.count))
+  }
+
+  /// Both weights, packed for a pass.
+  private struct Weights {
+    let into: PackedWeights
+    let out: PackedWeights
+  }
+
+  private func pack(_ pass: Pass, withBackward: Bool) -> Weights {
+    Weights(
+      into: PackedWeights(
+        Matrix(pass.parameters, inWeight), withBackward: withBackward, engine: pass.engine),
+      out: PackedWeights(
+        Matrix(pass.parameters, outWeight), withBackward: withBackward, engine: pass.engine))
   }
 
   /// target += G(source) over the whole sequence.
@@ -65,128 +75,109 @@ struct FeedForward {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
     pass.engine.phases.time(.feedForward) {
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
-        let activations =
-          kept?.rows(rows)
-          ?? Activations(
-            rows: rows.count, width: norm.width, hiddenWidth: inBias.count, from: scratch)
-        let x = scratch.matrix(rows.count, norm.width)
-        source.read(rows, into: x)
-        forward(
-          x, rows: rows, target: target, .forward, pass: pass, activations: activations,
-          statistics: scratch.matrix(2, rows.count), check: check, scratch: scratch)
+      pass.engine.scratch.frame {
+        let weights = pack(pass, withBackward: false)
+        pass.engine.pool.run(tiles.count) { index, scratch in
+          let rows = tiles[index]
+          let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
+          let x = scratch.matrix(rows.count, norm.width)
+          source.read(rows, into: x)
+          normalize(x, own, statistics: scratch.matrix(2, rows.count), pass, scratch)
+          apply(
+            own, weights, rows: rows, target: target, .forward, pass: pass, check: check,
+            scratch: scratch)
+        }
       }
     }
     try check.pass("layer \(layer), feed-forward", fractionBits: source.fractionBits)
   }
 
-  private func forward(
-    _ x: Matrix, rows: Range<Int>, target: ResidualStream, _ direction: Direction, pass: Pass,
-    activations: Activations, statistics: Matrix, check: RangeCheck, scratch: ScratchArena
+  private func normalize(
+    _ x: Matrix, _ own: Activations, statistics: Matrix, _ pass: Pass, _ scratch: ScratchArena
   ) {
-    let parameters = pass.parameters
-    norm.forward(
-      x, into: activations.normalized, statistics: statistics, parameters: parameters)
-    multiply(
-      activations.normalized.plain, Matrix(parameters, inWeight).transposed,
-      into: activations.hidden)
-    Kernels.addBias(parameters[inBias.range], to: activations.hidden)
-    // Hugging Face's order: dense, dropout, activation, dense, dropout.
-    pass.dropRows(activations.hidden, rows, rate: dropout, .hiddenDropout, layer: layer)
-    switch activation {
-    case .relu: Kernels.relu(activations.hidden.dense, into: activations.activated.dense)
-    case .gelu: Kernels.gelu(activations.hidden.dense, into: activations.activated.dense)
+    scratch.frame {
+      let normalized = scratch.matrix(x.rows, x.columns)
+      norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
+      own.normalized.copy(from: normalized)
     }
-    guard direction != .none else { return }
+  }
+
+  /// From the normalized rows to the change of the target stream.
+  private func apply(
+    _ own: Activations, _ weights: Weights, rows: Range<Int>, target: ResidualStream,
+    _ direction: Direction, pass: Pass, check: RangeCheck, scratch: ScratchArena
+  ) {
+    let (bias, drops) = (pass.parameters[inBias.range], pass.drops(dropout))
+    // Hugging Face's order: dense, dropout, activation, dense, dropout.
+    let input = own.hidden ?? own.activated
+    tileProduct(
+      own.normalized.left, weights.into.forward, into: input.result, bias: bias,
+      relu: activation == .relu && !drops)
+    pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
+    for (from, to) in zip(input.runs, own.activated.runs) {
+      switch activation {
+      case .relu: if drops { Kernels.relu(from, into: to) }
+      case .gelu: Kernels.gelu(from, into: to)
+      }
+    }
     let out = scratch.matrix(rows.count, norm.width)
-    multiply(activations.activated.plain, Matrix(parameters, outWeight).transposed, into: out)
-    Kernels.addBias(parameters[outBias.range], to: out)
+    tileProduct(
+      own.activated.left, weights.out.forward, into: out.result,
+      bias: pass.parameters[outBias.range])
     pass.dropRows(out, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
     target.apply(out, to: rows, direction, check: check)
   }
 
-  /// target -= G(source), and the gradients of G: `targetGradient` flows in, `sourceGradient` is
-  /// added to.
+  /// target -= G(source), and the gradients of G.
   ///
-  /// With `kept` activations the streams are left alone and nothing is computed again.
+  /// `targetGradient` flows in, `sourceGradient` is added to. With `kept` activations the streams are
+  /// left alone and only the norm is computed again.
   func backward(
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Activations?
   ) throws(ReformerError) {
-    let (width, hiddenWidth) = (norm.width, inBias.count)
     let check = RangeCheck()
     pass.engine.phases.time(.feedForwardBackward) {
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let arena = pass.engine.scratch
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let activations =
-            kept?.rows(block)
-            ?? Activations(rows: block.count, width: width, hiddenWidth: hiddenWidth, from: arena)
-          // Without dropout the gradient of the output is the stream's own.
-          let outGradient =
-            pass.drops(dropout)
-            ? arena.matrix(block.count, width) : targetGradient.rows(block)
-          let hiddenGradient = arena.matrix(block.count, hiddenWidth)
-          let partials = arena.matrix(2 * tiles.count, width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let own = activations.rows(tile)
-            let x = scratch.matrix(tile.count, width)
-            let statistics = scratch.matrix(2, tile.count)
-            source.read(rows, into: x)
-            if kept == nil {
-              forward(
-                x, rows: rows, target: target, .backward, pass: pass, activations: own,
-                statistics: statistics, check: check, scratch: scratch)
-            } else {
-              norm.forward(
-                x, into: own.normalized, statistics: statistics, parameters: pass.parameters)
-            }
-            if pass.drops(dropout) {
+      pass.engine.scratch.frame {
+        let weights = pack(pass, withBackward: true)
+        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+          pass.engine.scratch.frame {
+            let arena = pass.engine.scratch
+            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+            let activations = kept?.rows(block) ?? activations(rows: block.count, from: arena)
+            let outGradient = arena.strips(block.count, norm.width)
+            let hiddenGradient = arena.strips(block.count, inBias.count)
+            let partials = arena.matrix(2 * tiles.count, norm.width)
+            pass.engine.pool.run(tiles.count) { index, scratch in
+              let tile = tiles[index]
+              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+              let own = activations.rows(tile)
+              let x = scratch.matrix(tile.count, norm.width)
+              let statistics = scratch.matrix(2, tile.count)
+              source.read(rows, into: x)
+              normalize(x, own, statistics: statistics, pass, scratch)
+              if kept == nil {
+                apply(
+                  own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
+                  scratch: scratch)
+              }
               outGradient.rows(tile).copy(from: targetGradient.rows(rows))
               pass.dropRows(
                 outGradient.rows(tile), rows, rate: dropout, .feedForwardOutputDropout,
                 layer: layer)
+              let normGradient = scratch.matrix(tile.count, norm.width)
+              gradient(
+                own, weights, rows: rows, outGradient: outGradient.rows(tile),
+                hiddenGradient: hiddenGradient.rows(tile), normGradient: normGradient, pass: pass)
+              let partial = partials.rows(2 * index..<2 * index + 2)
+              partial.fill(0)
+              norm.backward(
+                normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+                partial: partial, parameters: pass.parameters)
             }
-            let gradient = hiddenGradient.rows(tile)
-            multiply(
-              outGradient.rows(tile).plain, Matrix(pass.parameters, outWeight).plain,
-              into: gradient)
-            switch activation {
-            case .relu: Kernels.reluBackward(gradient.dense, x: own.hidden.dense)
-            case .gelu: Kernels.geluBackward(gradient.dense, x: own.hidden.dense)
-            }
-            pass.dropRows(gradient, rows, rate: dropout, .hiddenDropout, layer: layer)
-            let normGradient = scratch.matrix(tile.count, width)
-            multiply(gradient.plain, Matrix(pass.parameters, inWeight).plain, into: normGradient)
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-              partial: partial, parameters: pass.parameters)
-          }
-          let panels = Tiling.ranges(hiddenWidth, by: Tiling.panelRows)
-          pass.engine.pool.run(2 * panels.count + 1) { index, _ in
-            if index == 2 * panels.count {
-              norm.addPartials(partials, to: gradients)
-              Kernels.addColumnSums(of: outGradient, to: gradients[outBias.range])
-              return
-            }
-            let panel = panels[index / 2]
-            if index % 2 == 0 {
-              multiply(
-                hiddenGradient.columns(panel).transposed, activations.normalized.plain,
-                into: Matrix(gradients, inWeight).rows(panel), accumulate: true)
-              Kernels.addColumnSums(
-                of: hiddenGradient.columns(panel), to: gradients[inBias.range][panel])
-            } else {
-              multiply(
-                outGradient.transposed, activations.activated.columns(panel).plain,
-                into: Matrix(gradients, outWeight).columns(panel), accumulate: true)
-            }
+            addWeightGradients(
+              activations, outGradient: outGradient, hiddenGradient: hiddenGradient,
+              partials: partials, to: gradients, engine: pass.engine)
           }
         }
       }
@@ -194,4 +185,54 @@ struct FeedForward {
     try check.pass(
       "layer \(layer), feed-forward recomputed", fractionBits: source.fractionBits)
   }
+
+  /// Gradients of the hidden features and of the norm's output from that of the sub-layer's output.
+  private func gradient(
+    _ own: Activations, _ weights: Weights, rows: Range<Int>, outGradient: StripMatrix,
+    hiddenGradient: StripMatrix, normGradient: Matrix, pass: Pass
+  ) {
+    guard let outWeights = weights.out.backward, let inWeights = weights.into.backward else {
+      preconditionFailure("weights packed for the forward pass only")
+    }
+    tileProduct(
+      outGradient.left, outWeights, into: hiddenGradient.result,
+      gate: activation == .relu ? own.activated : nil)
+    if let hidden = own.hidden {
+      for (gradient, x) in zip(hiddenGradient.runs, hidden.runs) {
+        Kernels.geluBackward(gradient, x: x)
+      }
+    }
+    pass.dropRows(hiddenGradient, rows, rate: dropout, .hiddenDropout, layer: layer)
+    tileProduct(hiddenGradient.left, inWeights, into: normGradient.result)
+  }
+
+  /// Adds the gradients of weights, biases and norm over one block, panel by panel.
+  private func addWeightGradients(
+    _ activations: Activations, outGradient: StripMatrix, hiddenGradient: StripMatrix,
+    partials: Matrix, to gradients: View<Float>, engine: Engine
+  ) {
+    let panels = Tiling.ranges(inBias.count, by: Tiling.panelRows)
+    engine.pool.run(2 * panels.count + 1) { index, _ in
+      if index == 2 * panels.count {
+        norm.addPartials(partials, to: gradients)
+        return addColumnSums(of: outGradient, to: gradients[outBias.range])
+      }
+      let panel = panels[index / 2]
+      if index % 2 == 0 {
+        tileProduct(
+          hiddenGradient.columns(panel).leftTransposed, activations.normalized,
+          into: Matrix(gradients, inWeight).rows(panel).result, accumulate: true)
+        addColumnSums(of: hiddenGradient.columns(panel), to: gradients[inBias.range][panel])
+      } else {
+        tileProduct(
+          outGradient.leftTransposed, activations.activated.columns(panel),
+          into: Matrix(gradients, outWeight).columns(panel).result, accumulate: true)
+      }
+    }
+  }
+}
+
+/// sums[j] += sum over i of x[i, j].
+func addColumnSums(of x: StripMatrix, to sums: View<Float>) {
+  for (columns, matrix) in x.strips { Kernels.addColumnSums(of: matrix, to: sums[columns]) }
 }

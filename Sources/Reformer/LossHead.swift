@@ -30,12 +30,17 @@ struct LossHead {
   /// `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
   private func logits(
     _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    pass: Pass
+    weights: PackedWeights, pass: Pass
   ) {
     norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
     pass.dropRows(normalized, rows, rate: dropout, .headDropout)
-    multiply(normalized.plain, Matrix(pass.parameters, weight).transposed, into: logits)
-    Kernels.addBias(pass.parameters[bias.range], to: logits)
+    tileProduct(
+      normalized.left, weights.forward, into: logits.result, bias: pass.parameters[bias.range])
+  }
+
+  private func pack(_ pass: Pass, withBackward: Bool) -> PackedWeights {
+    PackedWeights(
+      Matrix(pass.parameters, weight), withBackward: withBackward, engine: pass.engine)
   }
 
   /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits
@@ -46,17 +51,20 @@ struct LossHead {
   ) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     pass.engine.phases.time(.loss) {
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
-        let x = scratch.matrix(rows.count, norm.width)
-        read(rows, streams, into: x)
-        let tile = scratch.matrix(rows.count, bias.count)
-        logits(
-          x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
-          statistics: scratch.matrix(2, rows.count), into: tile, pass: pass)
-        allLogits?.rows(rows).copy(from: tile)
-        Kernels.crossEntropy(
-          tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
+      pass.engine.scratch.frame {
+        let weights = pack(pass, withBackward: false)
+        pass.engine.pool.run(tiles.count) { index, scratch in
+          let rows = tiles[index]
+          let x = scratch.matrix(rows.count, norm.width)
+          read(rows, streams, into: x)
+          let tile = scratch.matrix(rows.count, bias.count)
+          logits(
+            x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
+            statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
+          allLogits?.rows(rows).copy(from: tile)
+          Kernels.crossEntropy(
+            tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
+        }
       }
     }
   }
@@ -70,47 +78,54 @@ struct LossHead {
     let parameters = pass.parameters
     let panels = Tiling.ranges(bias.count, by: Tiling.panelRows)
     pass.engine.phases.time(.loss) {
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let arena = pass.engine.scratch
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let normalized = arena.matrix(block.count, norm.width)
-          let logitGradients = arena.matrix(block.count, bias.count)
-          let partials = arena.matrix(2 * tiles.count, norm.width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let x = scratch.matrix(tile.count, norm.width)
-            let statistics = scratch.matrix(2, tile.count)
-            read(rows, streams, into: x)
-            let gradient = logitGradients.rows(tile)
-            logits(
-              x, rows: rows, normalized: normalized.rows(tile), statistics: statistics,
-              into: gradient, pass: pass)
-            Kernels.crossEntropy(
-              gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
-            let normGradient = scratch.matrix(tile.count, norm.width)
-            multiply(gradient.plain, Matrix(parameters, weight).plain, into: normGradient)
-            pass.dropRows(normGradient, rows, rate: dropout, .headDropout)
-            let dx = scratch.matrix(tile.count, norm.width)
-            dx.fill(0)
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              normGradient, x: x, statistics: statistics, into: dx, partial: partial,
-              parameters: parameters)
-            streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
-            streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
-          }
-          pass.engine.pool.run(panels.count + 1) { index, _ in
-            guard index < panels.count else {
-              norm.addPartials(partials, to: gradients)
-              return Kernels.addColumnSums(of: logitGradients, to: gradients[bias.range])
+      pass.engine.scratch.frame {
+        let arena = pass.engine.scratch
+        let weights = pack(pass, withBackward: true)
+        guard let backwardWeights = weights.backward else { return }
+        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+          arena.frame {
+            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+            let normalizedStrips = arena.strips(block.count, norm.width)
+            let logitGradients = arena.strips(block.count, bias.count)
+            let partials = arena.matrix(2 * tiles.count, norm.width)
+            pass.engine.pool.run(tiles.count) { index, scratch in
+              let tile = tiles[index]
+              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+              let x = scratch.matrix(tile.count, norm.width)
+              let normalized = scratch.matrix(tile.count, norm.width)
+              let statistics = scratch.matrix(2, tile.count)
+              let gradient = scratch.matrix(tile.count, bias.count)
+              read(rows, streams, into: x)
+              logits(
+                x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
+                weights: weights, pass: pass)
+              normalizedStrips.rows(tile).copy(from: normalized)
+              Kernels.crossEntropy(
+                gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
+              logitGradients.rows(tile).copy(from: gradient)
+              // `normalized` has served; the gradient of the norm's output takes its place.
+              tileProduct(gradient.left, backwardWeights, into: normalized.result)
+              pass.dropRows(normalized, rows, rate: dropout, .headDropout)
+              let dx = scratch.matrix(tile.count, norm.width)
+              dx.fill(0)
+              let partial = partials.rows(2 * index..<2 * index + 2)
+              partial.fill(0)
+              norm.backward(
+                normalized, x: x, statistics: statistics, into: dx, partial: partial,
+                parameters: parameters)
+              streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
+              streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
             }
-            let panel = panels[index]
-            multiply(
-              logitGradients.columns(panel).transposed, normalized.plain,
-              into: Matrix(gradients, weight).rows(panel), accumulate: true)
+            pass.engine.pool.run(panels.count + 1) { index, _ in
+              guard index < panels.count else {
+                norm.addPartials(partials, to: gradients)
+                return addColumnSums(of: logitGradients, to: gradients[bias.range])
+              }
+              let panel = panels[index]
+              tileProduct(
+                logitGradients.columns(panel).leftTransposed, normalizedStrips,
+                into: Matrix(gradients, weight).rows(panel).result, accumulate: true)
+            }
           }
         }
       }

@@ -25,4 +25,18 @@ struct Pass {
     address.stream(purpose, layer: layer)
       .dropout(x.dense, rate: rate, first: rows.lowerBound * x.columns)
   }
+
+  /// The same on strips: the same elements are dropped.
+  func dropRows(
+    _ x: StripMatrix, _ rows: Range<Int>, rate: Double, _ purpose: RandomPurpose, layer: Int = 0
+  ) {
+    guard drops(rate) else { return }
+    let stream = address.stream(purpose, layer: layer)
+    for (columns, strip) in x.strips {
+      for (index, row) in rows.enumerated() {
+        stream.dropout(
+          strip.row(index), rate: rate, first: row * x.columns + columns.lowerBound)
+      }
+    }
+  }
 }

@@ -95,8 +95,7 @@ public final class ReformerModel {
     return try (keptArena ?? engine.scratch).frame { () throws(ReformerError) in
       let kept = keptArena.map { arena in
         blocks.map {
-          $0.keep(
-            length: length, width: config.width, hiddenWidth: config.feedForwardWidth, from: arena)
+          $0.keep(length: length, width: config.width, from: arena)
         }
       }
       try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)

@@ -22,12 +22,11 @@ struct ReversibleBlock {
   }
 
   /// Lends memory for everything the backward pass would otherwise compute again.
-  func keep(length: Int, width: Int, hiddenWidth: Int, from arena: ScratchArena) -> Kept {
+  func keep(length: Int, width: Int, from arena: ScratchArena) -> Kept {
     Kept(
       second: arena.integers(length * width), first: arena.integers(length * width),
       groups: attention.groups.map { _ in attention.activations(length: length, from: arena) },
-      feedForward: FeedForward.Activations(
-        rows: length, width: width, hiddenWidth: hiddenWidth, from: arena))
+      feedForward: feedForward.activations(rows: length, from: arena))
   }
 
   /// (X1, X2) becomes (Y1, Y2) in place.

@@ -95,6 +95,8 @@ public struct MemoryPlan: Codable, Sendable {
     streamsBytes = 16 * length * width + 20 * length
 
     let features = model.headsPerGroup * model.headWidth
+    let hidden = model.feedForwardWidth * (model.activation == .relu ? 1 : 2)
+    let block = min(length, Tiling.blockRows)
     var attention = 0
     var kept = 0
     for kind in model.layers {
@@ -104,24 +106,33 @@ public struct MemoryPlan: Codable, Sendable {
       let group =
         length * ((projections + 1) * features + 3 * model.headsPerGroup)
         + (kind == .full ? 0 : rounds * length * model.headsPerGroup)
-      // Gradients of the projections and of the output; LSH keeps those of the keys apart.
-      let gradients = length * ((projections + 1 + (sort ? 1 : 0)) * features + model.headsPerGroup)
-      attention = max(attention, float * (group + gradients))
-      kept += float * (model.heads / model.headsPerGroup * group + 2 * length * width)
-      kept += float * length * (width + 2 * model.feedForwardWidth)
+      let gradients = projections * length * features
+      // Look-back rows that wait for the task before, keys and values.
+      let (chunk, before) =
+        kind == .lsh
+        ? (model.lsh.chunk, model.lsh.chunksBefore) : (model.local.chunk, model.local.chunksBefore)
+      let halos = kind == .full ? 0 : length / max(1024, chunk) * 2 * before * chunk * features
+      // LSH keeps the gradients of the keys apart from those of the queries they share rows with.
+      let backward =
+        gradients + length * ((sort ? 2 : 1) * features + model.headsPerGroup) + halos
+      let packed = projections * features * width
+      let projecting = gradients + packed + block * (width + projections * features)
+      attention = max(attention, group + max(packed, backward, projecting))
+      kept += model.heads / model.headsPerGroup * group + 2 * length * width
+      kept += length * (width + hidden)
     }
-    let block = min(length, Tiling.blockRows)
-    let dropped = model.dropout > 0 ? width : 0
-    let feedForward = block * (width + 3 * model.feedForwardWidth + dropped)
-    let head = block * (2 * width + model.vocabulary)
+    let feedForward =
+      4 * width * model.feedForwardWidth
+      + block * (2 * width + hidden + model.feedForwardWidth)
+    let head = 4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
     let embedding = 2 * block * width
     // Each thread: a task's window of keys, values and their gradients; or a tile's rows.
     let chunk = max(model.lsh.chunk * (model.lsh.chunksBefore + 1), 1)
     let rows = max(1024, model.lsh.chunk) + chunk
     let tile = Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
     let perThread = max(4 * rows * model.headWidth + 2 * chunk * model.lsh.chunk, tile)
-    scratchBytes =
-      max(attention, float * max(feedForward, head, embedding)) + threads * float * perThread
+    scratchBytes = float * (max(attention, feedForward, head, embedding) + threads * perThread)
+    kept *= float
     keptBytes = config.run.keepActivations ? kept : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }

@@ -48,6 +48,17 @@ struct ExactnessTests {
     #expect(keeping.model.currentStreams.first != recomputing.model.currentStreams.first)
   }
 
+  @Test("stored activations of several blocks of positions give the same gradients, bit for bit")
+  func keptBlocks() throws {
+    let config = deep(length: 2 * Tiling.blockRows + 60)
+    let recomputing = ModelProbe(config, seed: 5, disorder: 0.05)
+    let storing = ModelProbe(config, keepActivations: true, seed: 5, disorder: 0.05)
+    let losses = [try recomputing.step(), try storing.step()]
+    #expect(losses[0] == losses[1])
+    #expect(
+      recomputing.gradients.view.array.bitPatterns == storing.gradients.view.array.bitPatterns)
+  }
+
   @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300])
   func threads(length: Int) throws {
     let runs = try [1, 2, 3].map { threads in

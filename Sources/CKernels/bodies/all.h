@@ -4,6 +4,7 @@
 #include "simd.h"
 #include "math.h"
 #include "vector.h"
+#include "product.h"
 #include "stream.h"
 #include "layernorm.h"
 #include "activation.h"

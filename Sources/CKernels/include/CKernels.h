@@ -31,6 +31,30 @@ void ck_row_dot(const float *a, size_t a_stride, const float *b, size_t b_stride
 // x[i][j] += bias[j]
 void ck_add_bias(float *x, size_t x_stride, size_t rows, size_t width, const float *bias);
 
+// ---- Matrix products of tiles
+// Strips: columns 32 j ... 32 j + 31 of a matrix lie together, row after row of 32 floats; strips are
+// strip_stride floats apart, the last one is padded to 32 columns (contents arbitrary).
+//
+// The left side of a product by address: element (i, p) is base[i / 32 * row_block + i % 32 * row +
+// p / 32 * k_block + p % 32 * k].
+typedef struct {
+  const float *base;
+  size_t row_block, row, k_block, k;
+} ck_left;
+// c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0.
+// a [rows, depth]; its k is 1, or 32 where its row is 1. b [depth, columns] in strips. Element
+// (i, j) of c is c[i * c_row + j / 32 * c_strip + j % 32]. bias may be NULL, and so may gate, which
+// lies in strips.
+void ck_product(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,
+                size_t rows, size_t columns, size_t depth, int add, const float *bias, int relu,
+                const float *gate, size_t gate_strip);
+// A row-major matrix [count, columns] as strips.
+void ck_strips_from_rows(const float *rows, size_t row_stride, size_t count, size_t columns,
+                         float *strips, size_t strip_stride);
+// The transpose [columns, count] of a row-major matrix as strips.
+void ck_strips_transposed(const float *rows, size_t row_stride, size_t count, size_t columns,
+                          float *strips, size_t strip_stride);
+
 // ---- Residual streams: fixed point, value = x * step. Rounding is to nearest even.
 void ck_stream_to_float(const int32_t *x, float *out, size_t n, float step);
 // x += round(f * inverse_step). Returns how many elements were not finite or left the range

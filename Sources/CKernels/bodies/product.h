@@ -1,0 +1,153 @@
+// Matrix products of tiles. The right side lies in strips of 32 columns, as `strips_from_rows` and
+// `strips_transposed` make them, so that a few rows of the left side times one strip run in registers
+// with every load aligned and in order. The left side may be rows, strips or transposed strips.
+//
+// An element of the result is one running sum over k, in order, per block of CK_DEPTH: its bits depend
+// on its row and column only, not on how a caller cuts the rows.
+
+// Rows of the left side whose sums are kept in registers; divides 32.
+#if CK_LEVEL == 2
+#define CK_PRODUCT_ROWS 8
+#else
+#define CK_PRODUCT_ROWS 4
+#endif
+// Rows of a strip that stay in a first-level cache while all rows of the left side pass by.
+#define CK_DEPTH 512
+
+typedef struct {
+  const float *bias;  // of the strip's first column, or NULL
+  const float *gate;  // where the gate is not positive the result is 0; in strips, or NULL
+  int add, relu;
+} CK(epilogue);
+
+CK_INLINE vf CK(finish)(vf sum, const float *old, size_t column, size_t m, CK(epilogue) e) {
+  if (e.add) sum += load(old, m);
+  if (e.bias) sum += load(e.bias + column, m);
+  if (e.relu) sum = sum > 0 ? sum : 0;
+  if (e.gate) sum = load(e.gate, m) > 0 ? sum : 0;
+  return sum;
+}
+
+// `rows` rows times two registers' width of a strip. Inlined with constants for all that is hot.
+CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_t k_block,
+                                     size_t k_step, const float *b, size_t depth, float *c,
+                                     size_t c_row, size_t columns, CK(epilogue) e) {
+  vf sum[CK_PRODUCT_ROWS][2];
+  // Every loop over rows is unrolled, or the sums would live in memory.
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+    sum[i][0] = sum[i][1] = (vf)0.0f;
+  }
+  for (size_t start = 0; start < depth; start += 32) {
+    const size_t count = depth - start < 32 ? depth - start : 32;
+    const float *at = a;
+    for (size_t p = 0; p < count; p++) {
+      const vf b0 = load(b, CK_WIDTH), b1 = load(b + CK_WIDTH, CK_WIDTH);
+      b += 32;
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+        const vf x = (vf)at[i * row];
+        sum[i][0] = x * b0 + sum[i][0];
+        sum[i][1] = x * b1 + sum[i][1];
+      }
+      at += k_step;
+    }
+    a += k_block;
+  }
+  const size_t first = columns < CK_WIDTH ? columns : CK_WIDTH;
+  const size_t second = columns - first < CK_WIDTH ? columns - first : CK_WIDTH;
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++, c += c_row) {
+    store(c, first, CK(finish)(sum[i][0], c, 0, first, e));
+    if (second > 0) {
+      CK(epilogue) right = e;
+      if (e.gate) right.gate += CK_WIDTH;
+      store(c + CK_WIDTH, second, CK(finish)(sum[i][1], c + CK_WIDTH, CK_WIDTH, second, right));
+    }
+    if (e.gate) e.gate += 32;
+  }
+}
+
+// One strip of the result over at most CK_DEPTH of k. Meanwhile `next`, the part of b that follows, comes
+// to the second-level cache: weights of a layer are larger than that cache.
+static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row, size_t rows,
+                              size_t columns, size_t depth, const float *next, CK(epilogue) e) {
+  const size_t fetch = depth * 32 * CK_PRODUCT_ROWS / (rows + CK_PRODUCT_ROWS);
+  for (size_t half = 0; half < columns; half += 2 * CK_WIDTH) {
+    const size_t width = columns - half < 2 * CK_WIDTH ? columns - half : 2 * CK_WIDTH;
+    CK(epilogue) own = e;
+    if (e.bias) own.bias += half;
+    size_t i = 0;
+    for (; i + CK_PRODUCT_ROWS <= rows; i += CK_PRODUCT_ROWS) {
+      const float *at = a.base + i / 32 * a.row_block + i % 32 * a.row;
+      if (e.gate) own.gate = e.gate + half + i * 32;
+      if (half == 0) {
+        for (size_t f = 0; f < fetch; f += 16) __builtin_prefetch(next + f, 0, 2);
+        next += fetch;
+      }
+      // Constant strides in the two common cases save address arithmetic in the inner loop.
+      if (a.row == 1) {
+        CK(product_registers)(CK_PRODUCT_ROWS, at, 1, a.k_block, 32, b + half, depth,
+                              c + half + i * c_row, c_row, width, own);
+      } else if (a.row == 32) {
+        CK(product_registers)(CK_PRODUCT_ROWS, at, 32, a.k_block, 1, b + half, depth,
+                              c + half + i * c_row, c_row, width, own);
+      } else {
+        CK(product_registers)(CK_PRODUCT_ROWS, at, a.row, a.k_block, 1, b + half, depth,
+                              c + half + i * c_row, c_row, width, own);
+      }
+    }
+    for (; i < rows; i++) {
+      const float *at = a.base + i / 32 * a.row_block + i % 32 * a.row;
+      if (e.gate) own.gate = e.gate + half + i * 32;
+      CK(product_registers)(1, at, a.row, a.k_block, a.k, b + half, depth, c + half + i * c_row,
+                            c_row, width, own);
+    }
+  }
+}
+
+static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
+                        size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
+                        const float *bias, int relu, const float *gate, size_t gate_strip) {
+  for (size_t k = 0; k < depth; k += CK_DEPTH) {
+    const size_t count = depth - k < CK_DEPTH ? depth - k : CK_DEPTH;
+    const int last = k + count == depth;
+    ck_left part = a;
+    part.base += k / 32 * a.k_block;
+    for (size_t j = 0; j < columns; j += 32) {
+      // Bias, activation and gate belong to the finished sum.
+      const CK(epilogue) e = {last && bias ? bias + j : NULL,
+                              last && gate ? gate + j / 32 * gate_strip : NULL, add || k > 0,
+                              last && relu};
+      const float *own = b + j / 32 * b_strip + k * 32;
+      const float *next = j + 32 < columns ? own + b_strip : b + (k + count) * 32;
+      CK(product_strip)(part, own, c + j / 32 * c_strip, c_row, rows,
+                        columns - j < 32 ? columns - j : 32, count, next, e);
+    }
+  }
+}
+
+static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t count, size_t columns,
+                                 float *strips, size_t strip_stride) {
+  for (size_t j = 0; j < columns; j += 32) {
+    float *to = strips + j / 32 * strip_stride;
+    const size_t width = columns - j < 32 ? columns - j : 32;
+    for (size_t i = 0; i < count; i++) {
+      const float *from = rows + i * row_stride + j;
+      CK_EACH(q, m, width, { store(to + i * 32 + q, m, load(from + q, m)); });
+    }
+  }
+}
+
+static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
+                                  size_t columns, float *strips, size_t strip_stride) {
+  for (size_t i = 0; i < count; i += 32) {
+    float *to = strips + i / 32 * strip_stride;
+    const size_t lanes = count - i < 32 ? count - i : 32;
+    // 16 columns at a time: their 16 strip rows stay in the first-level cache.
+    for (size_t j = 0; j < columns; j += 16) {
+      const size_t end = j + 16 < columns ? j + 16 : columns;
+      for (size_t lane = 0; lane < lanes; lane++) {
+        const float *from = rows + (i + lane) * row_stride;
+        for (size_t column = j; column < end; column++) to[column * 32 + lane] = from[column];
+      }
+    }
+  }
+}
