@@ -14,8 +14,6 @@
     (const float *a, size_t a_stride, const float *b, size_t b_stride, size_t rows, size_t width,  \
      float *out),                                                                                  \
     (a, a_stride, b, b_stride, rows, width, out))                                                  \
-  F(void, add_bias, (float *x, size_t x_stride, size_t rows, size_t width, const float *bias),     \
-    (x, x_stride, rows, width, bias))                                                              \
   F(void, product,                                                                                 \
     (ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,            \
      size_t rows, size_t columns, size_t depth, int add, const float *bias, int relu,              \
@@ -45,7 +43,6 @@
      size_t dx_stride, float *dgain, float *dbias),                                                \
     (dy, dy_stride, x, x_stride, rows, width, gain, mean, rstd, dx, dx_stride, dgain, dbias))      \
   F(void, relu, (const float *x, float *out, size_t n), (x, out, n))                               \
-  F(void, relu_backward, (const float *dy, const float *x, float *dx, size_t n), (dy, x, dx, n))   \
   F(void, gelu, (const float *x, float *out, size_t n), (x, out, n))                               \
   F(void, gelu_backward, (const float *dy, const float *x, float *dx, size_t n), (dy, x, dx, n))   \
   F(void, exp, (const float *x, float *out, size_t n), (x, out, n))                                \

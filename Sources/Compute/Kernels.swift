@@ -37,12 +37,6 @@ public enum Kernels {
     ck_row_dot(a.base, a.stride, b.base, b.stride, a.rows, a.columns, out.base)
   }
 
-  /// x[i, j] += bias[j].
-  public static func addBias(_ bias: View<Float>, to x: Matrix) {
-    precondition(bias.count == x.columns, "bias of \(bias.count) on \(x.columns) columns")
-    ck_add_bias(x.base, x.stride, x.rows, x.columns, bias.base)
-  }
-
   // MARK: Residual streams
 
   /// out = x * step.
@@ -101,12 +95,6 @@ public enum Kernels {
   public static func relu(_ x: View<Float>, into out: View<Float>) {
     precondition(x.count == out.count, "shapes of relu")
     ck_relu(x.base, out.base, x.count)
-  }
-
-  /// dy *= derivative of relu at x.
-  public static func reluBackward(_ dy: View<Float>, x: View<Float>) {
-    precondition(x.count == dy.count, "shapes of relu gradient")
-    ck_relu_backward(dy.base, x.base, dy.base, x.count)
   }
 
   /// out = x * Phi(x).
@@ -246,21 +234,5 @@ public enum Kernels {
     ck_cross_entropy(
       logits.base, logits.stride, logits.rows, logits.columns, targets.base,
       gradientScale == nil ? 0 : 1, gradientScale ?? 0, rowLoss.base)
-  }
-
-  // MARK: Optimizer
-
-  /// One Adam update of a run of parameters; see `ck_adam` for the formula.
-  public static func adam(
-    _ parameters: View<Float>, gradients: View<Float>, first: View<Float>, second: View<Float>,
-    gradientScale: Float, rate: Float, beta1: Float, beta2: Float, epsilon: Float, decay: Float,
-    firstCorrection: Float, secondCorrection: Float
-  ) {
-    precondition(
-      gradients.count == parameters.count && first.count == parameters.count
-        && second.count == parameters.count, "shapes of Adam")
-    ck_adam(
-      parameters.base, gradients.base, first.base, second.base, parameters.count, gradientScale,
-      rate, beta1, beta2, epsilon, decay, firstCorrection, secondCorrection)
   }
 }

@@ -7,13 +7,6 @@ static void CK(relu)(const float *x, float *out, size_t n) {
   });
 }
 
-static void CK(relu_backward)(const float *dy, const float *x, float *dx, size_t n) {
-  CK_EACH(j, m, n, {
-    vf d = load(dy + j, m);
-    store(dx + j, m, load(x + j, m) > 0.0f ? d : (vf)0.0f);
-  });
-}
-
 // Phi(x), the distribution function of the standard normal.
 CK_INLINE vf normal_distribution(vf x) {
   return 0.5f * error_function(x * 0.707106781f) + 0.5f;

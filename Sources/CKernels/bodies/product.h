@@ -23,7 +23,7 @@ typedef struct {
 CK_INLINE vf CK(finish)(vf sum, const float *old, size_t column, size_t m, CK(epilogue) e) {
   if (e.add) sum += load(old, m);
   if (e.bias) sum += load(e.bias + column, m);
-  if (e.relu) sum = sum > 0 ? sum : 0;
+  if (e.relu) sum = sum < 0 ? 0 : sum;  // NaN stays NaN, so that it is seen
   if (e.gate) sum = load(e.gate, m) > 0 ? sum : 0;
   return sum;
 }

@@ -36,7 +36,3 @@ static void CK(row_dot)(const float *a, size_t a_stride, const float *b, size_t 
     out[i] = row_product(a + i * a_stride, b + i * b_stride, width);
   }
 }
-
-static void CK(add_bias)(float *x, size_t x_stride, size_t rows, size_t width, const float *bias) {
-  for (size_t i = 0; i < rows; i++) CK(add)(x + i * x_stride, bias, width);
-}

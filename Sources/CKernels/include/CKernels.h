@@ -28,8 +28,6 @@ void ck_column_sum(const float *x, size_t x_stride, size_t rows, size_t width, f
 // out[i] = a[i] . b[i]
 void ck_row_dot(const float *a, size_t a_stride, const float *b, size_t b_stride, size_t rows,
                 size_t width, float *out);
-// x[i][j] += bias[j]
-void ck_add_bias(float *x, size_t x_stride, size_t rows, size_t width, const float *bias);
 
 // ---- Matrix products of tiles
 // Strips: columns 32 j ... 32 j + 31 of a matrix lie together, row after row of 32 floats; strips are
@@ -76,7 +74,6 @@ void ck_layernorm_backward(const float *dy, size_t dy_stride, const float *x, si
 
 // ---- Activations. `out` may be `x`; backward writes dx = dy * f'(x), dx may be dy.
 void ck_relu(const float *x, float *out, size_t n);
-void ck_relu_backward(const float *dy, const float *x, float *dx, size_t n);
 void ck_gelu(const float *x, float *out, size_t n);  // x * Phi(x), erf form
 void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
 void ck_exp(const float *x, float *out, size_t n);  // for tests of the exponential used below
