@@ -27,6 +27,7 @@
     (const float *rows, size_t row_stride, size_t count, size_t columns, float *strips,            \
      size_t strip_stride),                                                                         \
     (rows, row_stride, count, columns, strips, strip_stride))                                      \
+  F(double, fma_loop, (size_t rounds, float *result), (rounds, result))                            \
   F(void, stream_to_float, (const int32_t *x, float *out, size_t n, float step),                   \
     (x, out, n, step))                                                                             \
   F(size_t, stream_add, (int32_t *x, const float *f, size_t n, float inverse_step),                \

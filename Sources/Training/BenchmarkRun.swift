@@ -24,6 +24,12 @@ public struct BenchmarkReport: Codable, Sendable {
   public let stepSecondsRange: [Double]
   /// Useful matrix operations per second, in 1e9 (see `FlopCount`).
   public let usefulGflops: Double
+  /// Rate of the matrix library on large products, all threads, in 1e9.
+  public let sgemmGflops: Double
+  /// Limit of multiply-adds on registers, all threads, in 1e9.
+  public let fmaGflops: Double
+  /// `usefulGflops` over `fmaGflops`.
+  public let utilization: Double
   /// Largest resident memory of the process.
   public let peakRssBytes: Int
   /// Largest scratch lent at once.
@@ -54,15 +60,19 @@ public func runBenchmark(
     progress.update("benchmark step \(number + 1)/\(steps)", isMilestone: false)
     times.append(try step.run(step: number + 2, batch: batch).seconds)
   }
+  let peak = peakResidentBytes()
+  let rates = MachineRates(engine)
   let median = times.sorted()[times.count / 2]
   let windows = Double(config.run.globalBatch)
+  let useful = windows * FlopCount(config.reformer).step / median * 1e-9
   let phases = engine.phases.seconds.map { ($0.phase.rawValue, $0.seconds / Double(steps)) }
   return BenchmarkReport(
     steps: steps, length: config.data.length, threads: threads,
     instructionSet: Kernels.instructionSet, matrixLibrary: MatrixLibrary.description,
     bytesPerSecond: windows * Double(config.data.length) / median, stepSeconds: median,
     stepSecondsRange: [times.min() ?? 0, times.max() ?? 0],
-    usefulGflops: windows * FlopCount(config.reformer).step / median * 1e-9,
-    peakRssBytes: peakResidentBytes(), scratchBytes: engine.scratchHighWaterBytes,
+    usefulGflops: useful, sgemmGflops: rates.sgemmGflops, fmaGflops: rates.fmaGflops,
+    utilization: useful / rates.fmaGflops, peakRssBytes: peak,
+    scratchBytes: engine.scratchHighWaterBytes,
     phases: Dictionary(uniqueKeysWithValues: phases))
 }

@@ -34,9 +34,9 @@ struct BenchmarkCommand: ParsableCommand {
     print(
       String(
         format: "L=%d  %d thread(s)  %.0f bytes/s  %.3f s/step (%.3f to %.3f over %d)  "
-          + "%.1f useful Gflop/s  %.0f MiB peak", report.length, report.threads,
-        report.bytesPerSecond, report.stepSeconds, report.stepSecondsRange[0],
-        report.stepSecondsRange[1], report.steps, report.usefulGflops,
+          + "%.1f useful Gflop/s, %.2f of the FMA limit  %.0f MiB peak", report.length,
+        report.threads, report.bytesPerSecond, report.stepSeconds, report.stepSecondsRange[0],
+        report.stepSecondsRange[1], report.steps, report.usefulGflops, report.utilization,
         Double(report.peakRssBytes) / 1_048_576))
     guard phases else { return }
     for (name, seconds) in report.phases.sorted(by: { $0.value > $1.value }) where seconds > 0 {

@@ -5,6 +5,7 @@
 #include "math.h"
 #include "vector.h"
 #include "product.h"
+#include "rate.h"
 #include "stream.h"
 #include "layernorm.h"
 #include "activation.h"

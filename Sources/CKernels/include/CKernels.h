@@ -53,6 +53,10 @@ void ck_strips_from_rows(const float *rows, size_t row_stride, size_t count, siz
 void ck_strips_transposed(const float *rows, size_t row_stride, size_t count, size_t columns,
                           float *strips, size_t strip_stride);
 
+// Multiply-adds on registers, for the machine's limit: returns how many operations were done and
+// leaves a sum that depends on all of them in *result, which holds the factor before.
+double ck_fma_loop(size_t rounds, float *result);
+
 // ---- Residual streams: fixed point, value = x * step. Rounding is to nearest even.
 void ck_stream_to_float(const int32_t *x, float *out, size_t n, float step);
 // x += round(f * inverse_step). Returns how many elements were not finite or left the range
