@@ -55,8 +55,6 @@ struct ResidualStream {
 enum Direction: Sendable {
   case forward
   case backward
-  /// The stream already has the value wanted: activations were kept.
-  case none
 }
 
 /// Counts values out of range over the threads of a region.

@@ -134,7 +134,8 @@ public struct RunSection: Sendable, Equatable {
   public var keep = 2
   /// Steps between log lines; default 1.
   public var logEvery = 1
-  /// Memory a rank may use, in GB of 1e9 bytes; 0 takes what the machine has; default 0.
+  /// Memory a rank may use, in GB of 1e9 bytes: a run planned larger is refused; 0 sets no limit;
+  /// default 0.
   public var memoryBudgetGB = 0.0
   /// Keep activations instead of recomputing them: more memory, less work, same bits; default false.
   public var keepActivations = false

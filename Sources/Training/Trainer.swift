@@ -25,6 +25,9 @@ public struct TrainOptions: Sendable {
   }
 }
 
+/// Version of the program; all ranks of a run must have the same.
+public let programVersion = "0.1.0"
+
 /// A run on one rank.
 ///
 /// All ranks make one and call `run`.
@@ -63,6 +66,7 @@ public final class Trainer {
         corpus: corpus, length: config.data.length, seed: UInt64(config.run.seed))
       _ = try corpus.evaluationWindows(.validation, length: config.data.length)
       try Self.checkOutput(folder, options: options)
+      try Self.checkMemory(config, ranks: communicator.size)
       return (corpus, try corpus.digest(), plan)
     }
     self.corpus = corpus
@@ -70,7 +74,8 @@ public final class Trainer {
     engine = Engine(threads: threadCount(configured: config.run.threads))
     try requireEqual(
       [
-        ("config", sha256(config.toml)), ("corpus", "\(digest)"),
+        ("program version", programVersion), ("config", sha256(config.toml)),
+        ("corpus", "\(digest)"),
         ("instruction set", Kernels.instructionSet),
         ("matrix library", MatrixLibrary.description),
         ("output folder", folder), ("options", "\(options)"),
@@ -82,6 +87,17 @@ public final class Trainer {
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
       layout: step.model.layout)
+  }
+
+  private static func checkMemory(_ config: RunConfig, ranks: Int) throws {
+    let plan = MemoryPlan(
+      config, ranks: ranks, threads: threadCount(configured: config.run.threads))
+    let budget = config.run.memoryBudgetGB * 1e9
+    guard budget > 0, Double(plan.peakRssBytes) > budget else { return }
+    throw UserError(
+      "the run needs about \(amount(Double(plan.peakRssBytes), "B")) per rank, more than "
+        + "run.memory_budget_gb = \(config.run.memoryBudgetGB); see reformer-train plan, and lower "
+        + "data.length, model.width or model.heads_per_group")
   }
 
   private static func checkOutput(_ folder: String, options: TrainOptions) throws {
@@ -100,13 +116,8 @@ public final class Trainer {
     var state = try start()
     let lastStep = options.stopAfterStep ?? config.run.steps
     announce(from: state.step, to: lastStep)
-    let metrics = try agree(communicator) { () -> MetricsWriter? in
-      guard communicator.rank == 0 else { return nil }
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-      try Data(config.toml.utf8).write(
-        to: URL(fileURLWithPath: folder + "/" + TrainingState.configName), options: .atomic)
-      return try MetricsWriter(folder: folder, keepingUpTo: state.step)
+    let metrics = try agree(communicator) {
+      communicator.rank == 0 ? try openRunFolder(keepingUpTo: state.step) : nil
     }
     var savedStep = state.step
     var clock = RunClock()
@@ -141,6 +152,21 @@ public final class Trainer {
     progress.message(
       "done: step \(state.step), checkpoint of step \(savedStep) in "
         + checkpoint.store.folder(step: savedStep))
+  }
+
+  /// Makes the run folder and writes the resolved config into it.
+  private func openRunFolder(keepingUpTo step: Int) throws -> MetricsWriter {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: true)
+      try Data(config.toml.utf8).write(
+        to: URL(fileURLWithPath: folder + "/" + TrainingState.configName), options: .atomic)
+      return try MetricsWriter(folder: folder, keepingUpTo: step)
+    } catch {
+      throw UserError(
+        "run folder \(folder) cannot be written; choose another with --output, or change its "
+          + "permissions")
+    }
   }
 
   /// Parameters, moments and state to begin with.

@@ -13,6 +13,7 @@ struct ReformerTrain: ParsableCommand {
       mpirun -np 2 reformer-train --config configs/quickstart.toml
       Exit codes: 0 done, 1 the run failed, 2 wrong input.
       """,
+    version: programVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PlanCommand.self, BenchmarkCommand.self,
       ConformanceCommand.self, InspectCommand.self,
@@ -29,7 +30,8 @@ struct ReformerTrain: ParsableCommand {
       // A command has printed its message when it throws a bare code.
       if let code = error as? ExitCode { Foundation.exit(code.rawValue) }
       let isUsage = !(error is UserError) && exitCode(for: error) == .validationFailure
-      let text = isUsage ? fullMessage(for: error) : "\(error)"
+      let usage = message(for: error).split(separator: "\n").first.map(String.init)
+      let text = isUsage ? (usage ?? "wrong usage") + "; see reformer-train --help" : "\(error)"
       if isFirstRank { complain(text) }
       Foundation.exit(isUsage ? 2 : runExitCode(error))
     }
@@ -45,8 +47,7 @@ struct ReformerTrain: ParsableCommand {
 
 /// Prints one line about an error.
 func complain(_ text: String) {
-  let line = text.hasPrefix("Error: ") ? text : "error: " + text
-  FileHandle.standardError.write(Data((line + "\n").utf8))
+  FileHandle.standardError.write(Data("error: \(text)\n".utf8))
 }
 
 /// Prints a value as one JSON object with snake_case keys.

@@ -33,7 +33,9 @@ struct WrongInputTests {
       (["--set", "attention.lsh.buckets=7"], ["attention.lsh.buckets", "7", "even"]),
       (["--set", "data.corpus=nowhere"], ["nowhere", "launch/corpus.sh"]),
       (["--set", "data.length=12000", "--set", "model.axial_shape=[120, 100]"], ["12001"]),
+      (["--set", "run.memory_budget_gb=0.01"], ["run.memory_budget_gb", "0.01"]),
       (["--steps", "0"], ["--steps 0"]),
+      (["--stepz", "5"], ["--stepz", "--help"]),
       (["--resume", "nowhere"], ["nowhere", "no such checkpoint"]),
     ])
   func named(arguments: [String], parts: [String]) throws {
@@ -47,6 +49,14 @@ struct WrongInputTests {
     try expectRefused(
       [], ranks: 3, naming: ["run.global_batch", "4", "multiple of the number of ranks, 3"])
     try expectRefused(["--set", "data.corpus=nowhere"], ranks: 2, naming: ["nowhere"])
+  }
+
+  @Test("a run folder that cannot be written is named")
+  func unwritable() throws {
+    let file = try tiny.folder.write("file", text: "no folder")
+    let run = try tiny.train("file/run")
+    #expect(run.status == 2, "\(run.output)")
+    #expect(run.output.contains("error: run folder \(file)/run"))
   }
 
   @Test("a run folder in use is not overwritten, and other models do not resume from it")
