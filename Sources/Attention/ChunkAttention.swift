@@ -104,10 +104,8 @@ struct ChunkAttention {
   ) {
     let width = head.queries.columns
     let positions = windowPositions(head, round: round, chunks: chunks, scratch: scratch)
-    let keys = scratch.matrix(positions.count, width)
-    let values = scratch.matrix(positions.count, width)
-    Kernels.gather(head.keys, rows: positions, scale: head.keyScale, into: keys)
-    Kernels.gather(head.values, rows: positions, into: values)
+    let keys = gathered(head.keys, positions, scale: head.keyScale, scratch)
+    let values = gathered(head.values, positions, scale: nil, scratch)
     let queries = scratch.matrix(chunk, width)
     let partial = scratch.matrix(chunk, width)
     let scores = scratch.matrix(chunk, window)
@@ -117,7 +115,7 @@ struct ChunkAttention {
       let seen = step * chunk..<step * chunk + window
       let own = positions[seen.upperBound - chunk..<seen.upperBound]
       Kernels.gather(head.queries, rows: own, into: queries)
-      multiply(queries.plain, keys.rows(seen).transposed, into: scores)
+      multiplyByTranspose(queries, keys, seen, into: scores)
       Kernels.maskedSoftmax(
         scores, queryPositions: own, keyPositions: positions[seen], masksSelf: masksSelf,
         maximum: maximum, sum: sum)
@@ -125,7 +123,7 @@ struct ChunkAttention {
         head.dropoutStream.dropout(
           scores.dense, rate: dropout, first: dropoutAddress(round: round, chunk: index))
       }
-      multiply(scores.plain, values.rows(seen).plain, into: partial)
+      tileProduct(scores.left, values.strips.rows(seen), into: partial.result)
       Kernels.mergeRows(
         partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
         sum: head.sum, rows: own)
@@ -182,10 +180,8 @@ struct ChunkAttention {
   ) {
     let width = head.queries.columns
     let positions = windowPositions(head, round: round, chunks: chunks, scratch: scratch)
-    let keys = scratch.matrix(positions.count, width)
-    let values = scratch.matrix(positions.count, width)
-    Kernels.gather(head.keys, rows: positions, scale: head.keyScale, into: keys)
-    Kernels.gather(head.values, rows: positions, into: values)
+    let keys = gathered(head.keys, positions, scale: head.keyScale, scratch)
+    let values = gathered(head.values, positions, scale: nil, scratch)
     let keyGradients = scratch.matrix(positions.count, width)
     let valueGradients = scratch.matrix(positions.count, width)
     keyGradients.fill(0)
@@ -195,6 +191,8 @@ struct ChunkAttention {
     let outputGradients = scratch.matrix(chunk, width)
     let scores = scratch.matrix(chunk, window)
     let scoreGradients = scratch.matrix(chunk, window)
+    let scoreStrips = scratch.strips(chunk, window)
+    let rowStrips = scratch.strips(chunk, width)
     let maximum = scratch.matrix(chunk, 1)
     let sum = scratch.matrix(chunk, 1)
     let ownDots = scratch.matrix(chunk, 1)
@@ -206,8 +204,8 @@ struct ChunkAttention {
       Kernels.gather(head.maximum, rows: own, into: maximum)
       Kernels.gather(head.sum, rows: own, into: sum)
       Kernels.gather(dots, rows: own, into: ownDots)
-      multiply(queries.plain, keys.rows(seen).transposed, into: scores)
-      multiply(outputGradients.plain, values.rows(seen).transposed, into: scoreGradients)
+      multiplyByTranspose(queries, keys, seen, into: scores)
+      multiplyByTranspose(outputGradients, values, seen, into: scoreGradients)
       let first = dropoutAddress(round: round, chunk: index)
       if dropout > 0 {
         head.dropoutStream.dropout(scoreGradients.dense, rate: dropout, first: first)
@@ -218,11 +216,16 @@ struct ChunkAttention {
       if dropout > 0 {
         head.dropoutStream.dropout(scores.dense, rate: dropout, first: first)
       }
-      multiply(
-        scores.transposed, outputGradients.plain, into: valueGradients.rows(seen), accumulate: true)
-      multiply(
-        scoreGradients.transposed, queries.plain, into: keyGradients.rows(seen), accumulate: true)
-      multiply(scoreGradients.plain, keys.rows(seen).plain, into: queryGradients)
+      for (left, right, gradient) in [
+        (scores, outputGradients, valueGradients), (scoreGradients, queries, keyGradients),
+      ] {
+        scoreStrips.copy(from: left)
+        rowStrips.copy(from: right)
+        tileProduct(
+          scoreStrips.leftTransposed, rowStrips, into: gradient.rows(seen).result,
+          accumulate: true)
+      }
+      tileProduct(scoreGradients.left, keys.strips.rows(seen), into: queryGradients.result)
       Kernels.scatterAdd(queryGradients, to: gradient.queries, rows: own)
     }
     let haloRows = before * chunk
@@ -232,6 +235,41 @@ struct ChunkAttention {
     halo.rows(0..<haloRows).copy(from: keyGradients.rows(0..<haloRows))
     halo.rows(haloRows..<2 * haloRows).copy(from: valueGradients.rows(0..<haloRows))
     haloPositions.copy(from: positions[0..<haloRows])
+  }
+
+  /// Rows of a task's keys or values in list order, laid out for both products they enter.
+  private struct Gathered {
+    /// `[positions, K]`.
+    let strips: StripMatrix
+    /// `[K, positions]`, where chunks are whole strips; else the rows as they were gathered.
+    let across: StripMatrix?
+    let rows: Matrix
+  }
+
+  private func gathered(
+    _ source: Matrix, _ positions: View<Int32>, scale: Matrix?, _ scratch: ScratchArena
+  ) -> Gathered {
+    let rows = scratch.matrix(positions.count, source.columns)
+    let strips = scratch.strips(positions.count, source.columns)
+    Kernels.gather(source, rows: positions, scale: scale, into: rows)
+    strips.copy(from: rows)
+    guard chunk % StripMatrix.width == 0 else {
+      return Gathered(strips: strips, across: nil, rows: rows)
+    }
+    let across = scratch.strips(source.columns, positions.count)
+    across.copy(transposing: rows)
+    return Gathered(strips: strips, across: across, rows: rows)
+  }
+
+  /// Scores of a chunk's rows with the keys (or values) it sees.
+  private func multiplyByTranspose(
+    _ left: Matrix, _ right: Gathered, _ seen: Range<Int>, into scores: Matrix
+  ) {
+    if let across = right.across {
+      tileProduct(left.left, across.columns(seen), into: scores.result)
+    } else {
+      multiply(left.plain, right.rows.rows(seen).transposed, into: scores)
+    }
   }
 
   /// Positions of the list from `before` chunks ahead of `chunks` to their end.
