@@ -136,17 +136,52 @@ static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t co
   }
 }
 
+#if CK_WIDTH == 16
+#define CK_INTERLEAVE_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define CK_INTERLEAVE_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif CK_WIDTH == 8
+#define CK_INTERLEAVE_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define CK_INTERLEAVE_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define CK_INTERLEAVE_LOW 0, 4, 1, 5
+#define CK_INTERLEAVE_HIGH 2, 6, 3, 7
+#endif
+
+// Transposes CK_WIDTH rows in registers: interleaving the upper half with the lower, as often as the
+// width can be halved, exchanges rows and columns.
+CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, float *to) {
+  vf row[CK_WIDTH], next[CK_WIDTH];
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) {
+    row[i] = load(from + i * row_stride, CK_WIDTH);
+  }
+  _Pragma("clang loop unroll(full)") for (int width = 1; width < CK_WIDTH; width *= 2) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH / 2; i++) {
+      const vf low = row[i], high = row[i + CK_WIDTH / 2];
+      next[2 * i] = __builtin_shufflevector(low, high, CK_INTERLEAVE_LOW);
+      next[2 * i + 1] = __builtin_shufflevector(low, high, CK_INTERLEAVE_HIGH);
+    }
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) row[i] = next[i];
+  }
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) {
+    store(to + i * 32, CK_WIDTH, row[i]);
+  }
+}
+
 static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
                                   size_t columns, float *strips, size_t strip_stride) {
-  for (size_t i = 0; i < count; i += 32) {
-    float *to = strips + i / 32 * strip_stride;
-    const size_t lanes = count - i < 32 ? count - i : 32;
-    // 16 columns at a time: their 16 strip rows stay in the first-level cache.
-    for (size_t j = 0; j < columns; j += 16) {
-      const size_t end = j + 16 < columns ? j + 16 : columns;
-      for (size_t lane = 0; lane < lanes; lane++) {
-        const float *from = rows + (i + lane) * row_stride;
-        for (size_t column = j; column < end; column++) to[column * 32 + lane] = from[column];
+  for (size_t i = 0; i < count; i += CK_WIDTH) {
+    float *to = strips + i / 32 * strip_stride + i % 32;
+    const float *from = rows + i * row_stride;
+    const size_t lanes = count - i < CK_WIDTH ? count - i : CK_WIDTH;
+    size_t j = 0;
+    if (lanes == CK_WIDTH) {
+      for (; j + CK_WIDTH <= columns; j += CK_WIDTH) {
+        CK(transpose_square)(from + j, row_stride, to + j * 32);
+      }
+    }
+    for (size_t lane = 0; lane < lanes; lane++) {
+      for (size_t column = j; column < columns; column++) {
+        to[column * 32 + lane] = from[lane * row_stride + column];
       }
     }
   }
