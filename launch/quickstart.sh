@@ -10,7 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 say "1/5 system packages (about a minute, seconds when they are here)"
 launch/setup.sh
 
-say "2/5 release build (about five minutes the first time)"
+say "2/5 release build (about two minutes the first time)"
 run swift build -c release --product reformer-train
 
 say "3/5 corpus (28 MB to download, about a minute)"
@@ -24,7 +24,7 @@ if ! run launch/corpus.sh enwiki-sample; then
   corpus=(--set "run.name=$name" --set data.corpus=corpora/foldoc)
 fi
 
-say "4/5 training on two ranks (about a quarter of an hour)"
+say "4/5 training on two ranks (about seven minutes)"
 run launch/local.sh 2 train --config configs/quickstart.toml "${corpus[@]}" --resume auto "$@"
 
 say "5/5 scoring the test split with the newest checkpoint (about a minute)"
