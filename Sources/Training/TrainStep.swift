@@ -66,6 +66,7 @@ final class TrainStep {
       ranks: communicator.size)
     var losses: [Double] = []
     var failure: (any Error)?
+    var exchangeFailure: (any Error)?
     var started: Set<Int> = []
     let layout = model.layout
     var total: View<Float>?
@@ -84,8 +85,8 @@ final class TrainStep {
         losses.append(
           try gradient(tokens, sample: sample, step: step, into: gradients) { group in
             // The last sample makes the rank's sum final, group by group: it can be sent at once.
-            guard isLast && failure == nil else { return }
-            do { try startReduction(group) } catch { failure = error }
+            guard isLast && failure == nil && exchangeFailure == nil else { return }
+            do { try startReduction(group) } catch { exchangeFailure = error }
           })
       } catch {
         // This rank goes on talking to the others, or they would wait for it; the loss tells them.
@@ -94,6 +95,8 @@ final class TrainStep {
       }
       if !isLast { accumulator.push() }
     }
+    // Without the others there is nothing to agree on: this ends the run on all ranks.
+    if let exchangeFailure { throw exchangeFailure }
     for group in layout.groups.indices.reversed() { try startReduction(group) }
     guard let sum = total else { preconditionFailure("a model without parameters") }
 

@@ -42,6 +42,21 @@ struct SameBitsTests {
     #expect(oneDNN.status == 0 && oneDNN.output.contains("oneDNN"), "\(oneDNN.output)")
   }
 
+  @Test(
+    "a run that diverges ends on all ranks, naming step and remedy, with its checkpoints intact")
+  func divergence() throws {
+    let run = try tiny.train(
+      "diverging", ranks: 2,
+      [
+        "--set", "optimizer.learning_rate=1e9", "--set", "optimizer.clip=0", "--set",
+        "run.checkpoint_every=1", "--set", "optimizer.warmup_steps=0",
+      ])
+    #expect(run.status == 1, "\(run.output)")
+    let line = run.output.split(separator: "\n").first { $0.hasPrefix("error: step ") }
+    #expect(line?.contains("optimizer.learning_rate") == true, "\(run.output)")
+    #expect(try tiny.digest("diverging").count == 2)
+  }
+
   @Test("stored activations give the same parameters as recomputed ones")
   func keptActivations() throws {
     let run = try tiny.train("kept", ["--set", "run.keep_activations=true"])
