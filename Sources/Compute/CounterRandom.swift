@@ -25,8 +25,6 @@ public enum RandomPurpose: UInt64, Sendable {
   case positionDropout = 8
   /// Dropout before the output layer.
   case headDropout = 9
-  /// Choice of tokens in `generate`.
-  case sampling = 10
 }
 
 /// The part of an address that is common to one pass over one window.

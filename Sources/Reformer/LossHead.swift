@@ -81,7 +81,9 @@ struct LossHead {
       pass.engine.scratch.frame {
         let arena = pass.engine.scratch
         let weights = pack(pass, withBackward: true)
-        guard let backwardWeights = weights.backward else { return }
+        guard let backwardWeights = weights.backward else {
+          preconditionFailure("weights packed for the forward pass only")
+        }
         for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
           arena.frame {
             let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
