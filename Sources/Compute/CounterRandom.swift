@@ -25,6 +25,8 @@ public enum RandomPurpose: UInt64, Sendable {
   case positionDropout = 8
   /// Dropout before the output layer.
   case headDropout = 9
+  /// Choice of tokens in `generate`, and made-up numbers of the tests.
+  case sampling = 10
 }
 
 /// The part of an address that is common to one pass over one window.
