@@ -31,10 +31,8 @@ public final class Engine: Sendable {
 public enum Tiling {
   /// Positions whose activations stay in a core's second-level cache.
   public static let tileRows = 128
-  /// Positions after which weight gradients are added up, panel by panel.
+  /// Positions after which weight gradients are added up.
   public static let blockRows = 1024
-  /// Rows of a weight gradient that one task adds up.
-  public static let panelRows = 128
 
   /// Cuts `0..<count` in ranges of `size`, the last one shorter.
   public static func ranges(_ count: Int, by size: Int) -> [Range<Int>] {

@@ -13,7 +13,7 @@ public struct PackedWeights: Sendable {
     let backward = withBackward ? engine.scratch.strips(weights.rows, weights.columns) : nil
     self.forward = forward
     self.backward = backward
-    let panels = Tiling.ranges(weights.rows, by: Tiling.panelRows)
+    let panels = Tiling.ranges(weights.rows, by: 128)
     engine.pool.run(panels.count) { index, _ in
       let panel = panels[index]
       forward.columns(panel).copy(transposing: weights.rows(panel))

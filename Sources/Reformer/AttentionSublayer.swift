@@ -153,7 +153,6 @@ struct AttentionSublayer {
   ) {
     let features = features(firstHead)
     let weightGradient = Matrix(gradients, outWeight).columns(features)
-    let panels = Tiling.ranges(norm.width, by: Tiling.panelRows)
     pass.engine.phases.time(.attentionOutput) {
       pass.engine.scratch.frame {
         let arena = pass.engine.scratch
@@ -176,12 +175,9 @@ struct AttentionSublayer {
               tileProduct(
                 incoming.rows(tile).left, weight, into: outputGradient.rows(rows).result)
             }
-            pass.engine.pool.run(panels.count) { index, _ in
-              let panel = panels[index]
-              tileProduct(
-                incoming.columns(panel).leftTransposed, output,
-                into: weightGradient.rows(panel).result, accumulate: true)
-            }
+            pass.engine.pool.add(
+              [WeightGradient(outputGradient: incoming, input: output, sum: weightGradient)],
+              others: [])
           }
         }
       }
@@ -194,7 +190,6 @@ struct AttentionSublayer {
     sourceGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)
-    let panels = Tiling.ranges(features.count, by: Tiling.panelRows)
     pass.engine.phases.time(.projectionBackward) {
       pass.engine.scratch.frame {
         let arena = pass.engine.scratch
@@ -231,17 +226,12 @@ struct AttentionSublayer {
                 out, x: x, statistics: statistics, into: sourceGradient.rows(rows),
                 partial: partial, parameters: pass.parameters)
             }
-            pass.engine.pool.run(projections.count * panels.count + 1) { index, _ in
-              guard index < projections.count * panels.count else {
-                return norm.addPartials(partials, to: gradients)
-              }
-              let (number, part) = index.quotientAndRemainder(dividingBy: panels.count)
-              let panel = panels[part]
-              tileProduct(
-                incoming[number].columns(panel).leftTransposed, normalized,
-                into: Matrix(gradients, projections[number]).rows(features).rows(panel).result,
-                accumulate: true)
-            }
+            pass.engine.pool.add(
+              zip(projections, incoming).map { slot, gradient in
+                WeightGradient(
+                  outputGradient: gradient, input: normalized,
+                  sum: Matrix(gradients, slot).rows(features))
+              }, others: [{ norm.addPartials(partials, to: gradients) }])
           }
         }
       }

@@ -1,6 +1,5 @@
 // The feed-forward half of a block, G = W2 f(W1 LN(Y1) + b1) + b2, tile by tile: positions are
-// independent, so [L, F] never exists. Weight gradients are added up block by block, panel by
-// panel.
+// independent, so [L, F] never exists. Weight gradients are added up block by block.
 import Compute
 
 /// Feed-forward sub-layer of one block.
@@ -206,29 +205,27 @@ struct FeedForward {
     tileProduct(hiddenGradient.left, inWeights, into: normGradient.result)
   }
 
-  /// Adds the gradients of weights, biases and norm over one block, panel by panel.
+  /// Adds the gradients of weights, biases and norm over one block.
   private func addWeightGradients(
     _ activations: Activations, outGradient: StripMatrix, hiddenGradient: StripMatrix,
     partials: Matrix, to gradients: View<Float>, engine: Engine
   ) {
-    let panels = Tiling.ranges(inBias.count, by: Tiling.panelRows)
-    engine.pool.run(2 * panels.count + 1) { index, _ in
-      if index == 2 * panels.count {
-        norm.addPartials(partials, to: gradients)
-        return addColumnSums(of: outGradient, to: gradients[outBias.range])
-      }
-      let panel = panels[index / 2]
-      if index % 2 == 0 {
-        tileProduct(
-          hiddenGradient.columns(panel).leftTransposed, activations.normalized,
-          into: Matrix(gradients, inWeight).rows(panel).result, accumulate: true)
-        addColumnSums(of: hiddenGradient.columns(panel), to: gradients[inBias.range][panel])
-      } else {
-        tileProduct(
-          outGradient.leftTransposed, activations.activated.columns(panel),
-          into: Matrix(gradients, outWeight).columns(panel).result, accumulate: true)
-      }
-    }
+    engine.pool.add(
+      [
+        WeightGradient(
+          outputGradient: hiddenGradient, input: activations.normalized,
+          sum: Matrix(gradients, inWeight)),
+        WeightGradient(
+          outputGradient: outGradient, input: activations.activated,
+          sum: Matrix(gradients, outWeight)),
+      ],
+      others: [
+        { addColumnSums(of: hiddenGradient, to: gradients[inBias.range]) },
+        {
+          norm.addPartials(partials, to: gradients)
+          addColumnSums(of: outGradient, to: gradients[outBias.range])
+        },
+      ])
   }
 }
 

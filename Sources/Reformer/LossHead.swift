@@ -76,7 +76,6 @@ struct LossHead {
     streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
     let parameters = pass.parameters
-    let panels = Tiling.ranges(bias.count, by: Tiling.panelRows)
     pass.engine.phases.time(.loss) {
       pass.engine.scratch.frame {
         let arena = pass.engine.scratch
@@ -118,16 +117,18 @@ struct LossHead {
               streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
               streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
             }
-            pass.engine.pool.run(panels.count + 1) { index, _ in
-              guard index < panels.count else {
-                norm.addPartials(partials, to: gradients)
-                return addColumnSums(of: logitGradients, to: gradients[bias.range])
-              }
-              let panel = panels[index]
-              tileProduct(
-                logitGradients.columns(panel).leftTransposed, normalizedStrips,
-                into: Matrix(gradients, weight).rows(panel).result, accumulate: true)
-            }
+            pass.engine.pool.add(
+              [
+                WeightGradient(
+                  outputGradient: logitGradients, input: normalizedStrips,
+                  sum: Matrix(gradients, weight))
+              ],
+              others: [
+                {
+                  norm.addPartials(partials, to: gradients)
+                  addColumnSums(of: logitGradients, to: gradients[bias.range])
+                }
+              ])
           }
         }
       }

@@ -2,8 +2,11 @@
 // `strips_transposed` make them, so that a few rows of the left side times one strip run in registers
 // with every load aligned and in order. The left side may be rows, strips or transposed strips.
 //
-// An element of the result is one running sum over k, in order, per block of CK_DEPTH: its bits depend
-// on its row and column only, not on how a caller cuts the rows.
+// An element of the result is one running sum over k, in order, per block of k: its bits depend on its
+// row and column and on the layout of the left side, not on how a caller cuts rows and columns.
+//
+// Order of the loops: a PANEL of k, so that the left side's part stays in the second-level cache while
+// all strips of the right side pass by; in it the strips; in it groups of rows; in it blocks of k.
 
 // Rows of the left side whose sums are kept in registers; divides 32.
 #if CK_LEVEL == 2
@@ -11,8 +14,14 @@
 #else
 #define CK_PRODUCT_ROWS 4
 #endif
-// Rows of a strip that stay in a first-level cache while all rows of the left side pass by.
-#define CK_DEPTH 512
+#define CK_PANEL 512
+// Rows of k in a block: the right side's part stays in the first-level cache for a group of rows. A
+// transposed left side shares its cache lines among 32 rows, so those lines have to stay as well:
+// shorter blocks and groups.
+#define CK_BLOCK 256
+#define CK_BLOCK_TRANSPOSED 128
+#define CK_GROUP 128
+#define CK_GROUP_TRANSPOSED 64
 
 typedef struct {
   const float *bias;  // of the strip's first column, or NULL
@@ -36,6 +45,12 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
   // Every loop over rows is unrolled, or the sums would live in memory.
   _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
     sum[i][0] = sum[i][1] = (vf)0.0f;
+  }
+  // A weight gradient's rows lie far apart in a matrix larger than the caches: they arrive during the loop.
+  if (e.add) {
+    for (int i = 0; i < rows; i++) {
+      for (size_t q = 0; q < 2 * CK_WIDTH; q += 16) __builtin_prefetch(c + i * c_row + q, 1, 3);
+    }
   }
   for (size_t start = 0; start < depth; start += 32) {
     const size_t count = depth - start < 32 ? depth - start : 32;
@@ -65,11 +80,11 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
   }
 }
 
-// One strip of the result over at most CK_DEPTH of k. Meanwhile `next`, the part of b that follows, comes
-// to the second-level cache: weights of a layer are larger than that cache.
+// One strip of the result for a group of rows and a block of k. With each register tile `fetch` floats at
+// `next`, which is used soon, come to the second-level cache: weights of a layer are larger than it.
 static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row, size_t rows,
-                              size_t columns, size_t depth, const float *next, CK(epilogue) e) {
-  const size_t fetch = depth * 32 * CK_PRODUCT_ROWS / (rows + CK_PRODUCT_ROWS);
+                              size_t columns, size_t depth, const float *next, size_t fetch,
+                              CK(epilogue) e) {
   for (size_t half = 0; half < columns; half += 2 * CK_WIDTH) {
     const size_t width = columns - half < 2 * CK_WIDTH ? columns - half : 2 * CK_WIDTH;
     CK(epilogue) own = e;
@@ -106,20 +121,30 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
 static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
                         size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
                         const float *bias, int relu, const float *gate, size_t gate_strip) {
-  for (size_t k = 0; k < depth; k += CK_DEPTH) {
-    const size_t count = depth - k < CK_DEPTH ? depth - k : CK_DEPTH;
-    const int last = k + count == depth;
-    ck_left part = a;
-    part.base += k / 32 * a.k_block;
+  const size_t block = a.row == 1 ? CK_BLOCK_TRANSPOSED : CK_BLOCK;
+  const size_t group = a.row == 1 ? CK_GROUP_TRANSPOSED : CK_GROUP;
+  for (size_t panel = 0; panel < depth; panel += CK_PANEL) {
+    const size_t end = depth - panel < CK_PANEL ? depth : panel + CK_PANEL;
     for (size_t j = 0; j < columns; j += 32) {
-      // Bias, activation and gate belong to the finished sum.
-      const CK(epilogue) e = {last && bias ? bias + j : NULL,
-                              last && gate ? gate + j / 32 * gate_strip : NULL, add || k > 0,
-                              last && relu};
-      const float *own = b + j / 32 * b_strip + k * 32;
-      const float *next = j + 32 < columns ? own + b_strip : b + (k + count) * 32;
-      CK(product_strip)(part, own, c + j / 32 * c_strip, c_row, rows,
-                        columns - j < 32 ? columns - j : 32, count, next, e);
+      const float *strip = b + j / 32 * b_strip;
+      const float *following = j + 32 < columns ? strip + b_strip : b + (end - panel) * 32;
+      for (size_t g = 0; g < rows; g += group) {
+        const size_t height = rows - g < group ? rows - g : group;
+        for (size_t k = panel; k < end; k += block) {
+          const size_t count = end - k < block ? end - k : block;
+          const int last = k + count == depth;
+          ck_left part = a;
+          part.base += k / 32 * a.k_block + g / 32 * a.row_block;
+          // Bias, activation and gate belong to the finished sum.
+          const CK(epilogue) e = {last && bias ? bias + j : NULL,
+                                  last && gate ? gate + j / 32 * gate_strip + g * 32 : NULL,
+                                  add || k > 0, last && relu};
+          CK(product_strip)(part, strip + k * 32, c + j / 32 * c_strip + g * c_row, c_row, height,
+                            columns - j < 32 ? columns - j : 32, count,
+                            following + (k + count * g / rows) * 32,
+                            count * 32 * CK_PRODUCT_ROWS / rows, e);
+        }
+      }
     }
   }
 }
