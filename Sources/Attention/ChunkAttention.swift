@@ -25,7 +25,6 @@ struct ChunkAttention {
   /// it.
   var paddedLength: Int { (length + chunk - 1) / chunk * chunk }
   private var chunksPerRound: Int { paddedLength / chunk }
-  private var window: Int { (before + 1) * chunk }
   /// Chunks one task walks through.
   ///
   /// Fixed by size: it sets the order in which key gradients are added.
@@ -47,26 +46,51 @@ struct ChunkAttention {
     let dropoutStream: CounterRandom
   }
 
-  /// One head's gradients.
-  ///
-  /// All are added to.
+  /// One head's gradients: `output` flows in, the others are added to.
   struct HeadGradient {
     let output: Matrix
     let queries: Matrix
-    /// With respect to the scaled keys.
+    /// With respect to the scaled keys; nil where keys are scaled queries and add to those.
+    let keys: Matrix?
+    let values: Matrix
+
+    /// Adds rows of gradients at `positions`, which a list of a round has once.
+    func add(keys rows: Matrix, values valueRows: Matrix, of head: Head, at positions: View<Int32>)
+    {
+      if let keys {
+        Kernels.scatterAdd(rows, to: keys, rows: positions)
+      } else if let scale = head.keyScale {
+        Kernels.keyScaleBackward(
+          rows, x: head.queries, scale: scale, into: queries, rows: positions)
+      }
+      Kernels.scatterAdd(valueRows, to: values, rows: positions)
+    }
+  }
+
+  /// Gradients of the chunks that a task looks back at but does not own.
+  private struct Halo {
     let keys: Matrix
     let values: Matrix
+    let positions: View<Int32>
+
+    func store(_ keyRows: Matrix, _ valueRows: Matrix, _ at: View<Int32>, chunk index: Int) {
+      let rows = index * at.count..<(index + 1) * at.count
+      keys.rows(rows).copy(from: keyRows)
+      values.rows(rows).copy(from: valueRows)
+      positions[rows].copy(from: at)
+    }
   }
 
   /// Computes output, maximum and sum of every head.
   func forward(_ heads: [Head], dropout: Double, engine: Engine) {
     let pieces = Tiling.ranges(length, by: Tiling.blockRows)
-    engine.pool.run(heads.count * pieces.count) { task, _ in
+    engine.pool.run(heads.count * pieces.count) { task, scratch in
       let head = heads[task / pieces.count]
       let rows = pieces[task % pieces.count]
       head.output.rows(rows).fill(0)
       head.maximum.rows(rows).fill(-.infinity)
       head.sum.rows(rows).fill(0)
+      scratch.lap(.merge)
     }
     let tasks = tasks
     for round in 0..<rounds {
@@ -76,11 +100,12 @@ struct ChunkAttention {
           dropout: dropout, scratch: scratch)
       }
     }
-    engine.pool.run(heads.count * pieces.count) { task, _ in
+    engine.pool.run(heads.count * pieces.count) { task, scratch in
       let head = heads[task / pieces.count]
       let rows = pieces[task % pieces.count]
       if masksSelf { roundLoneSums(head, rows) }
       Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
+      scratch.lap(.merge)
     }
   }
 
@@ -103,30 +128,36 @@ struct ChunkAttention {
     _ head: Head, round: Int, chunks: Range<Int>, dropout: Double, scratch: ScratchArena
   ) {
     let width = head.queries.columns
-    let positions = windowPositions(head, round: round, chunks: chunks, scratch: scratch)
-    let keys = gathered(head.keys, positions, scale: head.keyScale, scratch)
-    let values = gathered(head.values, positions, scale: nil, scratch)
-    let queries = scratch.matrix(chunk, width)
+    let window = ChunkWindow(
+      chunk: chunk, before: before, width: width, forGradient: false, from: scratch)
+    let queries = scratch.strips(chunk, width)
     let partial = scratch.matrix(chunk, width)
-    let scores = scratch.matrix(chunk, window)
+    let scores = scratch.matrix(chunk, window.rows)
     let maximum = scratch.floats(chunk)
     let sum = scratch.floats(chunk)
-    for (step, index) in chunks.enumerated() {
-      let seen = step * chunk..<step * chunk + window
-      let own = positions[seen.upperBound - chunk..<seen.upperBound]
-      Kernels.gather(head.queries, rows: own, into: queries)
-      multiplyByTranspose(queries, keys, seen, into: scores)
+    for index in chunks.lowerBound - before..<chunks.upperBound {
+      let slot = slot(index)
+      window.load(positions(head, round: round, chunk: index, scratch), of: head, slot: slot)
+      guard index >= chunks.lowerBound else { continue }
+      let own = window.positions[window.rows(ofSlot: slot)]
+      gather(head.queries, rows: own, into: queries)
+      scratch.lap(.gather)
+      tileProduct(queries.left, window.keysAcross, into: scores.result)
+      scratch.lap(.scores)
       Kernels.maskedSoftmax(
-        scores, queryPositions: own, keyPositions: positions[seen], masksSelf: masksSelf,
+        scores, queryPositions: own, keyPositions: window.positions, masksSelf: masksSelf,
         maximum: maximum, sum: sum)
       if dropout > 0 {
         head.dropoutStream.dropout(
           scores.dense, rate: dropout, first: dropoutAddress(round: round, chunk: index))
       }
-      tileProduct(scores.left, values.strips.rows(seen), into: partial.result)
+      scratch.lap(.softmax)
+      tileProduct(scores.left, window.values, into: partial.result)
+      scratch.lap(.values)
       Kernels.mergeRows(
         partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
         sum: head.sum, rows: own)
+      scratch.lap(.merge)
     }
   }
 
@@ -141,34 +172,37 @@ struct ChunkAttention {
       // Sum over features of output times its gradient: what the softmax gradient subtracts.
       let dots = heads.map { _ in engine.scratch.matrix(length, 1) }
       let pieces = Tiling.ranges(length, by: Tiling.blockRows)
-      engine.pool.run(heads.count * pieces.count) { task, _ in
+      engine.pool.run(heads.count * pieces.count) { task, scratch in
         let head = task / pieces.count
         let rows = pieces[task % pieces.count]
         Kernels.rowDots(
           heads[head].output.rows(rows), gradients[head].output.rows(rows),
           into: dots[head].rows(rows).dense)
+        scratch.lap(.softmax)
       }
       // A task's first chunks look back at keys that belong to the task before. Their gradients
       // wait here until all tasks of the round are done, so no two threads ever add to one row.
-      let halos = heads.map { _ in engine.scratch.matrix(tasks.count * 2 * halo, width) }
-      let haloPositions = heads.map { _ in engine.scratch.integers(tasks.count * halo) }
+      let halos = heads.map { _ in
+        tasks.map { _ in
+          Halo(
+            keys: engine.scratch.matrix(halo, width), values: engine.scratch.matrix(halo, width),
+            positions: engine.scratch.integers(halo))
+        }
+      }
       for round in 0..<rounds {
         engine.pool.run(heads.count * tasks.count) { task, scratch in
           let (head, part) = task.quotientAndRemainder(dividingBy: tasks.count)
           backward(
             heads[head], gradients[head], dots: dots[head], round: round, chunks: tasks[part],
-            halo: halos[head].rows(part * 2 * halo..<(part + 1) * 2 * halo),
-            haloPositions: haloPositions[head][part * halo..<(part + 1) * halo], dropout: dropout,
-            scratch: scratch)
+            halo: halos[head][part], dropout: dropout, scratch: scratch)
         }
         guard halo > 0 else { continue }
-        engine.pool.run(heads.count) { head, _ in
-          for part in tasks.indices {
-            let index = haloPositions[head][part * halo..<(part + 1) * halo]
-            let rows = halos[head].rows(part * 2 * halo..<(part + 1) * 2 * halo)
-            Kernels.scatterAdd(rows.rows(0..<halo), to: gradients[head].keys, rows: index)
-            Kernels.scatterAdd(rows.rows(halo..<2 * halo), to: gradients[head].values, rows: index)
+        engine.pool.run(heads.count) { head, scratch in
+          for part in halos[head] {
+            gradients[head].add(
+              keys: part.keys, values: part.values, of: heads[head], at: part.positions)
           }
+          scratch.lap(.scatter)
         }
       }
     }
@@ -176,123 +210,99 @@ struct ChunkAttention {
 
   private func backward(
     _ head: Head, _ gradient: HeadGradient, dots: Matrix, round: Int, chunks: Range<Int>,
-    halo: Matrix, haloPositions: View<Int32>, dropout: Double, scratch: ScratchArena
+    halo: Halo, dropout: Double, scratch: ScratchArena
   ) {
     let width = head.queries.columns
-    let positions = windowPositions(head, round: round, chunks: chunks, scratch: scratch)
-    let keys = gathered(head.keys, positions, scale: head.keyScale, scratch)
-    let values = gathered(head.values, positions, scale: nil, scratch)
-    let keyGradients = scratch.matrix(positions.count, width)
-    let valueGradients = scratch.matrix(positions.count, width)
-    keyGradients.fill(0)
-    valueGradients.fill(0)
-    let queries = scratch.matrix(chunk, width)
+    let window = ChunkWindow(
+      chunk: chunk, before: before, width: width, forGradient: true, from: scratch)
+    let keyGradients = scratch.matrix(window.rows, width)
+    let valueGradients = scratch.matrix(window.rows, width)
+    let queries = scratch.strips(chunk, width)
     let queryGradients = scratch.matrix(chunk, width)
-    let outputGradients = scratch.matrix(chunk, width)
-    let scores = scratch.matrix(chunk, window)
-    let scoreGradients = scratch.matrix(chunk, window)
-    let scoreStrips = scratch.strips(chunk, window)
-    let rowStrips = scratch.strips(chunk, width)
+    let outputGradients = scratch.strips(chunk, width)
+    let scores = scratch.matrix(chunk, window.rows)
+    let scoreGradients = scratch.matrix(chunk, window.rows)
     let maximum = scratch.matrix(chunk, 1)
     let sum = scratch.matrix(chunk, 1)
     let ownDots = scratch.matrix(chunk, 1)
-    for (step, index) in chunks.enumerated() {
-      let seen = step * chunk..<step * chunk + window
-      let own = positions[seen.upperBound - chunk..<seen.upperBound]
-      Kernels.gather(head.queries, rows: own, into: queries)
-      Kernels.gather(gradient.output, rows: own, into: outputGradients)
+    let first = chunks.lowerBound - before
+
+    // Gives the gradients of a chunk that no later chunk of the task sees to their positions.
+    func finish(_ index: Int) {
+      let rows = window.rows(ofSlot: slot(index))
+      let (keys, values) = (keyGradients.rows(rows), valueGradients.rows(rows))
+      if index < chunks.lowerBound {
+        halo.store(keys, values, window.positions[rows], chunk: index - first)
+      } else {
+        gradient.add(keys: keys, values: values, of: head, at: window.positions[rows])
+      }
+      scratch.lap(.scatter)
+    }
+
+    for index in first..<chunks.upperBound {
+      if index - window.slots >= first { finish(index - window.slots) }
+      let slot = slot(index)
+      let rows = window.rows(ofSlot: slot)
+      window.load(positions(head, round: round, chunk: index, scratch), of: head, slot: slot)
+      keyGradients.rows(rows).fill(0)
+      valueGradients.rows(rows).fill(0)
+      guard index >= chunks.lowerBound else { continue }
+      let own = window.positions[rows]
+      gather(head.queries, rows: own, into: queries)
+      gather(gradient.output, rows: own, into: outputGradients)
       Kernels.gather(head.maximum, rows: own, into: maximum)
       Kernels.gather(head.sum, rows: own, into: sum)
       Kernels.gather(dots, rows: own, into: ownDots)
-      multiplyByTranspose(queries, keys, seen, into: scores)
-      multiplyByTranspose(outputGradients, values, seen, into: scoreGradients)
-      let first = dropoutAddress(round: round, chunk: index)
+      scratch.lap(.gather)
+      tileProduct(queries.left, window.keysAcross, into: scores.result)
+      scratch.lap(.scores)
+      if let across = window.valuesAcross {
+        tileProduct(outputGradients.left, across, into: scoreGradients.result)
+      }
+      scratch.lap(.values)
+      let address = dropoutAddress(round: round, chunk: index)
       if dropout > 0 {
-        head.dropoutStream.dropout(scoreGradients.dense, rate: dropout, first: first)
+        head.dropoutStream.dropout(scoreGradients.dense, rate: dropout, first: address)
       }
       Kernels.maskedSoftmaxBackward(
-        scores, scoreGradients, queryPositions: own, keyPositions: positions[seen],
+        scores, scoreGradients, queryPositions: own, keyPositions: window.positions,
         masksSelf: masksSelf, maximum: maximum.dense, sum: sum.dense, outputDots: ownDots.dense)
       if dropout > 0 {
-        head.dropoutStream.dropout(scores.dense, rate: dropout, first: first)
+        head.dropoutStream.dropout(scores.dense, rate: dropout, first: address)
       }
-      for (left, right, gradient) in [
-        (scores, outputGradients, valueGradients), (scoreGradients, queries, keyGradients),
-      ] {
-        scoreStrips.copy(from: left)
-        rowStrips.copy(from: right)
-        tileProduct(
-          scoreStrips.leftTransposed, rowStrips, into: gradient.rows(seen).result,
-          accumulate: true)
-      }
-      tileProduct(scoreGradients.left, keys.strips.rows(seen), into: queryGradients.result)
+      scratch.lap(.softmax)
+      tileProduct(
+        scores.leftTransposed, outputGradients, into: valueGradients.result, accumulate: true)
+      scratch.lap(.values)
+      tileProduct(
+        scoreGradients.leftTransposed, queries, into: keyGradients.result, accumulate: true)
+      tileProduct(scoreGradients.left, window.keys, into: queryGradients.result)
+      scratch.lap(.scores)
       Kernels.scatterAdd(queryGradients, to: gradient.queries, rows: own)
+      scratch.lap(.scatter)
     }
-    let haloRows = before * chunk
-    let own = haloRows..<positions.count
-    Kernels.scatterAdd(keyGradients.rows(own), to: gradient.keys, rows: positions[own])
-    Kernels.scatterAdd(valueGradients.rows(own), to: gradient.values, rows: positions[own])
-    halo.rows(0..<haloRows).copy(from: keyGradients.rows(0..<haloRows))
-    halo.rows(haloRows..<2 * haloRows).copy(from: valueGradients.rows(0..<haloRows))
-    haloPositions.copy(from: positions[0..<haloRows])
+    for index in max(first, chunks.upperBound - window.slots)..<chunks.upperBound { finish(index) }
   }
 
-  /// Rows of a task's keys or values in list order, laid out for both products they enter.
-  private struct Gathered {
-    /// `[positions, K]`.
-    let strips: StripMatrix
-    /// `[K, positions]`, where chunks are whole strips; else the rows as they were gathered.
-    let across: StripMatrix?
-    let rows: Matrix
-  }
+  private func slot(_ index: Int) -> Int { (index + before) % (before + 1) }
 
-  private func gathered(
-    _ source: Matrix, _ positions: View<Int32>, scale: Matrix?, _ scratch: ScratchArena
-  ) -> Gathered {
-    let rows = scratch.matrix(positions.count, source.columns)
-    let strips = scratch.strips(positions.count, source.columns)
-    Kernels.gather(source, rows: positions, scale: scale, into: rows)
-    strips.copy(from: rows)
-    guard chunk % StripMatrix.width == 0 else {
-      return Gathered(strips: strips, across: nil, rows: rows)
-    }
-    let across = scratch.strips(source.columns, positions.count)
-    across.copy(transposing: rows)
-    return Gathered(strips: strips, across: across, rows: rows)
-  }
-
-  /// Scores of a chunk's rows with the keys (or values) it sees.
-  private func multiplyByTranspose(
-    _ left: Matrix, _ right: Gathered, _ seen: Range<Int>, into scores: Matrix
-  ) {
-    if let across = right.across {
-      tileProduct(left.left, across.columns(seen), into: scores.result)
-    } else {
-      multiply(left.plain, right.rows.rows(seen).transposed, into: scores)
-    }
-  }
-
-  /// Positions of the list from `before` chunks ahead of `chunks` to their end.
-  private func windowPositions(
-    _ head: Head, round: Int, chunks: Range<Int>, scratch: ScratchArena
+  /// Positions of a chunk of the list; past every position where the list has no such chunk.
+  private func positions(
+    _ head: Head, round: Int, chunk index: Int, _ scratch: ScratchArena
   ) -> View<Int32> {
     let list = rounds * chunksPerRound
-    let positions = scratch.integers((before + chunks.count) * chunk)
-    for step in 0..<before + chunks.count {
-      let target = positions[step * chunk..<(step + 1) * chunk]
-      let index = round * chunksPerRound + chunks.lowerBound + step - before
-      if index < 0 && !isCircular {
-        target.fill(Int32.max)
-      } else {
-        // A look-back longer than the whole list goes round more than once.
-        let start = (index % list + list) % list * chunk
-        target.copy(from: head.order[start..<start + chunk])
-      }
+    let place = round * chunksPerRound + index
+    guard place >= 0 || isCircular else {
+      let none = scratch.integers(chunk)
+      none.fill(Int32.max)
+      return none
     }
-    return positions
+    // A look-back longer than the whole list goes round more than once.
+    let start = (place % list + list) % list * chunk
+    return head.order[start..<start + chunk]
   }
 
   private func dropoutAddress(round: Int, chunk index: Int) -> Int {
-    (round * chunksPerRound + index) * chunk * window
+    (round * chunksPerRound + index) * chunk * (before + 1) * ChunkWindow.slotRows(chunk: chunk)
   }
 }

@@ -49,25 +49,23 @@ public struct FullAttention: AttentionLayer {
   /// Exact attention, tile by tile.
   public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
     let tiles = Tiling.ranges(group.length, by: Self.tile)
-    engine.phases.time(.attention) {
-      engine.pool.run(group.heads) { index, _ in
-        let head = head(index, of: group, draws)
-        if sharesQueryKey {
-          Kernels.keyScale(head.queries, into: head.keyScale)
-        } else {
-          head.keyScale.fill(1 / Float(head.queries.columns).squareRoot())
-        }
-        head.output.fill(0)
-        head.maximum.fill(-.infinity)
-        head.sum.fill(0)
+    engine.pool.run(group.heads) { index, _ in
+      let head = head(index, of: group, draws)
+      if sharesQueryKey {
+        Kernels.keyScale(head.queries, into: head.keyScale)
+      } else {
+        head.keyScale.fill(1 / Float(head.queries.columns).squareRoot())
       }
-      engine.pool.run(group.heads * tiles.count) { task, scratch in
-        let head = head(task / tiles.count, of: group, draws)
-        // Late tiles see the most keys; starting with them balances the threads.
-        forward(
-          head, tiles: tiles, query: tiles.count - 1 - task % tiles.count, dropout: draws.dropout,
-          scratch: scratch)
-      }
+      head.output.fill(0)
+      head.maximum.fill(-.infinity)
+      head.sum.fill(0)
+    }
+    engine.pool.run(group.heads * tiles.count) { task, scratch in
+      let head = head(task / tiles.count, of: group, draws)
+      // Late tiles see the most keys; starting with them balances the threads.
+      forward(
+        head, tiles: tiles, query: tiles.count - 1 - task % tiles.count, dropout: draws.dropout,
+        scratch: scratch)
     }
   }
 
@@ -87,14 +85,18 @@ public struct FullAttention: AttentionLayer {
         let keyPositions = positions(tile, scratch)
         let scores = scratch.matrix(rows.count, tile.count)
         multiply(head.queries.rows(rows).plain, keys.transposed, into: scores)
+        scratch.lap(.scores)
         Kernels.maskedSoftmax(
           scores, queryPositions: queryPositions, keyPositions: keyPositions,
           masksSelf: sharesQueryKey, maximum: maximum, sum: sum)
         drop(scores, head, rows, tile, rate: dropout)
+        scratch.lap(.softmax)
         multiply(scores.plain, head.values.rows(tile).plain, into: partial)
+        scratch.lap(.values)
         Kernels.mergeRows(
           partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
           sum: head.sum, rows: queryPositions)
+        scratch.lap(.merge)
       }
     }
     Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
@@ -106,43 +108,41 @@ public struct FullAttention: AttentionLayer {
     draws: AttentionDraws, engine: Engine
   ) {
     let tiles = Tiling.ranges(group.length, by: Self.tile)
-    engine.phases.time(.attentionBackward) {
-      engine.scratch.frame {
-        let dots = engine.scratch.matrix(group.heads, group.length)
-        engine.pool.run(group.heads) { index, _ in
-          Kernels.rowDots(
-            group.head(index, of: group.output), group.head(index, of: outputGradient),
-            into: dots.row(index))
-        }
-        let passes = (0..<group.heads).map { index in
-          Pass(
-            head: head(index, of: group, draws), tiles: tiles, dropout: draws.dropout,
-            outputGradient: group.head(index, of: outputGradient), dots: dots.row(index))
-        }
-        // Two passes, one by queries and one by keys: scores are computed twice, but every gradient
-        // row has one writer. The second one adds to the first where both share a projection.
-        engine.pool.run(group.heads * tiles.count) { task, scratch in
-          let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
-          addQueryGradients(
-            passes[index], query: tiles.count - 1 - tile,
-            to: group.head(index, of: gradients[0]), scratch)
-        }
-        engine.pool.run(group.heads * tiles.count) { task, scratch in
-          let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
-          let rows = tiles[tile]
-          let head = passes[index].head
-          let keys = scratch.matrix(rows.count, head.keys.columns)
-          setKeyGradients(
-            passes[index], key: tile, keys: keys,
-            values: group.head(index, of: gradients[gradients.count - 1]).rows(rows), scratch)
-          if sharesQueryKey {
-            Kernels.keyScaleBackward(
-              keys, x: head.keys.rows(rows), scale: head.keyScale.rows(rows),
-              into: group.head(index, of: gradients[0]).rows(rows))
-          } else {
-            Kernels.scale(keys.dense, by: head.keyScale.row(0)[0])
-            group.head(index, of: gradients[1]).rows(rows).copy(from: keys)
-          }
+    engine.scratch.frame {
+      let dots = engine.scratch.matrix(group.heads, group.length)
+      engine.pool.run(group.heads) { index, _ in
+        Kernels.rowDots(
+          group.head(index, of: group.output), group.head(index, of: outputGradient),
+          into: dots.row(index))
+      }
+      let passes = (0..<group.heads).map { index in
+        Pass(
+          head: head(index, of: group, draws), tiles: tiles, dropout: draws.dropout,
+          outputGradient: group.head(index, of: outputGradient), dots: dots.row(index))
+      }
+      // Two passes, one by queries and one by keys: scores are computed twice, but every gradient
+      // row has one writer. The second one adds to the first where both share a projection.
+      engine.pool.run(group.heads * tiles.count) { task, scratch in
+        let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
+        addQueryGradients(
+          passes[index], query: tiles.count - 1 - tile,
+          to: group.head(index, of: gradients[0]), scratch)
+      }
+      engine.pool.run(group.heads * tiles.count) { task, scratch in
+        let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
+        let rows = tiles[tile]
+        let head = passes[index].head
+        let keys = scratch.matrix(rows.count, head.keys.columns)
+        setKeyGradients(
+          passes[index], key: tile, keys: keys,
+          values: group.head(index, of: gradients[gradients.count - 1]).rows(rows), scratch)
+        if sharesQueryKey {
+          Kernels.keyScaleBackward(
+            keys, x: head.keys.rows(rows), scale: head.keyScale.rows(rows),
+            into: group.head(index, of: gradients[0]).rows(rows))
+        } else {
+          Kernels.scale(keys.dense, by: head.keyScale.row(0)[0])
+          group.head(index, of: gradients[1]).rows(rows).copy(from: keys)
         }
       }
     }
@@ -166,6 +166,7 @@ public struct FullAttention: AttentionLayer {
         let (_, gradients) = scores(pass, query: query, key: key, scratch)
         let keys = scaledKeys(pass.head, pass.tiles[key], scratch)
         multiply(gradients.plain, keys.plain, into: target, accumulate: true)
+        scratch.lap(.scores)
       }
     }
   }
@@ -182,8 +183,10 @@ public struct FullAttention: AttentionLayer {
         multiply(
           probabilities.transposed, pass.outputGradient.rows(rows).plain, into: values,
           accumulate: true)
+        scratch.lap(.values)
         multiply(
           gradients.transposed, pass.head.queries.rows(rows).plain, into: keys, accumulate: true)
+        scratch.lap(.scores)
       }
     }
   }
@@ -200,6 +203,7 @@ public struct FullAttention: AttentionLayer {
       head.queries.rows(rows).plain, scaledKeys(head, tile, scratch).transposed, into: scores)
     multiply(
       pass.outputGradient.rows(rows).plain, head.values.rows(tile).transposed, into: gradients)
+    scratch.lap(.scores)
     drop(gradients, head, rows, tile, rate: pass.dropout)
     let queryPositions = positions(rows, scratch)
     let maximum = scratch.matrix(rows.count, 1)
@@ -211,6 +215,7 @@ public struct FullAttention: AttentionLayer {
       masksSelf: sharesQueryKey, maximum: maximum.dense, sum: sum.dense,
       outputDots: pass.dots[rows])
     drop(scores, head, rows, tile, rate: pass.dropout)
+    scratch.lap(.softmax)
     return (scores, gradients)
   }
 

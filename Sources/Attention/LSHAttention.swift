@@ -35,10 +35,8 @@ public struct LSHAttention: AttentionLayer {
     guard group.length > sizes.chunk else {
       return short.forward(group, draws: draws, engine: engine)
     }
-    engine.phases.time(.hash) { sort(group, draws: draws, engine: engine) }
-    engine.phases.time(.attention) {
-      chunks(group.length).forward(heads(group, draws), dropout: draws.dropout, engine: engine)
-    }
+    sort(group, draws: draws, engine: engine)
+    chunks(group.length).forward(heads(group, draws), dropout: draws.dropout, engine: engine)
   }
 
   /// Gradients of the projections, from the order that `forward` left.
@@ -50,33 +48,19 @@ public struct LSHAttention: AttentionLayer {
       return short.backward(
         group, outputGradient: outputGradient, gradients: gradients, draws: draws, engine: engine)
     }
-    engine.phases.time(.attentionBackward) {
-      engine.scratch.frame {
-        let length = group.length
-        let keyGradients = engine.scratch.matrix(length, group.output.columns)
-        let pieces = Tiling.ranges(length, by: Tiling.blockRows)
-        engine.pool.run(pieces.count) { task, _ in
-          for gradient in gradients + [keyGradients] { gradient.rows(pieces[task]).fill(0) }
-        }
-        let headGradients = (0..<group.heads).map { head in
-          ChunkAttention.HeadGradient(
-            output: group.head(head, of: outputGradient),
-            queries: group.head(head, of: gradients[0]), keys: group.head(head, of: keyGradients),
-            values: group.head(head, of: gradients[1]))
-        }
-        chunks(length).backward(
-          heads(group, draws), headGradients, dropout: draws.dropout, engine: engine)
-        engine.pool.run(group.heads * pieces.count) { task, _ in
-          let (head, piece) = task.quotientAndRemainder(dividingBy: pieces.count)
-          let rows = pieces[piece]
-          Kernels.keyScaleBackward(
-            headGradients[head].keys.rows(rows),
-            x: group.head(head, of: group.projected[0]).rows(rows),
-            scale: group.keyScale.columns(head..<head + 1).rows(rows),
-            into: headGradients[head].queries.rows(rows))
-        }
-      }
+    let length = group.length
+    let pieces = Tiling.ranges(length, by: Tiling.blockRows)
+    engine.pool.run(pieces.count) { task, scratch in
+      for gradient in gradients { gradient.rows(pieces[task]).fill(0) }
+      scratch.lap(.scatter)
     }
+    let headGradients = (0..<group.heads).map { head in
+      ChunkAttention.HeadGradient(
+        output: group.head(head, of: outputGradient), queries: group.head(head, of: gradients[0]),
+        keys: nil, values: group.head(head, of: gradients[1]))
+    }
+    chunks(length).backward(
+      heads(group, draws), headGradients, dropout: draws.dropout, engine: engine)
   }
 
   private func heads(
@@ -103,10 +87,13 @@ public struct LSHAttention: AttentionLayer {
     let factors = sizes.buckets.map(Int32.init)
     let tiles = Tiling.ranges(length, by: Tiling.tileRows)
     engine.scratch.frame {
-      let rotations = engine.scratch.matrix(group.heads * width, columns)
+      let rotations = (0..<group.heads).map { _ in engine.scratch.strips(width, columns) }
       let buckets = engine.scratch.integers(group.heads * sizes.hashes * length)
-      engine.pool.run(group.heads) { head, _ in
-        fillRotations(rotations.rows(head * width..<(head + 1) * width), head: head, draws: draws)
+      engine.pool.run(group.heads) { head, scratch in
+        let rows = scratch.matrix(width, columns)
+        fillRotations(rows, head: head, draws: draws)
+        rotations[head].copy(from: rows)
+        scratch.lap(.hash)
       }
       engine.pool.run(group.heads * tiles.count) { task, scratch in
         let (head, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
@@ -114,14 +101,14 @@ public struct LSHAttention: AttentionLayer {
         let queryKey = group.head(head, of: group.projected[0]).rows(rows)
         Kernels.keyScale(queryKey, into: group.keyScale.columns(head..<head + 1).rows(rows))
         let rotated = scratch.matrix(rows.count, columns)
-        multiply(
-          queryKey.plain, rotations.rows(head * width..<(head + 1) * width).plain, into: rotated)
+        tileProduct(queryKey.left, rotations[head], into: rotated.result)
         for round in 0..<sizes.hashes {
           let start = (head * sizes.hashes + round) * length
           Kernels.hashBuckets(
             rotated.columns(round * sizes.rotationWidth..<(round + 1) * sizes.rotationWidth),
             factors: factors, into: buckets[start + rows.lowerBound..<start + rows.upperBound])
         }
+        scratch.lap(.hash)
       }
       engine.pool.run(group.heads * sizes.hashes) { list, scratch in
         let order = group.order[list * padded..<(list + 1) * padded]
@@ -129,6 +116,7 @@ public struct LSHAttention: AttentionLayer {
           buckets[list * length..<(list + 1) * length], bucketCount: sizes.bucketCount,
           counts: scratch.integers(sizes.bucketCount + 1), into: order[0..<length])
         for index in length..<padded { order[index] = Int32(index) }
+        scratch.lap(.sort)
       }
     }
   }

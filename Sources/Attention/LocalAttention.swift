@@ -40,9 +40,7 @@ public struct LocalAttention: AttentionLayer {
       group.order[index] = Int32(index % chunks.paddedLength)
     }
     group.keyScale.fill(1 / Float(group.output.columns / group.heads).squareRoot())
-    engine.phases.time(.attention) {
-      chunks.forward(heads(group, draws), dropout: draws.dropout, engine: engine)
-    }
+    chunks.forward(heads(group, draws), dropout: draws.dropout, engine: engine)
   }
 
   /// Gradients of the projections.
@@ -54,22 +52,22 @@ public struct LocalAttention: AttentionLayer {
       return short.backward(
         group, outputGradient: outputGradient, gradients: gradients, draws: draws, engine: engine)
     }
-    engine.phases.time(.attentionBackward) {
-      let pieces = Tiling.ranges(group.length, by: Tiling.blockRows)
-      engine.pool.run(pieces.count) { task, _ in
-        for gradient in gradients { gradient.rows(pieces[task]).fill(0) }
-      }
-      let heads = heads(group, draws)
-      let headGradients = (0..<group.heads).map { head in
-        ChunkAttention.HeadGradient(
-          output: group.head(head, of: outputGradient), queries: group.head(head, of: gradients[0]),
-          keys: group.head(head, of: gradients[1]), values: group.head(head, of: gradients[2]))
-      }
-      chunks(group.length).backward(heads, headGradients, dropout: draws.dropout, engine: engine)
-      let factor = group.keyScale.row(0)[0]
-      engine.pool.run(pieces.count) { task, _ in
-        Kernels.scale(gradients[1].rows(pieces[task]).dense, by: factor)
-      }
+    let pieces = Tiling.ranges(group.length, by: Tiling.blockRows)
+    engine.pool.run(pieces.count) { task, scratch in
+      for gradient in gradients { gradient.rows(pieces[task]).fill(0) }
+      scratch.lap(.scatter)
+    }
+    let heads = heads(group, draws)
+    let headGradients = (0..<group.heads).map { head in
+      ChunkAttention.HeadGradient(
+        output: group.head(head, of: outputGradient), queries: group.head(head, of: gradients[0]),
+        keys: group.head(head, of: gradients[1]), values: group.head(head, of: gradients[2]))
+    }
+    chunks(group.length).backward(heads, headGradients, dropout: draws.dropout, engine: engine)
+    let factor = group.keyScale.row(0)[0]
+    engine.pool.run(pieces.count) { task, scratch in
+      Kernels.scale(gradients[1].rows(pieces[task]).dense, by: factor)
+      scratch.lap(.scatter)
     }
   }
 

@@ -54,8 +54,9 @@
   F(void, normal, (float *out, size_t n, uint64_t key, uint64_t first), (out, n, key, first))      \
   F(void, gather_rows,                                                                             \
     (const float *src, size_t src_stride, const int32_t *index, size_t rows, size_t width,         \
-     int32_t limit, const float *row_scale, size_t row_scale_stride, float *dst),                  \
-    (src, src_stride, index, rows, width, limit, row_scale, row_scale_stride, dst))                \
+     int32_t limit, const float *row_scale, size_t row_scale_stride, float *dst,                   \
+     size_t dst_stride),                                                                           \
+    (src, src_stride, index, rows, width, limit, row_scale, row_scale_stride, dst, dst_stride))    \
   F(void, scatter_add_rows,                                                                        \
     (float *dst, size_t dst_stride, const int32_t *index, size_t rows, size_t width,               \
      int32_t limit, const float *src),                                                             \
@@ -65,9 +66,11 @@
      size_t scale_stride),                                                                         \
     (x, x_stride, rows, width, scale, scale_stride))                                               \
   F(void, key_scale_backward,                                                                      \
-    (const float *dkey, size_t dkey_stride, const float *x, size_t x_stride, size_t rows,          \
-     size_t width, const float *scale, size_t scale_stride, float *dx, size_t dx_stride),          \
-    (dkey, dkey_stride, x, x_stride, rows, width, scale, scale_stride, dx, dx_stride))             \
+    (const float *dkey, size_t dkey_stride, const float *x, size_t x_stride, const int32_t *index, \
+     size_t rows, size_t width, int32_t limit, const float *scale, size_t scale_stride, float *dx, \
+     size_t dx_stride),                                                                            \
+    (dkey, dkey_stride, x, x_stride, index, rows, width, limit, scale, scale_stride, dx,           \
+     dx_stride))                                                                                   \
   F(void, masked_softmax,                                                                          \
     (float *scores, size_t rows, size_t keys, const int32_t *query_position,                       \
      const int32_t *key_position, int mask_self, float *row_max, float *row_sum),                  \

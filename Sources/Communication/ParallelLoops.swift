@@ -14,7 +14,10 @@ enum ParallelLoops {
       return start..<min(start + tile, range.upperBound)
     }
     if let pool {
-      pool.run(count) { index, _ in body(part(index)) }
+      pool.run(count) { index, scratch in
+        body(part(index))
+        scratch.lap(.reduction)
+      }
     } else {
       for index in 0..<count { body(part(index)) }
     }

@@ -1,5 +1,4 @@
-// What a layer needs to run besides its parameters: threads, memory for the length of a step, and a
-// clock.
+// What a layer needs to run besides its parameters: threads and memory for the length of a step.
 
 /// The machinery of one rank, handed to every layer.
 public final class Engine: Sendable {
@@ -7,15 +6,12 @@ public final class Engine: Sendable {
   public let pool: WorkerPool
   /// Scratch of the thread that orchestrates; sized by the sequence, lent for a layer at a time.
   public let scratch: ScratchArena
-  /// Where the time of a step goes.
-  public let phases: PhaseTimer
 
   /// An engine with `threads` threads.
   public init(threads: Int) {
     MatrixLibrary.prepareThread()
     pool = WorkerPool(threadCount: threads)
     scratch = ScratchArena()
-    phases = PhaseTimer()
   }
 
   /// Most bytes of scratch ever in use, all arenas together.

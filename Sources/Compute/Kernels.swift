@@ -123,7 +123,7 @@ public enum Kernels {
       "shapes of gather")
     ck_gather_rows(
       source.base, source.stride, index.base, index.count, source.columns, Int32(source.rows),
-      scale?.base, scale?.stride ?? 0, out.dense.base)
+      scale?.base, scale?.stride ?? 0, out.base, out.stride)
   }
 
   /// target[index[i]] += rows[i]; indices past the last row are skipped.
@@ -143,15 +143,18 @@ public enum Kernels {
     ck_key_scale(x.base, x.stride, x.rows, x.columns, scale.base, scale.stride)
   }
 
-  /// dx += gradient through x * scale(x).
-  public static func keyScaleBackward(_ dkey: Matrix, x: Matrix, scale: Matrix, into dx: Matrix) {
+  /// dx += gradient through x * scale(x); with `index`, row i of `dkey` belongs to row index[i] of the
+  /// others, and indices past the last row are skipped.
+  public static func keyScaleBackward(
+    _ dkey: Matrix, x: Matrix, scale: Matrix, into dx: Matrix, rows index: View<Int32>? = nil
+  ) {
     precondition(
-      dkey.rows == x.rows && dkey.columns == x.columns && dx.rows == x.rows
+      dkey.rows == index?.count ?? x.rows && dkey.columns == x.columns && dx.rows == x.rows
         && dx.columns == x.columns && scale.rows == x.rows && scale.columns == 1,
       "shapes of key scale gradient")
     ck_key_scale_backward(
-      dkey.base, dkey.stride, x.base, x.stride, x.rows, x.columns, scale.base, scale.stride,
-      dx.base, dx.stride)
+      dkey.base, dkey.stride, x.base, x.stride, index?.base, dkey.rows, x.columns, Int32(x.rows),
+      scale.base, scale.stride, dx.base, dx.stride)
   }
 
   /// Replaces scores by exp(logit - maximum) under the causal (and self) mask.

@@ -14,10 +14,11 @@ public struct PackedWeights: Sendable {
     self.forward = forward
     self.backward = backward
     let panels = Tiling.ranges(weights.rows, by: 128)
-    engine.pool.run(panels.count) { index, _ in
+    engine.pool.run(panels.count) { index, scratch in
       let panel = panels[index]
       forward.columns(panel).copy(transposing: weights.rows(panel))
       backward?.rows(panel).copy(from: weights.rows(panel))
+      scratch.lap(.layout)
     }
   }
 }

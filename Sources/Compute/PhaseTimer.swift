@@ -1,68 +1,95 @@
-// A clock for the parts of a step, read by `benchmark`. Regions are timed on the orchestrating
-// thread, so a phase's seconds are wall-clock seconds of the step and the phases add up to it.
+// A clock for the parts of a step, read by `benchmark`. Every thread has a stopwatch of its own; a task takes
+// a lap after each of its parts, so the parts of all threads and the time they wait add up to the step.
+import Glibc
 
 /// The parts of a step that are timed.
-public enum Phase: String, CaseIterable, Sendable {
+public enum Phase: Int, CaseIterable, Sendable {
   /// Token and position embedding, both directions.
   case embedding
-  /// LayerNorm and query, key and value projections.
-  case attentionProjection
-  /// Rotations, buckets and sorting.
+  /// Streams read as floats, LayerNorm and its gradient.
+  case norm
+  /// Query, key, value and output projections, and the gradients of their inputs.
+  case projections
+  /// Key scales, rotations and buckets.
   case hash
-  /// Scores, softmax and values of the chunks.
-  case attention
-  /// Gradient of `attention`.
-  case attentionBackward
-  /// Output projection into the stream, and its gradient.
-  case attentionOutput
-  /// Gradients of the projections.
-  case projectionBackward
-  /// Feed-forward on the way up.
+  /// Positions in bucket order.
+  case sort
+  /// Rows of queries, keys and values in list order, laid out for products.
+  case gather
+  /// Queries times keys, and the gradients of both.
+  case scores
+  /// Masks, exponentials and sums, and their gradient.
+  case softmax
+  /// Probabilities times values, and the gradients of both.
+  case values
+  /// Rounds merged into one softmax.
+  case merge
+  /// Gradients in list order added to their positions.
+  case scatter
+  /// Both products of the feed-forward layer, and the gradients of their inputs.
   case feedForward
-  /// Feed-forward recomputed and differentiated.
-  case feedForwardBackward
-  /// Final norm, logits, cross-entropy and their gradients.
+  /// Rounded contributions added to the streams.
+  case streams
+  /// Weights and activations copied into strips.
+  case layout
+  /// Gradients of all weights and biases.
+  case weightGradients
+  /// Final norm, logits, cross-entropy and the gradients of their inputs.
   case loss
-  /// Sum over ranks and gathering of parameters.
+  /// Sum of gradients over samples and ranks.
   case reduction
-  /// Norm, clipping and update.
+  /// Update of moments and parameters.
   case optimizer
 }
 
-/// Sums seconds per phase.
+/// The stopwatch of one thread.
 ///
-/// Used from one thread.
-public final class PhaseTimer: @unchecked Sendable {
-  private var totals = [Double](repeating: 0, count: Phase.allCases.count)
+/// Off unless a benchmark asks for it: then a lap costs some 20 ns.
+public final class LapTimer: @unchecked Sendable {
+  var isRunning = false
+  private var last = 0
+  private(set) var nanoseconds = [Int](repeating: 0, count: Phase.allCases.count)
 
-  /// Starts with all zeros.
-  public init() {}
+  private static func now() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+  }
 
-  /// Runs `body` and adds its time to `phase`.
-  public func time<Result, Failure: Error>(
-    _ phase: Phase, _ body: () throws(Failure) -> Result
-  ) throws(Failure) -> Result {
-    let start = ContinuousClock.now
-    defer {
-      let elapsed = ContinuousClock.now - start
-      totals[Self.index(phase)] +=
-        Double(elapsed.components.attoseconds) * 1e-18
-        + Double(elapsed.components.seconds)
+  /// Starts a lap.
+  func start() {
+    if isRunning { last = Self.now() }
+  }
+
+  /// Gives the time since the start or the lap before to `phase`.
+  func lap(_ phase: Phase) {
+    guard isRunning else { return }
+    let now = Self.now()
+    nanoseconds[phase.rawValue] += now - last
+    last = now
+  }
+
+  func reset(running: Bool) {
+    isRunning = running
+    for index in nanoseconds.indices { nanoseconds[index] = 0 }
+  }
+}
+
+extension ScratchArena {
+  /// The running task has just finished a part of `phase`.
+  public func lap(_ phase: Phase) { laps.lap(phase) }
+}
+
+extension WorkerPool {
+  /// Sets the times of all threads to zero and starts, or stops, their stopwatches.
+  public func resetLaps(running: Bool) {
+    for arena in arenas { arena.laps.reset(running: running) }
+  }
+
+  /// Seconds that tasks spent in each phase since `resetLaps`, all threads together.
+  public var lapSeconds: [(phase: Phase, seconds: Double)] {
+    Phase.allCases.map { phase in
+      (phase, arenas.reduce(0) { $0 + Double($1.laps.nanoseconds[phase.rawValue]) } * 1e-9)
     }
-    return try body()
   }
-
-  /// Seconds per phase since the last `reset`.
-  public var seconds: [(phase: Phase, seconds: Double)] {
-    Phase.allCases.map { ($0, totals[Self.index($0)]) }
-  }
-
-  /// Sets all phases to zero.
-  public func reset() {
-    for index in totals.indices { totals[index] = 0 }
-  }
-
-  private static func index(_ phase: Phase) -> Int { phases[phase] ?? 0 }
-  private static let phases = Dictionary(
-    uniqueKeysWithValues: Phase.allCases.enumerated().map { ($1, $0) })
 }

@@ -10,6 +10,7 @@ public final class ScratchArena: @unchecked Sendable {
   private let base: UnsafeMutableRawPointer
   private let capacity: Int
   private var used = 0
+  let laps = LapTimer()
   /// Most bytes ever lent at once.
   public private(set) var highWaterBytes = 0
 

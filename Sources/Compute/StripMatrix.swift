@@ -54,17 +54,21 @@ public struct StripMatrix: @unchecked Sendable {
       stripStride: stripStride)
   }
 
-  /// Each strip's columns and its rows as a matrix, padding left out.
-  public var strips: [(columns: Range<Int>, matrix: Matrix)] {
-    Tiling.ranges(columns, by: Self.width).map { range in
-      (
-        range,
-        Matrix(
-          base: base + range.lowerBound / Self.width * stripStride, rows: rows,
-          columns: range.count, stride: Self.width)
-      )
-    }
+  /// Number of strips.
+  public var stripCount: Int { (columns + Self.width - 1) / Self.width }
+
+  /// The columns of a strip and its rows as a matrix, padding left out.
+  public func strip(_ index: Int) -> (columns: Range<Int>, matrix: Matrix) {
+    let range = index * Self.width..<min((index + 1) * Self.width, columns)
+    return (
+      range,
+      Matrix(
+        base: base + index * stripStride, rows: rows, columns: range.count, stride: Self.width)
+    )
   }
+
+  /// All strips.
+  public var strips: [(columns: Range<Int>, matrix: Matrix)] { (0..<stripCount).map(strip) }
 
   /// Each strip with its padding as one run of floats, for functions of single elements.
   public var runs: [View<Float>] {
@@ -132,6 +136,14 @@ extension Matrix {
       left: ck_left(
         base: base, row_block: 32 * stride, row: stride, k_block: StripMatrix.width, k: 1),
       rows: rows, columns: columns)
+  }
+
+  /// Its transpose as the left side of `tileProduct`.
+  public var leftTransposed: LeftOperand {
+    LeftOperand(
+      left: ck_left(
+        base: base, row_block: StripMatrix.width, row: 1, k_block: 32 * stride, k: stride),
+      rows: columns, columns: rows)
   }
 
   /// This matrix as the result of `tileProduct`.

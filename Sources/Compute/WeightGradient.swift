@@ -37,10 +37,14 @@ extension WorkerPool {
   /// Adds all of `gradients`; `others` run at the same time, each as one task.
   public func add(_ gradients: [WeightGradient], others: [() -> Void]) {
     let tiles = gradients.flatMap { gradient in gradient.tiles.indices.map { (gradient, $0) } }
-    run(others.count + tiles.count) { index, _ in
-      if index < others.count { return others[index]() }
-      let (gradient, tile) = tiles[index - others.count]
-      gradient.add(tile: tile)
+    run(others.count + tiles.count) { index, scratch in
+      if index < others.count {
+        others[index]()
+      } else {
+        let (gradient, tile) = tiles[index - others.count]
+        gradient.add(tile: tile)
+      }
+      scratch.lap(.weightGradients)
     }
   }
 }

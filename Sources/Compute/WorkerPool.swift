@@ -7,7 +7,7 @@ import Synchronization
 public final class WorkerPool: @unchecked Sendable {
   /// Threads that work, the caller included.
   public let threadCount: Int
-  private let arenas: [ScratchArena]
+  let arenas: [ScratchArena]
 
   private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private var wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -83,6 +83,7 @@ public final class WorkerPool: @unchecked Sendable {
   /// when the task ends. Not to be called from inside a task.
   public func run(_ count: Int, _ task: (_ index: Int, _ scratch: ScratchArena) -> Void) {
     guard threadCount > 1 && count > 1 else {
+      arenas[0].laps.start()
       for index in 0..<count { arenas[0].frame { task(index, arenas[0]) } }
       return
     }
@@ -114,6 +115,7 @@ public final class WorkerPool: @unchecked Sendable {
   private func drain(worker: Int) {
     guard let body else { return }
     let arena = arenas[worker]
+    arena.laps.start()
     while true {
       let index = nextTask.add(1, ordering: .relaxed).oldValue
       guard index < taskCount else { return }

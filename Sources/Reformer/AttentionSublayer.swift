@@ -68,40 +68,40 @@ struct AttentionSublayer {
   ) throws(ReformerError) {
     let features = features(firstHead)
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
-    pass.engine.phases.time(.attentionProjection) {
-      pass.engine.scratch.frame {
-        let weights = projections.map { slot in
-          PackedWeights(
-            Matrix(pass.parameters, slot).rows(features), withBackward: false,
-            engine: pass.engine)
+    pass.engine.scratch.frame {
+      let weights = projections.map { slot in
+        PackedWeights(
+          Matrix(pass.parameters, slot).rows(features), withBackward: false,
+          engine: pass.engine)
+      }
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let x = scratch.matrix(rows.count, norm.width)
+        let normalized = scratch.matrix(rows.count, norm.width)
+        source.read(rows, into: x)
+        norm.forward(
+          x, into: normalized, statistics: scratch.matrix(2, rows.count),
+          parameters: pass.parameters)
+        scratch.lap(.norm)
+        for (weight, projected) in zip(weights, group.projected) {
+          tileProduct(normalized.left, weight.forward, into: projected.rows(rows).result)
         }
-        pass.engine.pool.run(tiles.count) { index, scratch in
-          let rows = tiles[index]
-          let x = scratch.matrix(rows.count, norm.width)
-          let normalized = scratch.matrix(rows.count, norm.width)
-          source.read(rows, into: x)
-          norm.forward(
-            x, into: normalized, statistics: scratch.matrix(2, rows.count),
-            parameters: pass.parameters)
-          for (weight, projected) in zip(weights, group.projected) {
-            tileProduct(normalized.left, weight.forward, into: projected.rows(rows).result)
-          }
-        }
+        scratch.lap(.projections)
       }
     }
     attention.forward(group, draws: draws(firstHead, pass), engine: pass.engine)
     let weight = Matrix(pass.parameters, outWeight).columns(features)
     let check = RangeCheck()
-    pass.engine.phases.time(.attentionOutput) {
-      pass.engine.scratch.frame {
-        let packed = PackedWeights(weight, withBackward: false, engine: pass.engine)
-        pass.engine.pool.run(tiles.count) { index, scratch in
-          let rows = tiles[index]
-          let out = scratch.matrix(rows.count, norm.width)
-          tileProduct(group.output.rows(rows).left, packed.forward, into: out.result)
-          pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
-          target.apply(out, to: rows, direction, check: check)
-        }
+    pass.engine.scratch.frame {
+      let packed = PackedWeights(weight, withBackward: false, engine: pass.engine)
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let out = scratch.matrix(rows.count, norm.width)
+        tileProduct(group.output.rows(rows).left, packed.forward, into: out.result)
+        scratch.lap(.projections)
+        pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
+        target.apply(out, to: rows, direction, check: check)
+        scratch.lap(.streams)
       }
     }
     try check.pass(
@@ -153,32 +153,32 @@ struct AttentionSublayer {
   ) {
     let features = features(firstHead)
     let weightGradient = Matrix(gradients, outWeight).columns(features)
-    pass.engine.phases.time(.attentionOutput) {
-      pass.engine.scratch.frame {
-        let arena = pass.engine.scratch
-        // dO = dF W_o: the weight as it stands.
-        let weight = arena.strips(norm.width, features.count)
-        weight.copy(from: Matrix(pass.parameters, outWeight).columns(features))
-        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-          arena.frame {
-            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-            let incoming = arena.strips(block.count, norm.width)
-            let output = arena.strips(block.count, features.count)
-            pass.engine.pool.run(tiles.count) { index, _ in
-              let tile = tiles[index]
-              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-              incoming.rows(tile).copy(from: targetGradient.rows(rows))
-              output.rows(tile).copy(from: group.output.rows(rows))
-              pass.dropRows(
-                incoming.rows(tile), rows, rate: config.dropout, .attentionOutputDropout,
-                layer: layer)
-              tileProduct(
-                incoming.rows(tile).left, weight, into: outputGradient.rows(rows).result)
-            }
-            pass.engine.pool.add(
-              [WeightGradient(outputGradient: incoming, input: output, sum: weightGradient)],
-              others: [])
+    pass.engine.scratch.frame {
+      let arena = pass.engine.scratch
+      // dO = dF W_o: the weight as it stands.
+      let weight = arena.strips(norm.width, features.count)
+      weight.copy(from: Matrix(pass.parameters, outWeight).columns(features))
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        arena.frame {
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          let incoming = arena.strips(block.count, norm.width)
+          let output = arena.strips(block.count, features.count)
+          pass.engine.pool.run(tiles.count) { index, scratch in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            incoming.rows(tile).copy(from: targetGradient.rows(rows))
+            output.rows(tile).copy(from: group.output.rows(rows))
+            pass.dropRows(
+              incoming.rows(tile), rows, rate: config.dropout, .attentionOutputDropout,
+              layer: layer)
+            scratch.lap(.layout)
+            tileProduct(
+              incoming.rows(tile).left, weight, into: outputGradient.rows(rows).result)
+            scratch.lap(.projections)
           }
+          pass.engine.pool.add(
+            [WeightGradient(outputGradient: incoming, input: output, sum: weightGradient)],
+            others: [])
         }
       }
     }
@@ -190,49 +190,51 @@ struct AttentionSublayer {
     sourceGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)
-    pass.engine.phases.time(.projectionBackward) {
-      pass.engine.scratch.frame {
-        let arena = pass.engine.scratch
-        // dLN = dP W: the weights as they stand.
-        let weights = projections.map { slot in
-          let weight = arena.strips(features.count, norm.width)
-          weight.copy(from: Matrix(pass.parameters, slot).rows(features))
-          return weight
-        }
-        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-          arena.frame {
-            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-            let normalized = arena.strips(block.count, norm.width)
-            let incoming = projections.map { _ in arena.strips(block.count, features.count) }
-            let partials = arena.matrix(2 * tiles.count, norm.width)
-            pass.engine.pool.run(tiles.count) { index, scratch in
-              let tile = tiles[index]
-              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-              let x = scratch.matrix(tile.count, norm.width)
-              let statistics = scratch.matrix(2, tile.count)
-              let out = scratch.matrix(tile.count, norm.width)
-              source.read(rows, into: x)
-              norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
-              normalized.rows(tile).copy(from: out)
-              // `out` has served; the gradient of the norm's output takes its place.
-              for (number, weight) in weights.enumerated() {
-                let gradient = incoming[number].rows(tile)
-                gradient.copy(from: projectedGradients[number].rows(rows))
-                tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
-              }
-              let partial = partials.rows(2 * index..<2 * index + 2)
-              partial.fill(0)
-              norm.backward(
-                out, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-                partial: partial, parameters: pass.parameters)
+    pass.engine.scratch.frame {
+      let arena = pass.engine.scratch
+      // dLN = dP W: the weights as they stand.
+      let weights = projections.map { slot in
+        let weight = arena.strips(features.count, norm.width)
+        weight.copy(from: Matrix(pass.parameters, slot).rows(features))
+        return weight
+      }
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        arena.frame {
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          let normalized = arena.strips(block.count, norm.width)
+          let incoming = projections.map { _ in arena.strips(block.count, features.count) }
+          let partials = arena.matrix(2 * tiles.count, norm.width)
+          pass.engine.pool.run(tiles.count) { index, scratch in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            let x = scratch.matrix(tile.count, norm.width)
+            let statistics = scratch.matrix(2, tile.count)
+            let out = scratch.matrix(tile.count, norm.width)
+            source.read(rows, into: x)
+            norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
+            scratch.lap(.norm)
+            normalized.rows(tile).copy(from: out)
+            // `out` has served; the gradient of the norm's output takes its place.
+            for (number, weight) in weights.enumerated() {
+              let gradient = incoming[number].rows(tile)
+              gradient.copy(from: projectedGradients[number].rows(rows))
+              scratch.lap(.layout)
+              tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
+              scratch.lap(.projections)
             }
-            pass.engine.pool.add(
-              zip(projections, incoming).map { slot, gradient in
-                WeightGradient(
-                  outputGradient: gradient, input: normalized,
-                  sum: Matrix(gradients, slot).rows(features))
-              }, others: [{ norm.addPartials(partials, to: gradients) }])
+            let partial = partials.rows(2 * index..<2 * index + 2)
+            partial.fill(0)
+            norm.backward(
+              out, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+              partial: partial, parameters: pass.parameters)
+            scratch.lap(.norm)
           }
+          pass.engine.pool.add(
+            zip(projections, incoming).map { slot, gradient in
+              WeightGradient(
+                outputGradient: gradient, input: normalized,
+                sum: Matrix(gradients, slot).rows(features))
+            }, others: [{ norm.addPartials(partials, to: gradients) }])
         }
       }
     }

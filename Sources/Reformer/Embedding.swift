@@ -50,26 +50,25 @@ struct Embedding {
   ) throws(ReformerError) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
-    pass.engine.phases.time(.embedding) {
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
-        let sum = scratch.matrix(rows.count, width)
-        let positions = scratch.matrix(rows.count, width)
-        for (row, position) in rows.enumerated() {
-          let token = words.offset + Int(tokens[position]) * width
-          sum.row(row).copy(from: pass.parameters[token..<token + width])
-          eachAxis(position, in: pass.parameters) { features, values in
-            positions.row(row)[features].copy(from: values)
-          }
-        }
-        pass.dropRows(sum, rows, rate: dropout, .embeddingDropout)
-        pass.dropRows(positions, rows, rate: dropout, .positionDropout)
-        Kernels.add(sum.dense, positions.dense)
-        for stream in [first, second] {
-          stream.values[rows.lowerBound * width..<rows.upperBound * width].fill(0)
-          stream.apply(sum, to: rows, .forward, check: check)
+    pass.engine.pool.run(tiles.count) { index, scratch in
+      let rows = tiles[index]
+      let sum = scratch.matrix(rows.count, width)
+      let positions = scratch.matrix(rows.count, width)
+      for (row, position) in rows.enumerated() {
+        let token = words.offset + Int(tokens[position]) * width
+        sum.row(row).copy(from: pass.parameters[token..<token + width])
+        eachAxis(position, in: pass.parameters) { features, values in
+          positions.row(row)[features].copy(from: values)
         }
       }
+      pass.dropRows(sum, rows, rate: dropout, .embeddingDropout)
+      pass.dropRows(positions, rows, rate: dropout, .positionDropout)
+      Kernels.add(sum.dense, positions.dense)
+      for stream in [first, second] {
+        stream.values[rows.lowerBound * width..<rows.upperBound * width].fill(0)
+        stream.apply(sum, to: rows, .forward, check: check)
+      }
+      scratch.lap(.embedding)
     }
     try check.pass("embedding", fractionBits: first.fractionBits)
   }
@@ -82,39 +81,39 @@ struct Embedding {
     pass: Pass
   ) {
     let wordGradients = Matrix(gradients, words)
-    pass.engine.phases.time(.embedding) {
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let forWords = pass.engine.scratch.matrix(block.count, width)
-          let forPositions = pass.engine.scratch.matrix(block.count, width)
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          pass.engine.pool.run(tiles.count) { index, _ in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let sum = firstGradient.rows(rows)
-            Kernels.add(sum.dense, secondGradient.rows(rows).dense)
-            forWords.rows(tile).copy(from: sum)
-            forPositions.rows(tile).copy(from: sum)
-            pass.dropRows(forWords.rows(tile), rows, rate: dropout, .embeddingDropout)
-            pass.dropRows(forPositions.rows(tile), rows, rate: dropout, .positionDropout)
-          }
-          let panels = Tiling.ranges(width, by: 64)
-          pass.engine.pool.run(panels.count + 1) { index, _ in
-            if index < panels.count {
-              let (source, target) = (
-                forWords.columns(panels[index]), wordGradients.columns(panels[index])
-              )
-              for (row, position) in block.enumerated() {
-                Kernels.add(target.row(Int(tokens[position])), source.row(row))
-              }
-            } else {
-              for (row, position) in block.enumerated() {
-                eachAxis(position, in: gradients) { features, gradient in
-                  Kernels.add(gradient, forPositions.row(row)[features])
-                }
+    for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+      pass.engine.scratch.frame {
+        let forWords = pass.engine.scratch.matrix(block.count, width)
+        let forPositions = pass.engine.scratch.matrix(block.count, width)
+        let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+        pass.engine.pool.run(tiles.count) { index, scratch in
+          let tile = tiles[index]
+          let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+          let sum = firstGradient.rows(rows)
+          Kernels.add(sum.dense, secondGradient.rows(rows).dense)
+          forWords.rows(tile).copy(from: sum)
+          forPositions.rows(tile).copy(from: sum)
+          pass.dropRows(forWords.rows(tile), rows, rate: dropout, .embeddingDropout)
+          pass.dropRows(forPositions.rows(tile), rows, rate: dropout, .positionDropout)
+          scratch.lap(.embedding)
+        }
+        let panels = Tiling.ranges(width, by: 64)
+        pass.engine.pool.run(panels.count + 1) { index, scratch in
+          if index < panels.count {
+            let (source, target) = (
+              forWords.columns(panels[index]), wordGradients.columns(panels[index])
+            )
+            for (row, position) in block.enumerated() {
+              Kernels.add(target.row(Int(tokens[position])), source.row(row))
+            }
+          } else {
+            for (row, position) in block.enumerated() {
+              eachAxis(position, in: gradients) { features, gradient in
+                Kernels.add(gradient, forPositions.row(row)[features])
               }
             }
           }
+          scratch.lap(.embedding)
         }
       }
     }

@@ -73,19 +73,17 @@ struct FeedForward {
   ) throws(ReformerError) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
-    pass.engine.phases.time(.feedForward) {
-      pass.engine.scratch.frame {
-        let weights = pack(pass, withBackward: false)
-        pass.engine.pool.run(tiles.count) { index, scratch in
-          let rows = tiles[index]
-          let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
-          let x = scratch.matrix(rows.count, norm.width)
-          source.read(rows, into: x)
-          normalize(x, own, statistics: scratch.matrix(2, rows.count), pass, scratch)
-          apply(
-            own, weights, rows: rows, target: target, .forward, pass: pass, check: check,
-            scratch: scratch)
-        }
+    pass.engine.scratch.frame {
+      let weights = pack(pass, withBackward: false)
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
+        let x = scratch.matrix(rows.count, norm.width)
+        source.read(rows, into: x)
+        normalize(x, own, statistics: scratch.matrix(2, rows.count), pass, scratch)
+        apply(
+          own, weights, rows: rows, target: target, .forward, pass: pass, check: check,
+          scratch: scratch)
       }
     }
     try check.pass("layer \(layer), feed-forward", fractionBits: source.fractionBits)
@@ -97,7 +95,9 @@ struct FeedForward {
     scratch.frame {
       let normalized = scratch.matrix(x.rows, x.columns)
       norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
+      scratch.lap(.norm)
       own.normalized.copy(from: normalized)
+      scratch.lap(.layout)
     }
   }
 
@@ -123,8 +123,10 @@ struct FeedForward {
     tileProduct(
       own.activated.left, weights.out.forward, into: out.result,
       bias: pass.parameters[outBias.range])
+    scratch.lap(.feedForward)
     pass.dropRows(out, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
     target.apply(out, to: rows, direction, check: check)
+    scratch.lap(.streams)
   }
 
   /// target -= G(source), and the gradients of G.
@@ -136,48 +138,49 @@ struct FeedForward {
     targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Activations?
   ) throws(ReformerError) {
     let check = RangeCheck()
-    pass.engine.phases.time(.feedForwardBackward) {
-      pass.engine.scratch.frame {
-        let weights = pack(pass, withBackward: true)
-        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-          pass.engine.scratch.frame {
-            let arena = pass.engine.scratch
-            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-            let activations = kept?.rows(block) ?? activations(rows: block.count, from: arena)
-            let outGradient = arena.strips(block.count, norm.width)
-            let hiddenGradient = arena.strips(block.count, inBias.count)
-            let partials = arena.matrix(2 * tiles.count, norm.width)
-            pass.engine.pool.run(tiles.count) { index, scratch in
-              let tile = tiles[index]
-              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-              let own = activations.rows(tile)
-              let x = scratch.matrix(tile.count, norm.width)
-              let statistics = scratch.matrix(2, tile.count)
-              source.read(rows, into: x)
-              normalize(x, own, statistics: statistics, pass, scratch)
-              if kept == nil {
-                apply(
-                  own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
-                  scratch: scratch)
-              }
-              outGradient.rows(tile).copy(from: targetGradient.rows(rows))
-              pass.dropRows(
-                outGradient.rows(tile), rows, rate: dropout, .feedForwardOutputDropout,
-                layer: layer)
-              let normGradient = scratch.matrix(tile.count, norm.width)
-              gradient(
-                own, weights, rows: rows, outGradient: outGradient.rows(tile),
-                hiddenGradient: hiddenGradient.rows(tile), normGradient: normGradient, pass: pass)
-              let partial = partials.rows(2 * index..<2 * index + 2)
-              partial.fill(0)
-              norm.backward(
-                normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-                partial: partial, parameters: pass.parameters)
+    pass.engine.scratch.frame {
+      let weights = pack(pass, withBackward: true)
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        pass.engine.scratch.frame {
+          let arena = pass.engine.scratch
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          let activations = kept?.rows(block) ?? activations(rows: block.count, from: arena)
+          let outGradient = arena.strips(block.count, norm.width)
+          let hiddenGradient = arena.strips(block.count, inBias.count)
+          let partials = arena.matrix(2 * tiles.count, norm.width)
+          pass.engine.pool.run(tiles.count) { index, scratch in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            let own = activations.rows(tile)
+            let x = scratch.matrix(tile.count, norm.width)
+            let statistics = scratch.matrix(2, tile.count)
+            source.read(rows, into: x)
+            normalize(x, own, statistics: statistics, pass, scratch)
+            if kept == nil {
+              apply(
+                own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
+                scratch: scratch)
             }
-            addWeightGradients(
-              activations, outGradient: outGradient, hiddenGradient: hiddenGradient,
-              partials: partials, to: gradients, engine: pass.engine)
+            outGradient.rows(tile).copy(from: targetGradient.rows(rows))
+            pass.dropRows(
+              outGradient.rows(tile), rows, rate: dropout, .feedForwardOutputDropout,
+              layer: layer)
+            scratch.lap(.layout)
+            let normGradient = scratch.matrix(tile.count, norm.width)
+            gradient(
+              own, weights, rows: rows, outGradient: outGradient.rows(tile),
+              hiddenGradient: hiddenGradient.rows(tile), normGradient: normGradient, pass: pass)
+            scratch.lap(.feedForward)
+            let partial = partials.rows(2 * index..<2 * index + 2)
+            partial.fill(0)
+            norm.backward(
+              normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+              partial: partial, parameters: pass.parameters)
+            scratch.lap(.norm)
           }
+          addWeightGradients(
+            activations, outGradient: outGradient, hiddenGradient: hiddenGradient,
+            partials: partials, to: gradients, engine: pass.engine)
         }
       }
     }

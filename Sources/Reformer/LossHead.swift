@@ -50,21 +50,20 @@ struct LossHead {
     pass: Pass
   ) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
-    pass.engine.phases.time(.loss) {
-      pass.engine.scratch.frame {
-        let weights = pack(pass, withBackward: false)
-        pass.engine.pool.run(tiles.count) { index, scratch in
-          let rows = tiles[index]
-          let x = scratch.matrix(rows.count, norm.width)
-          read(rows, streams, into: x)
-          let tile = scratch.matrix(rows.count, bias.count)
-          logits(
-            x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
-            statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
-          allLogits?.rows(rows).copy(from: tile)
-          Kernels.crossEntropy(
-            tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
-        }
+    pass.engine.scratch.frame {
+      let weights = pack(pass, withBackward: false)
+      pass.engine.pool.run(tiles.count) { index, scratch in
+        let rows = tiles[index]
+        let x = scratch.matrix(rows.count, norm.width)
+        read(rows, streams, into: x)
+        let tile = scratch.matrix(rows.count, bias.count)
+        logits(
+          x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
+          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
+        allLogits?.rows(rows).copy(from: tile)
+        Kernels.crossEntropy(
+          tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
+        scratch.lap(.loss)
       }
     }
   }
@@ -76,60 +75,59 @@ struct LossHead {
     streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
     let parameters = pass.parameters
-    pass.engine.phases.time(.loss) {
-      pass.engine.scratch.frame {
-        let arena = pass.engine.scratch
-        let weights = pack(pass, withBackward: true)
-        guard let backwardWeights = weights.backward else {
-          preconditionFailure("weights packed for the forward pass only")
-        }
-        for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-          arena.frame {
-            let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-            let normalizedStrips = arena.strips(block.count, norm.width)
-            let logitGradients = arena.strips(block.count, bias.count)
-            let partials = arena.matrix(2 * tiles.count, norm.width)
-            pass.engine.pool.run(tiles.count) { index, scratch in
-              let tile = tiles[index]
-              let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-              let x = scratch.matrix(tile.count, norm.width)
-              let normalized = scratch.matrix(tile.count, norm.width)
-              let statistics = scratch.matrix(2, tile.count)
-              let gradient = scratch.matrix(tile.count, bias.count)
-              read(rows, streams, into: x)
-              logits(
-                x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
-                weights: weights, pass: pass)
-              normalizedStrips.rows(tile).copy(from: normalized)
-              Kernels.crossEntropy(
-                gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
-              logitGradients.rows(tile).copy(from: gradient)
-              // `normalized` has served; the gradient of the norm's output takes its place.
-              tileProduct(gradient.left, backwardWeights, into: normalized.result)
-              pass.dropRows(normalized, rows, rate: dropout, .headDropout)
-              let dx = scratch.matrix(tile.count, norm.width)
-              dx.fill(0)
-              let partial = partials.rows(2 * index..<2 * index + 2)
-              partial.fill(0)
-              norm.backward(
-                normalized, x: x, statistics: statistics, into: dx, partial: partial,
-                parameters: parameters)
-              streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
-              streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
-            }
-            pass.engine.pool.add(
-              [
-                WeightGradient(
-                  outputGradient: logitGradients, input: normalizedStrips,
-                  sum: Matrix(gradients, weight))
-              ],
-              others: [
-                {
-                  norm.addPartials(partials, to: gradients)
-                  addColumnSums(of: logitGradients, to: gradients[bias.range])
-                }
-              ])
+    pass.engine.scratch.frame {
+      let arena = pass.engine.scratch
+      let weights = pack(pass, withBackward: true)
+      guard let backwardWeights = weights.backward else {
+        preconditionFailure("weights packed for the forward pass only")
+      }
+      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
+        arena.frame {
+          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
+          let normalizedStrips = arena.strips(block.count, norm.width)
+          let logitGradients = arena.strips(block.count, bias.count)
+          let partials = arena.matrix(2 * tiles.count, norm.width)
+          pass.engine.pool.run(tiles.count) { index, scratch in
+            let tile = tiles[index]
+            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
+            let x = scratch.matrix(tile.count, norm.width)
+            let normalized = scratch.matrix(tile.count, norm.width)
+            let statistics = scratch.matrix(2, tile.count)
+            let gradient = scratch.matrix(tile.count, bias.count)
+            read(rows, streams, into: x)
+            logits(
+              x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
+              weights: weights, pass: pass)
+            normalizedStrips.rows(tile).copy(from: normalized)
+            Kernels.crossEntropy(
+              gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
+            logitGradients.rows(tile).copy(from: gradient)
+            // `normalized` has served; the gradient of the norm's output takes its place.
+            tileProduct(gradient.left, backwardWeights, into: normalized.result)
+            pass.dropRows(normalized, rows, rate: dropout, .headDropout)
+            let dx = scratch.matrix(tile.count, norm.width)
+            dx.fill(0)
+            let partial = partials.rows(2 * index..<2 * index + 2)
+            partial.fill(0)
+            norm.backward(
+              normalized, x: x, statistics: statistics, into: dx, partial: partial,
+              parameters: parameters)
+            streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
+            streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
+            scratch.lap(.loss)
           }
+          pass.engine.pool.add(
+            [
+              WeightGradient(
+                outputGradient: logitGradients, input: normalizedStrips,
+                sum: Matrix(gradients, weight))
+            ],
+            others: [
+              {
+                norm.addPartials(partials, to: gradients)
+                addColumnSums(of: logitGradients, to: gradients[bias.range])
+              }
+            ])
         }
       }
     }

@@ -34,8 +34,20 @@ public struct BenchmarkReport: Codable, Sendable {
   public let peakRssBytes: Int
   /// Largest scratch lent at once.
   public let scratchBytes: Int
-  /// Mean seconds per step of each phase.
-  public let phases: [String: Double]
+  /// Where the time of one more step went, most first.
+  public let phases: [PhaseReport]
+}
+
+/// A part of a step.
+public struct PhaseReport: Codable, Sendable {
+  /// Name of the `Phase`; `waiting` for threads without a task.
+  public let name: String
+  /// Seconds, the mean over threads, so that phases add up to the step.
+  public let seconds: Double
+  /// `seconds` over those of the step.
+  public let share: Double
+  /// Useful matrix operations, in 1e9 (see `FlopCount`).
+  public let usefulGflop: Double
 }
 
 /// Times `steps` training steps of `config` in one process.
@@ -54,7 +66,6 @@ public func runBenchmark(
       byteOffset: config.model.byteOffset)
   }
   _ = try step.run(step: 1, batch: batch)
-  engine.phases.reset()
   var times: [Double] = []
   for number in 0..<steps {
     progress.update("benchmark step \(number + 1)/\(steps)", isMilestone: false)
@@ -64,8 +75,11 @@ public func runBenchmark(
   let rates = MachineRates(engine)
   let median = times.sorted()[times.count / 2]
   let windows = Double(config.run.globalBatch)
-  let useful = windows * FlopCount(config.reformer).step / median * 1e-9
-  let phases = engine.phases.seconds.map { ($0.phase.rawValue, $0.seconds / Double(steps)) }
+  let operations = FlopCount(config.reformer)
+  let phases = try phaseReports(engine: engine, windows: windows, operations: operations) {
+    try step.run(step: steps + 2, batch: batch).seconds
+  }
+  let useful = windows * operations.step / median * 1e-9
   return BenchmarkReport(
     steps: steps, length: config.data.length, threads: threads,
     instructionSet: Kernels.instructionSet, matrixLibrary: MatrixLibrary.description,
@@ -74,5 +88,26 @@ public func runBenchmark(
     usefulGflops: useful, sgemmGflops: rates.sgemmGflops, fmaGflops: rates.fmaGflops,
     utilization: useful / rates.fmaGflops, peakRssBytes: peak,
     scratchBytes: engine.scratchHighWaterBytes,
-    phases: Dictionary(uniqueKeysWithValues: phases))
+    phases: phases)
+}
+
+/// Times the parts of a step, apart from the steps whose time counts: the clocks cost about a percent.
+private func phaseReports(
+  engine: Engine, windows: Double, operations: FlopCount, step: () throws -> Double
+) rethrows -> [PhaseReport] {
+  engine.pool.resetLaps(running: true)
+  let total = try step()
+  let threads = Double(engine.pool.threadCount)
+  let laps = engine.pool.lapSeconds.map { ($0.phase, $0.seconds / threads) }
+  engine.pool.resetLaps(running: false)
+  let waiting = total - laps.reduce(0) { $0 + $1.1 }
+  let reports = laps.map { phase, seconds in
+    PhaseReport(
+      name: "\(phase)", seconds: seconds, share: seconds / total,
+      usefulGflop: windows * operations.phases[phase, default: 0] * 1e-9)
+  }
+  return
+    (reports + [
+      PhaseReport(name: "waiting", seconds: waiting, share: waiting / total, usefulGflop: 0)
+    ]).sorted { $0.seconds > $1.seconds }
 }

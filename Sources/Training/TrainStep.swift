@@ -101,7 +101,7 @@ final class TrainStep {
     guard let sum = total else { preconditionFailure("a model without parameters") }
 
     let waiting = ContinuousClock.now
-    try engine.phases.time(.reduction) { try reduction.finish(gradients: sum) }
+    try reduction.finish(gradients: sum)
     _ = accumulator.total()
     let squares = try reduction.squaredNorm(gradients: sum)
     // The stop flag rides with the losses: one exchange instead of two.
@@ -121,15 +121,14 @@ final class TrainStep {
     let rate = schedule.rate(step: step)
     let scale =
       GradientClipping.scale(squaredNorm: norm * norm, limit: config.optimizer.clip) / batchSize
-    engine.phases.time(.optimizer) {
-      engine.pool.run(optimizer.pieceCount) { piece, _ in
-        optimizer.update(
-          piece: piece, parameters: parameters.view, gradients: sum, rate: rate,
-          gradientScale: scale, step: step)
-      }
+    engine.pool.run(optimizer.pieceCount) { piece, scratch in
+      optimizer.update(
+        piece: piece, parameters: parameters.view, gradients: sum, rate: rate,
+        gradientScale: scale, step: step)
+      scratch.lap(.optimizer)
     }
     let gathering = ContinuousClock.now
-    try engine.phases.time(.reduction) { try reduction.gather(parameters: parameters.view) }
+    try reduction.gather(parameters: parameters.view)
     communication += seconds(since: gathering)
     return StepResult(
       lossNats: loss, gradientNorm: norm, learningRate: rate, seconds: seconds(since: start),

@@ -39,10 +39,14 @@ struct BenchmarkCommand: ParsableCommand {
         report.stepSecondsRange[1], report.steps, report.usefulGflops, report.utilization,
         Double(report.peakRssBytes) / 1_048_576))
     guard phases else { return }
-    for (name, seconds) in report.phases.sorted(by: { $0.value > $1.value }) where seconds > 0 {
-      print(
-        "  " + name.padding(toLength: 22, withPad: " ", startingAt: 0)
-          + String(format: "%8.4f s  %4.1f %%", seconds, 100 * seconds / report.stepSeconds))
+    print("  phase                    s    share  useful Gflop   Gflop/s")
+    for phase in report.phases where phase.seconds > 0 {
+      let figures = String(format: "%8.4f  %5.1f %%", phase.seconds, 100 * phase.share)
+      let rate =
+        phase.usefulGflop > 0
+        ? String(
+          format: "  %12.2f  %8.1f", phase.usefulGflop, phase.usefulGflop / phase.seconds) : ""
+      print("  " + phase.name.padding(toLength: 18, withPad: " ", startingAt: 0) + figures + rate)
     }
   }
 }

@@ -24,10 +24,11 @@ struct RowKernelTests {
     let scaled = Guarded([Float](repeating: 7, count: index.count * width), shift: 2)
     atLevel(level) {
       ck_gather_rows(
-        source, sourceStride, index, index.count, width, Int32(sourceRows), nil, 0, plain.pointer)
+        source, sourceStride, index, index.count, width, Int32(sourceRows), nil, 0, plain.pointer,
+        width)
       ck_gather_rows(
-        source, sourceStride, index, index.count, width, Int32(sourceRows), scale, 3, scaled.pointer
-      )
+        source, sourceStride, index, index.count, width, Int32(sourceRows), scale, 3,
+        scaled.pointer, width)
     }
     #expect(plain.values == expected { _ in 1 })
     #expect(scaled.values == expected { scale[$0 * 3] })
@@ -73,7 +74,7 @@ struct RowKernelTests {
     atLevel(level) {
       ck_key_scale(x, stride, rows, width, &scale, 2)
       ck_key_scale_backward(
-        dkey, stride, x, stride, rows, width, scale, 2, dx.pointer, stride)
+        dkey, stride, x, stride, nil, rows, width, Int32(rows), scale, 2, dx.pointer, stride)
     }
     for i in 0..<rows {
       let row = x[(i * stride)..<(i * stride + width)].map(Double.init)

@@ -3,23 +3,31 @@ import Testing
 
 @Suite("Phase timer")
 struct PhaseTimerTests {
-  @Test("time goes to the phase it was spent in, results and errors come through, reset clears")
-  func phases() throws {
-    struct Failure: Error {}
-    let timer = PhaseTimer()
+  @Test("laps of all threads go to their phases, only while the stopwatches run")
+  func laps() {
+    let pool = WorkerPool(threadCount: 2)
     func seconds(_ phase: Phase) -> Double {
-      timer.seconds.first { $0.phase == phase }?.seconds ?? .nan
+      pool.lapSeconds.first { $0.phase == phase }?.seconds ?? .nan
     }
-    let sum = timer.time(.loss) { (0..<1000).reduce(0, +) }
-    #expect(sum == 499_500)
-    #expect(seconds(.loss) > 0 && seconds(.hash) == 0)
-    #expect(throws: Failure.self) { try timer.time(.hash) { throw Failure() } }
-    #expect(seconds(.hash) > 0)
-    let once = seconds(.loss)
-    timer.time(.loss) {}
-    #expect(seconds(.loss) > once)
-    timer.reset()
-    #expect(timer.seconds.map(\.phase) == Phase.allCases)
-    #expect(timer.seconds.allSatisfy { $0.seconds == 0 })
+    func work() {
+      let sums = Buffer<Double>(8)
+      pool.run(8) { index, scratch in
+        sums.view[index] = (0..<1000).reduce(0.0) { $0 + Double($1) }
+        scratch.lap(index == 0 ? .loss : .hash)
+      }
+      #expect(sums.view.array.allSatisfy { $0 == 499_500 })
+    }
+    work()
+    #expect(pool.lapSeconds.map(\.phase) == Phase.allCases)
+    #expect(pool.lapSeconds.allSatisfy { $0.seconds == 0 })
+    pool.resetLaps(running: true)
+    work()
+    #expect(seconds(.loss) > 0 && seconds(.hash) > 0 && seconds(.norm) == 0)
+    let once = seconds(.hash)
+    work()
+    #expect(seconds(.hash) > once)
+    pool.resetLaps(running: false)
+    work()
+    #expect(pool.lapSeconds.allSatisfy { $0.seconds == 0 })
   }
 }

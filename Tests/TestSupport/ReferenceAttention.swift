@@ -31,10 +31,21 @@ public struct ReferenceAttention: Sendable {
     let sights = (0..<length).map { query in
       let first = (query / chunk - before) * chunk
       return (max(first, 0)..<first + window).map {
-        Sight(key: $0, draw: query * window + $0 - first)
+        Sight(key: $0, draw: draw(place: query, seen: $0, round: 0, chunk, before))
       }
     }
     return ReferenceAttention(length: length, sharesQueryKey: false, rounds: [sights])
+  }
+
+  /// Number of the draw for the query at `place` of the list and the key at `seen`, in a round that starts
+  /// at `round`: keys are drawn in a ring of `before + 1` chunks, each rounded up to 32.
+  private static func draw(
+    place: Int, seen: Int, round: Int, _ chunk: Int, _ before: Int
+  ) -> Int {
+    let slot = (chunk + 31) / 32 * 32
+    // Counted from the first chunk that the round's first chunk sees, so that nothing is negative.
+    let (index, row) = (seen - round + before * chunk).quotientAndRemainder(dividingBy: chunk)
+    return (place * (before + 1) + index % (before + 1)) * slot + row
   }
 
   /// Rounds of sorted positions in one circular list of chunks.
@@ -56,7 +67,8 @@ public struct ReferenceAttention: Sendable {
         sights[list[place]] = (0..<window).map { column in
           let seen = (first + column) % list.count
           return Sight(
-            key: list[seen < 0 ? seen + list.count : seen], draw: place * window + column)
+            key: list[seen < 0 ? seen + list.count : seen],
+            draw: draw(place: place, seen: first + column, round: round * padded, chunk, before))
         }
       }
       return sights

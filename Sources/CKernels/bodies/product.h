@@ -99,7 +99,7 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
       }
       // Constant strides in the two common cases save address arithmetic in the inner loop.
       if (a.row == 1) {
-        CK(product_registers)(CK_PRODUCT_ROWS, at, 1, a.k_block, 32, b + half, depth,
+        CK(product_registers)(CK_PRODUCT_ROWS, at, 1, a.k_block, a.k, b + half, depth,
                               c + half + i * c_row, c_row, width, own);
       } else if (a.row == 32) {
         CK(product_registers)(CK_PRODUCT_ROWS, at, 32, a.k_block, 1, b + half, depth,

@@ -16,9 +16,9 @@ CK_INLINE void fetch_ahead(const float *base, size_t stride, const int32_t *inde
 
 static void CK(gather_rows)(const float *src, size_t src_stride, const int32_t *index, size_t rows,
                             size_t width, int32_t limit, const float *row_scale,
-                            size_t row_scale_stride, float *dst) {
+                            size_t row_scale_stride, float *dst, size_t dst_stride) {
   for (size_t i = 0; i < rows; i++) {
-    float *to = dst + i * width;
+    float *to = dst + i * dst_stride;
     fetch_ahead(src, src_stride, index, i, rows, width, limit);
     if (is_padding(index[i], limit)) {
       memset(to, 0, width * sizeof(float));
@@ -52,13 +52,19 @@ static void CK(key_scale)(const float *x, size_t x_stride, size_t rows, size_t w
 }
 
 static void CK(key_scale_backward)(const float *dkey, size_t dkey_stride, const float *x,
-                                   size_t x_stride, size_t rows, size_t width, const float *scale,
+                                   size_t x_stride, const int32_t *index, size_t rows,
+                                   size_t width, int32_t limit, const float *scale,
                                    size_t scale_stride, float *dx, size_t dx_stride) {
   for (size_t i = 0; i < rows; i++) {
+    if (index) {
+      fetch_ahead(dx, dx_stride, index, i, rows, width, limit);
+      if (is_padding(index[i], limit)) continue;
+    }
+    const size_t at = index ? (size_t)index[i] : i;
     const float *dkey_row = dkey + i * dkey_stride;
-    const float *row = x + i * x_stride;
-    float *dx_row = dx + i * dx_stride;
-    const float s = scale[i * scale_stride];
+    const float *row = x + at * x_stride;
+    float *dx_row = dx + at * dx_stride;
+    const float s = scale[at * scale_stride];
     const float along = s * s * s * row_product(row, dkey_row, width);
     CK_EACH(j, m, width, {
       vf d = load(dkey_row + j, m) * s + load(dx_row + j, m);

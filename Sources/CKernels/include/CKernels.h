@@ -40,7 +40,7 @@ typedef struct {
   size_t row_block, row, k_block, k;
 } ck_left;
 // c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0.
-// a [rows, depth]; its k is 1, or 32 where its row is 1. b [depth, columns] in strips. Element
+// a [rows, depth]; its k is 1, or its row is. b [depth, columns] in strips. Element
 // (i, j) of c is c[i * c_row + j / 32 * c_strip + j % 32]. bias may be NULL, and so may gate, which
 // lies in strips.
 void ck_product(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,
@@ -95,10 +95,10 @@ void ck_dropout(float *x, size_t n, uint64_t key, uint64_t first, uint32_t thres
 void ck_normal(float *out, size_t n, uint64_t key, uint64_t first);
 
 // ---- Rows by index. An index >= limit is padding: gathered as zeros, not scattered.
-// dst [rows, width] dense; row_scale NULL or indexed like the source rows (stride row_scale_stride).
+// dst [rows, width]; row_scale NULL or indexed like the source rows (stride row_scale_stride).
 void ck_gather_rows(const float *src, size_t src_stride, const int32_t *index, size_t rows,
                     size_t width, int32_t limit, const float *row_scale, size_t row_scale_stride,
-                    float *dst);
+                    float *dst, size_t dst_stride);
 // dst[index[i]] += src[i]
 void ck_scatter_add_rows(float *dst, size_t dst_stride, const int32_t *index, size_t rows,
                          size_t width, int32_t limit, const float *src);
@@ -108,10 +108,11 @@ void ck_scatter_add_rows(float *dst, size_t dst_stride, const int32_t *index, si
 // length times 1/sqrt(width), as in Hugging Face's LSHSelfAttention.
 void ck_key_scale(const float *x, size_t x_stride, size_t rows, size_t width, float *scale,
                   size_t scale_stride);
-// dx += gradient through key = x * scale(x): s * dkey - x * s^3 * (x . dkey).
+// dx[a] += gradient through key[a] = x[a] * scale(x[a]): s * dkey[i] - x[a] * s^3 * (x[a] . dkey[i]), with
+// a = index[i] as above, or i where index is NULL.
 void ck_key_scale_backward(const float *dkey, size_t dkey_stride, const float *x, size_t x_stride,
-                           size_t rows, size_t width, const float *scale, size_t scale_stride,
-                           float *dx, size_t dx_stride);
+                           const int32_t *index, size_t rows, size_t width, int32_t limit,
+                           const float *scale, size_t scale_stride, float *dx, size_t dx_stride);
 // Scores of a query tile [rows, keys] (dense) become exp(logit - row_max) in place. Key position
 // > query position is masked (0); with mask_self, equal positions have logit -1e5 instead.
 // row_max, row_sum: [rows] of the logits seen here. A row with every key masked gets row_max -1e9

@@ -1,0 +1,78 @@
+// The keys and values that the queries of one chunk see, fetched chunk by chunk into a ring, so that
+// all products of a chunk run on memory of a few tens of kilobytes.
+import Compute
+
+/// A ring of `before + 1` slots, one chunk of the list in each.
+///
+/// A slot is a chunk rounded up to whole strips, W rows are all slots. Rows that pad a slot have
+/// position `Int32.max`, which causality masks, and are zero.
+struct ChunkWindow {
+  let chunk: Int
+  let slots: Int
+  private let slotRows: Int
+  /// `[W]`: position of each row.
+  let positions: View<Int32>
+  /// `[W, K]`, scaled.
+  let keys: StripMatrix
+  /// `[K, W]`, scaled.
+  let keysAcross: StripMatrix
+  /// `[W, K]`.
+  let values: StripMatrix
+  /// `[K, W]`, where the gradient needs it.
+  let valuesAcross: StripMatrix?
+
+  /// Rows of all slots.
+  var rows: Int { slots * slotRows }
+
+  /// Lends a window for chunks of `chunk` positions and heads of `width` features.
+  init(chunk: Int, before: Int, width: Int, forGradient: Bool, from arena: ScratchArena) {
+    self.chunk = chunk
+    slots = before + 1
+    slotRows = Self.slotRows(chunk: chunk)
+    let rows = slots * slotRows
+    positions = arena.integers(rows)
+    keys = arena.strips(rows, width)
+    keysAcross = arena.strips(width, rows)
+    values = arena.strips(rows, width)
+    valuesAcross = forGradient ? arena.strips(width, rows) : nil
+    guard slotRows > chunk else { return }
+    positions.fill(Int32.max)
+    for matrix in [keys, keysAcross, values, valuesAcross] {
+      for run in matrix?.runs ?? [] { run.fill(0) }
+    }
+  }
+
+  static func slotRows(chunk: Int) -> Int {
+    (chunk + StripMatrix.width - 1) / StripMatrix.width * StripMatrix.width
+  }
+
+  /// Rows of the chunk in `slot`, padding left out.
+  func rows(ofSlot slot: Int) -> Range<Int> { slot * slotRows..<slot * slotRows + chunk }
+
+  /// Puts the chunk at `chunkPositions` in `slot`.
+  func load(_ chunkPositions: View<Int32>, of head: ChunkAttention.Head, slot: Int) {
+    let rows = rows(ofSlot: slot)
+    positions[rows].copy(from: chunkPositions)
+    gather(head.keys, rows: chunkPositions, scale: head.keyScale, into: keys.rows(rows))
+    gather(head.values, rows: chunkPositions, into: values.rows(rows))
+    transpose(keys.rows(rows), into: keysAcross, columns: rows)
+    if let valuesAcross { transpose(values.rows(rows), into: valuesAcross, columns: rows) }
+  }
+
+  private func transpose(_ rows: StripMatrix, into across: StripMatrix, columns: Range<Int>) {
+    for strip in 0..<rows.stripCount {
+      let (features, matrix) = rows.strip(strip)
+      across.rows(features).columns(columns).copy(transposing: matrix)
+    }
+  }
+}
+
+/// Fetches rows by position into strips, times `scale` where there is one.
+func gather(
+  _ source: Matrix, rows index: View<Int32>, scale: Matrix? = nil, into strips: StripMatrix
+) {
+  for strip in 0..<strips.stripCount {
+    let (columns, matrix) = strips.strip(strip)
+    Kernels.gather(source.columns(columns), rows: index, scale: scale, into: matrix)
+  }
+}
