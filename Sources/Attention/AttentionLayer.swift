@@ -73,6 +73,10 @@ public protocol AttentionLayer: Sendable {
   /// not sort.
   func orderCount(length: Int) -> Int
 
+  /// Floats that a pass lends beside the activations and gradients of a group: by the engine, and by each
+  /// thread; for the memory plan.
+  func scratchFloats(length: Int, heads: Int, headWidth: Int) -> (shared: Int, perThread: Int)
+
   /// Fills `order`, `keyScale`, `output`, `maximum` and `sum` from `projected`.
   func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine)
 
@@ -84,6 +88,12 @@ public protocol AttentionLayer: Sendable {
 }
 
 extension AttentionLayer {
+  /// Floats (or integers as large) of `activations`.
+  public func activationFloats(length: Int, heads: Int, headWidth: Int) -> Int {
+    length * heads * ((projections.count + 1) * headWidth + 3)
+      + heads * orderCount(length: length)
+  }
+
   /// Lends the activations of `heads` heads of `headWidth` features over `length` positions.
   public func activations(
     length: Int, heads: Int, headWidth: Int, from arena: ScratchArena

@@ -31,6 +31,16 @@ struct ChunkAttention {
   private var chunksPerTask: Int { max(1, 1024 / chunk) }
   private var tasks: [Range<Int>] { Tiling.ranges(chunksPerRound, by: chunksPerTask) }
 
+  /// Floats that `backward` lends: for all of `heads` heads, and by each thread.
+  func scratchFloats(heads: Int, headWidth: Int) -> (shared: Int, perThread: Int) {
+    let halo = before * chunk * (2 * headWidth + 1)
+    let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
+    return (
+      heads * (length + tasks.count * halo),
+      (6 * window + 3 * chunk) * headWidth + (2 * window + before + 4) * chunk
+    )
+  }
+
   /// One head's part of a pass.
   struct Head {
     let queries: Matrix

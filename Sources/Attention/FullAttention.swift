@@ -46,6 +46,13 @@ public struct FullAttention: AttentionLayer {
       dropoutStream: draws.dropoutStream(head: index))
   }
 
+  /// Sums of outputs times gradients, and the tiles of a task.
+  public func scratchFloats(
+    length: Int, heads: Int, headWidth: Int
+  ) -> (shared: Int, perThread: Int) {
+    (heads * length, Self.tile * (3 * headWidth + 2 * Self.tile + 5))
+  }
+
   /// Exact attention, tile by tile.
   public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
     let tiles = Tiling.ranges(group.length, by: Self.tile)

@@ -23,6 +23,22 @@ public struct LSHAttention: AttentionLayer {
     length <= sizes.chunk ? 0 : sizes.hashes * chunks(length).paddedLength
   }
 
+  /// While it sorts, the buckets; later what the chunks need.
+  public func scratchFloats(
+    length: Int, heads: Int, headWidth: Int
+  ) -> (shared: Int, perThread: Int) {
+    guard length > sizes.chunk else {
+      return short.scratchFloats(length: length, heads: heads, headWidth: headWidth)
+    }
+    let columns = sizes.hashes * sizes.rotationWidth
+    let sorting = heads * (sizes.hashes * length + StripMatrix.floats(headWidth, columns))
+    let chunks = chunks(length).scratchFloats(heads: heads, headWidth: headWidth)
+    return (
+      max(sorting, chunks.shared),
+      max(chunks.perThread, max(Tiling.tileRows, headWidth) * columns, sizes.bucketCount + 1)
+    )
+  }
+
   private func chunks(_ length: Int) -> ChunkAttention {
     ChunkAttention(
       chunk: sizes.chunk, before: sizes.chunksBefore, rounds: sizes.hashes, length: length,

@@ -23,6 +23,16 @@ public struct LocalAttention: AttentionLayer {
     length <= sizes.chunk ? 0 : chunks(length).paddedLength
   }
 
+  /// What the chunks need.
+  public func scratchFloats(
+    length: Int, heads: Int, headWidth: Int
+  ) -> (shared: Int, perThread: Int) {
+    guard length > sizes.chunk else {
+      return short.scratchFloats(length: length, heads: heads, headWidth: headWidth)
+    }
+    return chunks(length).scratchFloats(heads: heads, headWidth: headWidth)
+  }
+
   private func chunks(_ length: Int) -> ChunkAttention {
     ChunkAttention(
       chunk: sizes.chunk, before: sizes.chunksBefore, rounds: 1, length: length, masksSelf: false,

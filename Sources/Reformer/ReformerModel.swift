@@ -80,11 +80,12 @@ public final class ReformerModel {
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
   /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
   ///   first.
+  /// - `progress`: called after each block, with the share of the pass that is done.
   /// - Returns the mean loss in nats. Throws when a stream leaves its range.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
     address: RandomAddress, givenRotations: [Int: [Float]] = [:],
-    groupReady: (Int) -> Void = { _ in }
+    groupReady: (Int) -> Void = { _ in }, progress: (Double) -> Void = { _ in }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
     let (first, second) = streams(length)
@@ -101,6 +102,7 @@ public final class ReformerModel {
       try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
       for (index, block) in blocks.enumerated() {
         try block.forward(first: first, second: second, pass: pass, kept: kept?[index])
+        progress(Double(index + 1) / Double(4 * blocks.count))
       }
       let streamGradients = [firstGradient, secondGradient].map {
         Matrix($0.view[0..<length * config.width], rows: length, columns: config.width)
@@ -116,6 +118,8 @@ public final class ReformerModel {
           secondGradient: streamGradients[1], gradients: gradients, pass: pass,
           kept: kept?[index])
         groupReady(index + 1)
+        // On the way back a block is computed once more and differentiated: three times the work.
+        progress(1 - 0.75 * Double(index) / Double(blocks.count))
       }
       embedding.backward(
         tokens: inputs, firstGradient: streamGradients[0], secondGradient: streamGradients[1],

@@ -17,7 +17,7 @@ enum ParameterName {
 
 extension ReformerConfig {
   /// The attention layer of each block.
-  var attentionLayers: [any AttentionLayer] {
+  public var attentionLayers: [any AttentionLayer] {
     layers.map { $0.layer(lsh: lsh, local: local, fullSharesQueryKey: fullSharedQueryKey) }
   }
 

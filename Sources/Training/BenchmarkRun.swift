@@ -65,7 +65,11 @@ public func runBenchmark(
         seed: UInt64(config.run.seed), index: sample, count: config.data.length + 1),
       byteOffset: config.model.byteOffset)
   }
-  _ = try step.run(step: 1, batch: batch)
+  let first = { (share: Double) in
+    progress.update(
+      String(format: "benchmark, untimed step  %.0f %%", share * 100), isMilestone: false)
+  }
+  _ = try step.run(step: 1, progress: first, batch: batch)
   var times: [Double] = []
   for number in 0..<steps {
     progress.update("benchmark step \(number + 1)/\(steps)", isMilestone: false)

@@ -7,6 +7,7 @@ public final class Progress {
   private let isActive: Bool
   private let isTerminal: Bool
   private var lineLength = 0
+  private var lastWrite = ContinuousClock.now
 
   /// Progress of one rank.
   public init(rank: Int) {
@@ -23,13 +24,13 @@ public final class Progress {
 
   /// The state of a long piece of work; on a terminal it replaces the state before.
   ///
-  /// In a log file it is written only where `isMilestone`.
+  /// In a log file it is written only where `isMilestone`, or when nothing was for a minute.
   public func update(_ text: String, isMilestone: Bool) {
     guard isActive else { return }
     if isTerminal {
       write("\r" + text + String(repeating: " ", count: max(0, lineLength - text.count)))
       lineLength = text.count
-    } else if isMilestone {
+    } else if isMilestone || seconds(since: lastWrite) > 60 {
       write(text + "\n")
     }
   }
@@ -43,7 +44,10 @@ public final class Progress {
     lineLength = 0
   }
 
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+  private func write(_ text: String) {
+    lastWrite = .now
+    FileHandle.standardError.write(Data(text.utf8))
+  }
 }
 
 /// `1.23 MB`, in powers of 1000.

@@ -62,8 +62,10 @@ extension RunConfig {
       throw ConfigError(
         "\(file): required key \(missing.name) is missing; legal values: \(missing.legal)")
     }
+    let choosesHeadsPerGroup = model.headsPerGroup == 0
     resolveAutomatic()
     do { try validate() } catch { throw error.from(file) }
+    if choosesHeadsPerGroup { fitHeadsPerGroup() }
   }
 
   /// The config as TOML with every key; reading it gives an equal config.

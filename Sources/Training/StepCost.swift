@@ -107,31 +107,26 @@ public struct MemoryPlan: Codable, Sendable {
     let (length, width) = (model.length, model.width)
     streamsBytes = 16 * length * width + 20 * length
 
-    let features = model.headsPerGroup * model.headWidth
+    let heads = model.headsPerGroup
+    let features = heads * model.headWidth
     let hidden = model.feedForwardWidth * (model.activation == .relu ? 1 : 2)
     let block = min(length, Tiling.blockRows)
     var attention = 0
+    var perThread =
+      Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
     var kept = 0
-    for kind in model.layers {
-      let sort = kind == .lsh && length > model.lsh.chunk
-      let projections = kind == .lsh || (kind == .full && model.fullSharedQueryKey) ? 2 : 3
-      let rounds = sort ? model.lsh.hashes : 1
-      let group =
-        length * ((projections + 1) * features + 3 * model.headsPerGroup)
-        + (kind == .full ? 0 : rounds * length * model.headsPerGroup)
+    for layer in model.attentionLayers {
+      let projections = layer.projections.count
+      let group = layer.activationFloats(length: length, heads: heads, headWidth: model.headWidth)
+      let scratch = layer.scratchFloats(length: length, heads: heads, headWidth: model.headWidth)
       let gradients = projections * length * features
-      // Look-back rows that wait for the task before, keys and values.
-      let (chunk, before) =
-        kind == .lsh
-        ? (model.lsh.chunk, model.lsh.chunksBefore) : (model.local.chunk, model.local.chunksBefore)
-      let halos = kind == .full ? 0 : length / max(1024, chunk) * 2 * before * chunk * features
-      // LSH keeps the gradients of the keys apart from those of the queries they share rows with.
-      let backward =
-        gradients + length * ((sort ? 2 : 1) * features + model.headsPerGroup) + halos
+      // Gradients of the group's output flow in, those of its projections out.
+      let backward = gradients + length * features + scratch.shared
       let packed = projections * features * width
       let projecting = gradients + packed + block * (width + projections * features)
-      attention = max(attention, group + max(packed, backward, projecting))
-      kept += model.heads / model.headsPerGroup * group + 2 * length * width
+      attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
+      perThread = max(perThread, scratch.perThread)
+      kept += model.heads / heads * group + 2 * length * width
       kept += length * (width + hidden)
     }
     let feedForward =
@@ -139,11 +134,6 @@ public struct MemoryPlan: Codable, Sendable {
       + block * (2 * width + hidden + model.feedForwardWidth)
     let head = 4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
     let embedding = 2 * block * width
-    // Each thread: a task's window of keys, values and their gradients; or a tile's rows.
-    let chunk = max(model.lsh.chunk * (model.lsh.chunksBefore + 1), 1)
-    let rows = max(1024, model.lsh.chunk) + chunk
-    let tile = Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
-    let perThread = max(4 * rows * model.headWidth + 2 * chunk * model.lsh.chunk, tile)
     scratchBytes = float * (max(attention, feedForward, head, embedding) + threads * perThread)
     kept *= float
     keptBytes = config.run.keepActivations ? kept : 0

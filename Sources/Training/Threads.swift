@@ -1,4 +1,4 @@
-// How many threads a rank runs.
+// How many threads a rank runs, and how many ranks share the machine.
 import Communication
 import Foundation
 
@@ -11,8 +11,12 @@ public func threadCount(configured: Int) -> Int {
   let allowed = ProcessInfo.processInfo.activeProcessorCount
   let online = ProcessInfo.processInfo.processorCount
   guard allowed >= online else { return max(1, allowed) }
-  let local =
-    ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
-    .compactMap { MPICommunicator.environment($0).flatMap { Int($0) } }.first ?? 1
-  return max(1, allowed / max(1, local))
+  return max(1, allowed / ranksOnThisMachine)
+}
+
+/// Ranks that the launcher has started on this machine, 1 where it does not say.
+var ranksOnThisMachine: Int {
+  let told = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]
+    .compactMap { MPICommunicator.environment($0).flatMap { Int($0) } }
+  return max(1, told.first ?? 1)
 }

@@ -55,11 +55,14 @@ final class TrainStep {
 
   /// Takes step `step` (1 for the first).
   ///
-  /// `batch` gives the tokens of a global sample index.
+  /// `batch` gives the tokens of a global sample index; `progress` is told the share of the step's
+  /// computation that is done.
   ///
   /// - Throws: `RunFailure` on all ranks alike, with parameters as before the step, when any rank's
   ///   loss or the gradient is not finite or a residual stream left its range.
-  func run(step: Int, batch: (Int) throws -> Batch) throws -> StepResult {
+  func run(
+    step: Int, progress: (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
+  ) throws -> StepResult {
     let start = ContinuousClock.now
     let samples = BatchPlan.samples(
       step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
@@ -83,7 +86,12 @@ final class TrainStep {
       do {
         let tokens = try batch(sample)
         losses.append(
-          try gradient(tokens, sample: sample, step: step, into: gradients) { group in
+          try gradient(
+            tokens, sample: sample, step: step, into: gradients,
+            progress: {
+              progress((Double(sample - samples.lowerBound) + $0) / Double(samples.count))
+            }
+          ) { group in
             // The last sample makes the rank's sum final, group by group: it can be sent at once.
             guard isLast && failure == nil && exchangeFailure == nil else { return }
             do { try startReduction(group) } catch { exchangeFailure = error }
@@ -138,7 +146,7 @@ final class TrainStep {
 
   private func gradient(
     _ batch: Batch, sample: Int, step: Int, into gradients: View<Float>,
-    groupReady: (Int) -> Void
+    progress: (Double) -> Void, groupReady: (Int) -> Void
   ) throws -> Double {
     let inputs = Buffer<Int32>(batch.inputs.count)
     let targets = Buffer<Int32>(batch.targets.count)
@@ -149,7 +157,7 @@ final class TrainStep {
       targets: targets.view,
       address: RandomAddress(
         seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-      groupReady: groupReady)
+      groupReady: groupReady, progress: progress)
   }
 
   /// Ends the step on all ranks with the reasons of those that have one.

@@ -66,7 +66,7 @@ public final class Trainer {
         corpus: corpus, length: config.data.length, seed: UInt64(config.run.seed))
       _ = try corpus.evaluationWindows(.validation, length: config.data.length)
       try Self.checkOutput(folder, options: options)
-      try Self.checkMemory(config, ranks: communicator.size)
+      try config.requireMemory(ranks: communicator.size, ranksHere: ranksOnThisMachine)
       return (corpus, try corpus.digest(), plan)
     }
     self.corpus = corpus
@@ -87,17 +87,6 @@ public final class Trainer {
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
       layout: step.model.layout)
-  }
-
-  private static func checkMemory(_ config: RunConfig, ranks: Int) throws {
-    let plan = MemoryPlan(
-      config, ranks: ranks, threads: threadCount(configured: config.run.threads))
-    let budget = config.run.memoryBudgetGB * 1e9
-    guard budget > 0, Double(plan.peakRssBytes) > budget else { return }
-    throw UserError(
-      "the run needs about \(amount(Double(plan.peakRssBytes), "B")) per rank, more than "
-        + "run.memory_budget_gb = \(config.run.memoryBudgetGB); see reformer-train plan, and lower "
-        + "data.length, model.width or model.heads_per_group")
   }
 
   private static func checkOutput(_ folder: String, options: TrainOptions) throws {
@@ -123,7 +112,8 @@ public final class Trainer {
     var clock = RunClock()
     while state.step < lastStep {
       let number = state.step + 1
-      let result = try step.run(step: number) { sample in
+      let result = try step.run(step: number, progress: stepProgress(number, of: lastStep)) {
+        sample in
         Batch(
           corpus: corpus, window: plan.window(sample: sample),
           byteOffset: config.model.byteOffset)
@@ -203,6 +193,19 @@ public final class Trainer {
       progress.message(
         "note: run.global_batch / ranks is no power of two, so parameters equal those of other "
           + "rank counts to rounding only")
+    }
+  }
+
+  /// Shows how far a step is, where a step takes long enough to wonder.
+  private func stepProgress(_ number: Int, of lastStep: Int) -> (Double) -> Void {
+    let start = ContinuousClock.now
+    return { [progress] share in
+      let passed = seconds(since: start)
+      guard passed > 2 else { return }
+      progress.update(
+        String(
+          format: "step %d/%d  %.0f %% of the step, %@ left of it", number, lastStep, share * 100,
+          duration(passed * (1 - share) / share)), isMilestone: false)
     }
   }
 

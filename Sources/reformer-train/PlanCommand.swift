@@ -12,6 +12,9 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "Number of ranks.")
   var ranks = 1
 
+  @Option(help: "How many of the ranks share a machine (default: all).")
+  var ranksPerMachine: Int?
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
@@ -21,22 +24,40 @@ struct PlanCommand: ParsableCommand {
     let ranks: Int
     let threads: Int
     let peakRssBytes: Int
+    let peakRssBytesAllRanks: Int
     let memory: MemoryPlan
     let wireBytesPerStep: Int
+    let headsPerGroup: Int
+    /// What a rank may take: the budget of the config or else this machine's free memory.
+    let memoryBudgetBytes: Int?
+    let fits: Bool
+    /// Changes of the config, each of which would make it fit.
+    let smallerRuns: [String]
   }
 
   func run() throws {
     let config = try arguments.load()
     try config.validate(ranks: ranks)
+    let together = ranksPerMachine ?? ranks
+    guard (1...ranks).contains(together) else {
+      throw UserError("--ranks-per-machine \(together); legal values: 1 to --ranks = \(ranks)")
+    }
     let layout = config.reformer.parameterLayout
     let threads = threadCount(configured: config.run.threads)
     let memory = MemoryPlan(config, ranks: ranks, threads: threads)
     // Each rank sends the others' gradient shares and its own new parameters to all.
     let wire = ranks == 1 ? 0 : 2 * 4 * layout.count / ranks * (ranks - 1)
+    let budget = config.memoryBudget(ranksHere: together)
+    let fits = budget.map { memory.peakRssBytes <= $0 } ?? true
+    let smaller =
+      fits ? [] : config.smallerRuns(within: budget ?? 0, ranks: ranks, threads: threads)
     let report = Report(
       parameters: layout.parameterCount,
       flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length), ranks: ranks,
-      threads: threads, peakRssBytes: memory.peakRssBytes, memory: memory, wireBytesPerStep: wire)
+      threads: threads, peakRssBytes: memory.peakRssBytes,
+      peakRssBytesAllRanks: together * memory.peakRssBytes, memory: memory, wireBytesPerStep: wire,
+      headsPerGroup: config.model.headsPerGroup, memoryBudgetBytes: budget, fits: fits,
+      smallerRuns: smaller.map(\.change))
     if json { return try printJSON(report) }
     func row(_ name: String, _ bytes: Int) {
       let text = String(format: "%9.1f MiB", Double(bytes) / 1_048_576)
@@ -45,6 +66,7 @@ struct PlanCommand: ParsableCommand {
     print("parameters        \(report.parameters)")
     print(String(format: "operations        %.2f Mflop per byte", report.flopsPerByte * 1e-6))
     print("sent per rank     \(wire) bytes per step")
+    print("heads per group   \(config.model.headsPerGroup) of \(config.model.heads)")
     print("memory per rank (\(ranks) ranks, \(threads) threads each)")
     row("parameters", memory.parametersBytes)
     row("gradients and partial sums", memory.gradientsBytes)
@@ -55,5 +77,13 @@ struct PlanCommand: ParsableCommand {
     if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
     row("program", memory.programBytes)
     row("peak", memory.peakRssBytes)
+    if together > 1 { row("peak of \(together) ranks on a machine", report.peakRssBytesAllRanks) }
+    guard let budget else { return }
+    row(
+      config.run.memoryBudgetGB > 0 ? "run.memory_budget_gb" : "free on this machine, per rank",
+      budget)
+    if fits { return }
+    print("does not fit" + (smaller.isEmpty ? "; no single change is enough" : "; what would fit:"))
+    for (change, bytes) in smaller { row(change, bytes) }
   }
 }

@@ -106,10 +106,10 @@ struct RunConfigTests {
   @Test(
     "heads are grouped by the size of a group's buffer",
     arguments: [
-      (4096, 8), (65536, 4), (131072, 2), (1_048_576, 1),
+      (4096, 8), (16384, 4), (32768, 2), (1_048_576, 1),
     ])
   func headGroups(length: Int, expected: Int) {
-    // 64 MiB hold 2^24 floats: 64 features times 2^18 positions times heads.
+    // 16 MiB hold 2^22 floats: 64 features times 2^16 positions times heads.
     #expect(
       RunConfig.automaticHeadsPerGroup(heads: 8, headWidth: 64, length: length) == expected)
   }
