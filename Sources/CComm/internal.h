@@ -5,6 +5,8 @@
 
 // Largest number of bytes handed to one MPI call, whose counts are ints.
 size_t ccomm_piece_bytes(void);
-// Blocks until the request is through. Polling leaves room for a time limit, and the processor is
-// offered to others between polls.
+// A wait under way: whether it has lasted longer than the limit. Set started to 0 at first; the processor
+// is offered to others at each call.
+int ccomm_waited_too_long(double *started);
+// Blocks until the request is through or the limit of a wait is reached.
 int ccomm_poll(MPI_Request *request);

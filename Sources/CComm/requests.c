@@ -2,7 +2,6 @@
 // each below the piece size; a handle is the message's place in a table that only grows.
 #include "include/CComm.h"
 #include "internal.h"
-#include <sched.h>   // sched_yield
 #include <stdlib.h>  // realloc
 
 struct message {
@@ -19,6 +18,7 @@ enum { LIST_END = -1, IN_USE = -2 };
 static struct message *table = NULL;
 static int table_count = 0;
 static int first_free = LIST_END;
+static int oldest_moving = 0;  // no message before this place is on its way
 
 static int grow_table(void) {
   int count = table_count == 0 ? 64 : 2 * table_count;
@@ -71,6 +71,7 @@ static int start(char *bytes, size_t count, int peer, int tag, int receiving, in
       return code;
     }
   }
+  if (place < oldest_moving) oldest_moving = place;
   *handle = place;
   return 0;
 }
@@ -102,8 +103,9 @@ static int finished(struct message *m) {
 
 int ccomm_progress(void) {
   // One test of anything unfinished lets MPI move everything; errors wait for their wait.
-  for (int i = 0; i < table_count; i++) {
-    if (table[i].next_free == IN_USE && !finished(&table[i])) return 0;
+  for (; oldest_moving < table_count; oldest_moving++) {
+    struct message *m = &table[oldest_moving];
+    if (m->next_free == IN_USE && !finished(m)) return 0;
   }
   return 0;
 }
@@ -112,7 +114,11 @@ int ccomm_wait(int handle) {
   if (handle < 0 || handle >= table_count || table[handle].next_free != IN_USE) {
     return CCOMM_BAD_HANDLE;
   }
-  while (!finished(&table[handle])) sched_yield();
+  double started = 0;
+  while (!finished(&table[handle])) {
+    // A message that cannot end stays with MPI, which may still write to its bytes: the run has to end.
+    if (ccomm_waited_too_long(&started)) return CCOMM_TIMED_OUT;
+  }
   int code = table[handle].code;
   release(handle);
   return code;

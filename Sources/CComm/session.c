@@ -2,8 +2,10 @@
 #include "include/CComm.h"
 #include "internal.h"
 #include <sched.h>   // sched_yield
+#include <signal.h>  // signal
 #include <stdio.h>   // snprintf
 #include <string.h>  // strstr
+#include <unistd.h>  // alarm
 
 static size_t piece_bytes = (size_t)1 << 30;
 
@@ -28,7 +30,25 @@ int ccomm_rank(int *rank) { return MPI_Comm_rank(MPI_COMM_WORLD, rank); }
 
 int ccomm_size(int *size) { return MPI_Comm_size(MPI_COMM_WORLD, size); }
 
-void ccomm_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
+static int abort_code = 1;
+
+static void leave(int number) {
+  (void)number;
+  _exit(abort_code);
+}
+
+void ccomm_abort(int code) {
+  // MPI_Abort asks the launcher to end all ranks and waits for it; the launcher may be out of reach.
+  sigset_t alarms;
+  sigemptyset(&alarms);
+  sigaddset(&alarms, SIGALRM);
+  pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+  abort_code = code;
+  signal(SIGALRM, leave);
+  alarm(5);
+  MPI_Abort(MPI_COMM_WORLD, code);
+  _exit(code);
+}
 
 int ccomm_error_class(int code) {
   int class = code;
@@ -52,11 +72,24 @@ void ccomm_error_text(int code, char *text, size_t size) {
   snprintf(text, size, "%s", colon ? colon + 2 : full);
 }
 
+static double wait_limit = 0;
+
+void ccomm_set_wait_limit(double seconds) { wait_limit = seconds; }
+
+int ccomm_waited_too_long(double *started) {
+  sched_yield();
+  if (wait_limit <= 0) return 0;
+  double now = MPI_Wtime();
+  if (*started == 0) *started = now;
+  return now - *started > wait_limit;
+}
+
 int ccomm_poll(MPI_Request *request) {
+  double started = 0;
   for (;;) {
     int done = 0;
     int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
     if (code != MPI_SUCCESS || done) return code;
-    sched_yield();
+    if (ccomm_waited_too_long(&started)) return CCOMM_TIMED_OUT;
   }
 }

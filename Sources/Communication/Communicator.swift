@@ -27,6 +27,8 @@ public protocol Communicator: AnyObject {
   var rank: Int { get }
   /// Number of ranks, N.
   var size: Int { get }
+  /// Seconds a single wait for other ranks may last before it fails; 0, as at first, for no limit.
+  var waitLimit: Double { get set }
 
   /// Returns when every rank has come here.
   func barrier() throws(CommunicationError)

@@ -1,6 +1,7 @@
 // Sums gradients over ranks so that each rank ends with its own pieces of the sum, and hands the pieces
 // of new parameters back to all. Per step: `start` for each group as backward finishes it, `finish`,
-// `squaredNorm` for clipping, the optimizer on `ownedRanges`, then `gather`.
+// `squaredNorm` for clipping, the optimizer on `ownedRanges`, then `startGather`; the next forward pass
+// waits with `finishGather` for each group as it comes to it, and `endGather` ends the exchange.
 import Compute
 
 /// The exchange of gradients and parameters between ranks.
@@ -24,6 +25,9 @@ public final class GradientReduction {
   private var receives: [[Transfer]] = []
   private var sends: [Transfer] = []
   private var startedGroups: [Int] = []
+  // Parameters on their way: those of each group that arrive, and all that leave.
+  private var gathering: [[Transfer]] = []
+  private var leaving: [Transfer] = []
 
   private enum Purpose: Int, CaseIterable {
     case gradients
@@ -128,9 +132,6 @@ public final class GradientReduction {
     try finish(gradients: gradients)
   }
 
-  /// Lets messages under way move; to be called between tiles of computation.
-  public func progress() { communicator.progress() }
-
   // All receives first: a large message that finds no receive stops its sender.
   private func postReceives() throws(CommunicationError) {
     receives.removeAll(keepingCapacity: true)
@@ -179,43 +180,70 @@ public final class GradientReduction {
         }
       }
     }
-    try shareOwned(squares.bytes, bytesPerSegment: MemoryLayout<Double>.size, .squares)
+    let (arriving, leaving) = try shareOwned(
+      squares.bytes, bytesPerSegment: MemoryLayout<Double>.size, .squares)
+    try communicator.wait(for: arriving.flatMap { $0 } + leaving, in: "gradient norm")
     return (0..<squares.count).reduce(0) { $0 + squares[$1] }
   }
 
-  /// Gives every rank all pieces: `ownedRanges` of `parameters` go out, the rest is overwritten.
-  public func gather(parameters: View<Float>) throws(CommunicationError) {
+  /// Starts to give every rank all pieces: `ownedRanges` of `parameters` go out, the rest is overwritten.
+  ///
+  /// Never blocks. A group may be read once `finishGather` returned for it, and the owned pieces may be
+  /// changed after `endGather`.
+  public func startGather(parameters: View<Float>) throws(CommunicationError) {
     precondition(parameters.count == layout.count, "\(parameters.count) of \(layout.count) values")
-    try shareOwned(
+    precondition(gathering.isEmpty && leaving.isEmpty, "the last gather has not ended")
+    (gathering, leaving) = try shareOwned(
       parameters.bytes, bytesPerSegment: ParameterLayout.segment * MemoryLayout<Float>.size,
       .parameters)
   }
 
+  /// Waits until `group` of the parameters being gathered is complete; returns at once where it is.
+  public func finishGather(group: Int) throws(CommunicationError) {
+    guard !gathering.isEmpty, !gathering[group].isEmpty else { return }
+    try communicator.wait(for: gathering[group], in: "parameter gather")
+    gathering[group] = []
+  }
+
+  /// Waits for all that `startGather` began; returns at once where nothing is under way.
+  public func endGather() throws(CommunicationError) {
+    for group in gathering.indices { try finishGather(group: group) }
+    try communicator.wait(for: leaving, in: "parameter gather")
+    gathering = []
+    leaving = []
+  }
+
+  /// Starts to send this rank's pieces, and to receive the others' in place, groups in buffer order: the order
+  /// in which a forward pass needs them.
   private func shareOwned(
     _ bytes: UnsafeMutableRawBufferPointer, bytesPerSegment: Int, _ purpose: Purpose
-  ) throws(CommunicationError) {
+  ) throws(CommunicationError) -> (arriving: [[Transfer]], leaving: [Transfer]) {
     func part(_ elements: Range<Int>) -> UnsafeMutableRawBufferPointer {
       let start = elements.lowerBound / ParameterLayout.segment * bytesPerSegment
       let count = elements.count / ParameterLayout.segment * bytesPerSegment
       return UnsafeMutableRawBufferPointer(rebasing: bytes[start..<(start + count)])
     }
-    var transfers: [Transfer] = []
-    for peer in peers {
-      let pieces = Self.ownedRanges(layout: layout, rank: peer, ranks: communicator.size)
-      for (group, piece) in pieces.enumerated() where !piece.isEmpty {
+    var arriving: [[Transfer]] = []
+    var leaving: [Transfer] = []
+    for group in layout.groups.indices {
+      var transfers: [Transfer] = []
+      for peer in peers {
+        let piece = Self.piece(
+          of: layout.groups[group].range, rank: peer, ranks: communicator.size)
+        guard !piece.isEmpty else { continue }
         transfers.append(
           try communicator.startReceive(into: part(piece), from: peer, tag: tag(purpose, group)))
       }
+      arriving.append(transfers)
     }
-    for peer in peers {
-      for (group, piece) in ownedRanges.enumerated() where !piece.isEmpty {
-        transfers.append(
+    for (group, piece) in ownedRanges.enumerated() where !piece.isEmpty {
+      for peer in peers {
+        leaving.append(
           try communicator.startSend(
             UnsafeRawBufferPointer(part(piece)), to: peer, tag: tag(purpose, group)))
       }
     }
-    try communicator.wait(
-      for: transfers, in: purpose == .parameters ? "parameter gather" : "gradient norm")
+    return (arriving, leaving)
   }
 
   // The other ranks, starting after this one, so that not all ranks send to the same one first.

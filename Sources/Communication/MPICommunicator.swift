@@ -11,6 +11,12 @@ public final class MPICommunicator: Communicator {
   public let rank: Int
   /// Number of ranks, N.
   public let size: Int
+  /// Seconds a single wait for other ranks may last before it fails; 0 for no limit.
+  public var waitLimit = 0.0 {
+    didSet { ccomm_set_wait_limit(waitLimit) }
+  }
+  // The other side of each message under way, to name it in errors.
+  private var peers: [Int: Int] = [:]
 
   /// Whether this process was started as a rank by mpirun or srun.
   ///
@@ -119,6 +125,7 @@ public final class MPICommunicator: Communicator {
     try check(
       ccomm_receive(bytes.baseAddress, bytes.count, Int32(source), Int32(tag), &handle),
       "receive from rank \(source)")
+    peers[Int(handle)] = source
     return Transfer(handle: Int(handle))
   }
 
@@ -131,6 +138,7 @@ public final class MPICommunicator: Communicator {
     try check(
       ccomm_send(bytes.baseAddress, bytes.count, Int32(target), Int32(tag), &handle),
       "send to rank \(target)")
+    peers[Int(handle)] = target
     return Transfer(handle: Int(handle))
   }
 
@@ -139,13 +147,20 @@ public final class MPICommunicator: Communicator {
 
   /// Returns when all `transfers` are through.
   public func wait(for transfers: [Transfer], in operation: String) throws(CommunicationError) {
-    for transfer in transfers { try check(ccomm_wait(Int32(transfer.handle)), operation) }
+    for transfer in transfers {
+      let peer = peers.removeValue(forKey: transfer.handle).map { " with rank \($0)" } ?? ""
+      try check(ccomm_wait(Int32(transfer.handle)), operation + peer)
+    }
   }
 
   /// Ends every rank; mpirun exits with `code`.
   public func abort(code: Int32) { ccomm_abort(code) }
 
   private func check(_ code: Int32, _ operation: String) throws(CommunicationError) {
+    guard code != CCOMM_TIMED_OUT else {
+      throw CommunicationError(
+        operation: operation, rank: rank, reason: CommunicationError.noAnswer(waitLimit))
+    }
     try Self.check(code, operation, rank: rank)
   }
 

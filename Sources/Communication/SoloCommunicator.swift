@@ -6,6 +6,8 @@ public final class SoloCommunicator: Communicator {
   public let rank = 0
   /// Always 1.
   public let size = 1
+  /// Nobody is waited for.
+  public var waitLimit = 0.0
 
   /// A group of one.
   public init() {}

@@ -48,7 +48,7 @@ final class ThreadHub: @unchecked Sendable {
 
   /// The bytes of all ranks, once all have come.
   func exchange(
-    _ bytes: [UInt8], rank: Int, operation: String
+    _ bytes: [UInt8], rank: Int, operation: String, limit: Double
   ) throws(CommunicationError) -> [[UInt8]] {
     condition.lock()
     defer { condition.unlock() }
@@ -57,7 +57,7 @@ final class ThreadHub: @unchecked Sendable {
       readers = size
       condition.broadcast()
     }
-    try waitUntil(rank: rank, operation: operation) { readers > 0 }
+    try waitUntil(rank: rank, operation: operation, limit: limit) { readers > 0 }
     let all = offered.compactMap { $0 }
     readers -= 1
     if readers == 0 {
@@ -65,7 +65,7 @@ final class ThreadHub: @unchecked Sendable {
       condition.broadcast()
     } else {
       // Nobody starts the next round while someone still has to read this one.
-      try waitUntil(rank: rank, operation: operation) { readers == 0 }
+      try waitUntil(rank: rank, operation: operation, limit: limit) { readers == 0 }
     }
     return all
   }
@@ -95,12 +95,12 @@ final class ThreadHub: @unchecked Sendable {
 
   /// Returns when the message is through.
   func wait(
-    for transfer: Transfer, rank: Int, operation: String
+    for transfer: Transfer, rank: Int, operation: String, limit: Double
   ) throws(CommunicationError) {
     condition.lock()
     defer { condition.unlock() }
     precondition(states[transfer.handle] != nil, "no message \(transfer.handle) to wait for")
-    try waitUntil(rank: rank, operation: operation) {
+    try waitUntil(rank: rank, operation: operation, limit: limit) {
       if case .waiting = states[transfer.handle] { false } else { true }
     }
     if case .failed(let reason) = states.removeValue(forKey: transfer.handle) {
@@ -129,14 +129,18 @@ final class ThreadHub: @unchecked Sendable {
   }
 
   private func waitUntil(
-    rank: Int, operation: String, _ met: () -> Bool
+    rank: Int, operation: String, limit: Double, _ met: () -> Bool
   ) throws(CommunicationError) {
+    let end = limit > 0 ? Date(timeIntervalSinceNow: limit) : .distantFuture
     while true {
       if let stopReason {
         throw CommunicationError(operation: operation, rank: rank, reason: stopReason)
       }
       if met() { return }
-      condition.wait()
+      guard condition.wait(until: end) else {
+        throw CommunicationError(
+          operation: operation, rank: rank, reason: CommunicationError.noAnswer(limit))
+      }
     }
   }
 }

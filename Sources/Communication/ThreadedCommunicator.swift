@@ -8,6 +8,8 @@ public final class ThreadedCommunicator: Communicator {
   public let rank: Int
   /// Number of ranks, N.
   public var size: Int { hub.size }
+  /// Seconds a single wait for other ranks may last before it fails; 0 for no limit.
+  public var waitLimit = 0.0
   private let hub: ThreadHub
 
   private init(rank: Int, hub: ThreadHub) {
@@ -46,7 +48,7 @@ public final class ThreadedCommunicator: Communicator {
 
   /// Returns when every rank has come here.
   public func barrier() throws(CommunicationError) {
-    _ = try hub.exchange([], rank: rank, operation: "barrier")
+    _ = try hub.exchange([], rank: rank, operation: "barrier", limit: waitLimit)
   }
 
   /// Overwrites `bytes` with those of rank `root`.
@@ -55,7 +57,7 @@ public final class ThreadedCommunicator: Communicator {
   ) throws(CommunicationError) {
     precondition((0..<size).contains(root), "broadcast from rank \(root) of \(size)")
     let mine = rank == root ? [UInt8](bytes) : []
-    let all = try hub.exchange(mine, rank: rank, operation: "broadcast")
+    let all = try hub.exchange(mine, rank: rank, operation: "broadcast", limit: waitLimit)
     guard all[root].count == bytes.count else {
       throw CommunicationError(
         operation: "broadcast", rank: rank,
@@ -66,7 +68,7 @@ public final class ThreadedCommunicator: Communicator {
 
   /// Every rank's bytes, by rank.
   public func gatherAll(_ bytes: [UInt8]) throws(CommunicationError) -> [[UInt8]] {
-    try hub.exchange(bytes, rank: rank, operation: "gather")
+    try hub.exchange(bytes, rank: rank, operation: "gather", limit: waitLimit)
   }
 
   /// One integer from those of all ranks.
@@ -74,7 +76,7 @@ public final class ThreadedCommunicator: Communicator {
     _ value: Int64, _ reduction: IntegerReduction
   ) throws(CommunicationError) -> Int64 {
     let mine = withUnsafeBytes(of: value) { [UInt8]($0) }
-    let all = try hub.exchange(mine, rank: rank, operation: "reduction")
+    let all = try hub.exchange(mine, rank: rank, operation: "reduction", limit: waitLimit)
     let values = all.map { $0.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) } }
     return values.dropFirst().reduce(values[0]) { left, right in
       switch reduction {
@@ -106,7 +108,9 @@ public final class ThreadedCommunicator: Communicator {
 
   /// Returns when all `transfers` are through.
   public func wait(for transfers: [Transfer], in operation: String) throws(CommunicationError) {
-    for transfer in transfers { try hub.wait(for: transfer, rank: rank, operation: operation) }
+    for transfer in transfers {
+      try hub.wait(for: transfer, rank: rank, operation: operation, limit: waitLimit)
+    }
   }
 
   /// Makes every exchange of every rank fail, those under way included.

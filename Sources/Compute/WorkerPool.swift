@@ -7,6 +7,9 @@ import Synchronization
 public final class WorkerPool: @unchecked Sendable {
   /// Threads that work, the caller included.
   public let threadCount: Int
+  /// Called by the caller of `run` after each task it does itself, for work that must not wait for the end of a
+  /// long computation, such as moving messages.
+  public var betweenTasks: (() -> Void)?
   let arenas: [ScratchArena]
 
   private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -84,7 +87,10 @@ public final class WorkerPool: @unchecked Sendable {
   public func run(_ count: Int, _ task: (_ index: Int, _ scratch: ScratchArena) -> Void) {
     guard threadCount > 1 && count > 1 else {
       arenas[0].laps.start()
-      for index in 0..<count { arenas[0].frame { task(index, arenas[0]) } }
+      for index in 0..<count {
+        arenas[0].frame { task(index, arenas[0]) }
+        betweenTasks?()
+      }
       return
     }
     withoutActuallyEscaping(task) { escaping in
@@ -120,6 +126,7 @@ public final class WorkerPool: @unchecked Sendable {
       let index = nextTask.add(1, ordering: .relaxed).oldValue
       guard index < taskCount else { return }
       arena.frame { body(index, arena) }
+      if worker == 0 { betweenTasks?() }
     }
   }
 

@@ -78,6 +78,8 @@ public final class ReformerModel {
   ///
   /// - `inputs`, `targets`: `[L]` token ids; a negative target is not scored.
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
+  /// - `groupNeeded`: called with the index of each parameter group before the forward pass reads it, first
+  ///   to last.
   /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
   ///   first.
   /// - `progress`: called after each block, with the share of the pass that is done.
@@ -85,7 +87,8 @@ public final class ReformerModel {
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
     address: RandomAddress, givenRotations: [Int: [Float]] = [:],
-    groupReady: (Int) -> Void = { _ in }, progress: (Double) -> Void = { _ in }
+    groupNeeded: (Int) -> Void = { _ in }, groupReady: (Int) -> Void = { _ in },
+    progress: (Double) -> Void = { _ in }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
     let (first, second) = streams(length)
@@ -99,25 +102,30 @@ public final class ReformerModel {
           $0.keep(length: length, width: config.width, from: arena)
         }
       }
+      groupNeeded(0)
       try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
       for (index, block) in blocks.enumerated() {
-        try block.forward(first: first, second: second, pass: pass, kept: kept?[index])
+        groupNeeded(2 * index + 1)
+        try block.forward(
+          first: first, second: second, pass: pass, kept: kept?[index],
+          feedForwardNeeded: { groupNeeded(2 * index + 2) })
         progress(Double(index + 1) / Double(4 * blocks.count))
       }
       let streamGradients = [firstGradient, secondGradient].map {
         Matrix($0.view[0..<length * config.width], rows: length, columns: config.width)
       }
+      groupNeeded(2 * blocks.count + 1)
       head.forwardAndBackward(
         streams: [first, second], targets: targets, scale: 1 / Float(scored),
         rowLoss: rowLoss.view[0..<length], streamGradients: streamGradients,
         gradients: gradients, pass: pass)
-      groupReady(blocks.count + 1)
+      groupReady(2 * blocks.count + 1)
       for (index, block) in blocks.enumerated().reversed() {
         try block.backward(
           first: first, second: second, firstGradient: streamGradients[0],
           secondGradient: streamGradients[1], gradients: gradients, pass: pass,
-          kept: kept?[index])
-        groupReady(index + 1)
+          kept: kept?[index], feedForwardReady: { groupReady(2 * index + 2) })
+        groupReady(2 * index + 1)
         // On the way back a block is computed once more and differentiated: three times the work.
         progress(1 - 0.75 * Double(index) / Double(blocks.count))
       }

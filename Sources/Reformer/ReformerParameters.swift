@@ -21,7 +21,7 @@ extension ReformerConfig {
     layers.map { $0.layer(lsh: lsh, local: local, fullSharesQueryKey: fullSharedQueryKey) }
   }
 
-  /// Where every parameter lies: one group for the embeddings, one per block, one for the head.
+  /// Where every parameter lies: one group for the embeddings, two per block, one for the head.
   public var parameterLayout: ParameterLayout {
     var groups: [(name: String, tensors: [(name: String, shape: [Int])])] = []
     var embeddings = [(name: ParameterName.words, shape: [vocabulary, width])]
@@ -43,7 +43,10 @@ extension ReformerConfig {
           (layer + "attention.self_attention.\(projection).weight", [headsWidth, width]))
       }
       tensors += [
-        (layer + "attention.output.dense.weight", [width, headsWidth]),
+        (layer + "attention.output.dense.weight", [width, headsWidth])
+      ]
+      groups.append(("layers.\(index).attention", tensors))
+      tensors = [
         (layer + "feed_forward.layer_norm.weight", [width]),
         (layer + "feed_forward.layer_norm.bias", [width]),
         (layer + "feed_forward.dense.dense.weight", [feedForwardWidth, width]),
@@ -51,7 +54,7 @@ extension ReformerConfig {
         (layer + "feed_forward.output.dense.weight", [width, feedForwardWidth]),
         (layer + "feed_forward.output.dense.bias", [width]),
       ]
-      groups.append(("layers.\(index)", tensors))
+      groups.append(("layers.\(index).feed_forward", tensors))
     }
     groups.append(
       (

@@ -30,21 +30,27 @@ struct ReversibleBlock {
   }
 
   /// (X1, X2) becomes (Y1, Y2) in place.
+  ///
+  /// `feedForwardNeeded` is called before the feed-forward layer reads its parameters.
   func forward(
-    first: ResidualStream, second: ResidualStream, pass: Pass, kept: Kept?
+    first: ResidualStream, second: ResidualStream, pass: Pass, kept: Kept?,
+    feedForwardNeeded: () -> Void = {}
   ) throws(ReformerError) {
     kept?.second.copy(from: second.values)
     try attention.forward(source: second, target: first, pass: pass, kept: kept?.groups)
     kept?.first.copy(from: first.values)
+    feedForwardNeeded()
     try feedForward.forward(source: first, target: second, pass: pass, kept: kept?.feedForward)
   }
 
   /// (Y1, Y2) becomes (X1, X2) in place, and their gradients `[L, D]` likewise.
   ///
-  /// With `kept`, the streams are left alone.
+  /// With `kept`, the streams are left alone. `feedForwardReady` is called when the gradients of its parameters
+  /// are final.
   func backward(
     first: ResidualStream, second: ResidualStream, firstGradient: Matrix,
-    secondGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Kept?
+    secondGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Kept?,
+    feedForwardReady: () -> Void
   ) throws(ReformerError) {
     func stream(_ values: View<Int32>?, _ current: ResidualStream) -> ResidualStream {
       guard let values else { return current }
@@ -54,6 +60,7 @@ struct ReversibleBlock {
     try feedForward.backward(
       source: stream(kept?.first, first), target: second, sourceGradient: firstGradient,
       targetGradient: secondGradient, gradients: gradients, pass: pass, kept: kept?.feedForward)
+    feedForwardReady()
     try attention.backward(
       source: stream(kept?.second, second), target: first, sourceGradient: secondGradient,
       targetGradient: firstGradient, gradients: gradients, pass: pass, kept: kept?.groups)

@@ -58,7 +58,7 @@ public func runBenchmark(
   let engine = Engine(threads: threads)
   let step = TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
   config.reformer.initialise(
-    step.parameters.view, layout: step.model.layout, seed: UInt64(config.run.seed))
+    try step.currentParameters(), layout: step.model.layout, seed: UInt64(config.run.seed))
   func batch(_ sample: Int) -> Batch {
     Batch(
       bytes: SyntheticTasks.uniformBytes(

@@ -142,6 +142,10 @@ extension RunConfig {
     try require("run.checkpoint_every", run.checkpointEvery, in: 0...Int.max)
     try require("run.keep", run.keep, in: 1...1_000_000_000)
     try require("run.log_every", run.logEvery, in: 1...Int.max)
+    try require("run.replica_check_every", run.replicaCheckEvery, in: 0...Int.max)
+    try require(
+      "run.wait_limit_seconds", run.waitLimitSeconds >= 0 && run.waitLimitSeconds.isFinite,
+      "a number of seconds, or 0 to wait for ever")
     try require(
       "run.memory_budget_gb", run.memoryBudgetGB >= 0 && run.memoryBudgetGB.isFinite,
       "a number of gigabytes, or 0 for what the machine has")

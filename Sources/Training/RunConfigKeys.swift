@@ -213,6 +213,9 @@ struct ConfigKey: Sendable {
     .init("run.keep", \.run.keep),
     .init("run.log_every", \.run.logEvery),
     .init("run.memory_budget_gb", \.run.memoryBudgetGB),
+    .init("run.overlap", \.run.overlap),
+    .init("run.replica_check_every", \.run.replicaCheckEvery),
+    .init("run.wait_limit_seconds", \.run.waitLimitSeconds),
     .init("run.keep_activations", \.run.keepActivations),
 
     .init("data.corpus", \.data.corpus, required: true),

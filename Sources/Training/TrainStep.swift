@@ -18,8 +18,10 @@ public struct StepResult: Sendable {
   public let learningRate: Double
   /// Wall-clock seconds of the step on this rank.
   public let seconds: Double
-  /// Seconds this rank waited for other ranks' gradients and parameters.
-  public let communicationSeconds: Double
+  /// Seconds this rank waited for other ranks and summed their gradients, computing nothing else.
+  ///
+  /// Parameters that were still on their way count for the step that waited for them.
+  public let communicationExposedSeconds: Double
   /// Whether a signal asked any rank to stop.
   public let stopRequested: Bool
 }
@@ -28,7 +30,7 @@ public struct StepResult: Sendable {
 final class TrainStep {
   let model: ReformerModel
   let optimizer: Adam
-  let parameters: Buffer<Float>
+  private let parameters: Buffer<Float>
   private let config: RunConfig
   private let engine: Engine
   private let communicator: any Communicator
@@ -51,6 +53,14 @@ final class TrainStep {
       settings: config.adam, ranges: reduction.ownedRanges,
       decayRanges: Adam.decayRanges(of: layout))
     schedule = config.learningRateSchedule
+    guard config.run.overlap, communicator.size > 1 else { return }
+    engine.pool.betweenTasks = { communicator.progress() }
+  }
+
+  /// All parameters, once the pieces still on their way from other ranks have come.
+  func currentParameters() throws(CommunicationError) -> View<Float> {
+    try reduction.endGather()
+    return parameters.view
   }
 
   /// Takes step `step` (1 for the first).
@@ -70,6 +80,7 @@ final class TrainStep {
     var losses: [Double] = []
     var failure: (any Error)?
     var exchangeFailure: (any Error)?
+    var waited = 0.0
     var started: Set<Int> = []
     let layout = model.layout
     var total: View<Float>?
@@ -80,6 +91,16 @@ final class TrainStep {
       total = sum
       try reduction.start(group: group, gradients: sum)
     }
+    /// Runs an exchange from inside the model, which knows no such errors; the first ends the step.
+    func exchange(_ body: () throws -> Void) {
+      guard exchangeFailure == nil else { return }
+      do { try body() } catch { exchangeFailure = error }
+    }
+    func timed(_ wait: () throws -> Void) throws {
+      let start = ContinuousClock.now
+      defer { waited += seconds(since: start) }
+      try wait()
+    }
     for sample in samples {
       let gradients = accumulator.next()
       let isLast = sample == samples.upperBound - 1
@@ -88,14 +109,17 @@ final class TrainStep {
         losses.append(
           try gradient(
             tokens, sample: sample, step: step, into: gradients,
+            groupNeeded: { group in
+              exchange { try timed { try reduction.finishGather(group: group) } }
+            },
+            groupReady: { group in
+              // The last sample makes the rank's sum final, group by group: it can be sent at once.
+              guard config.run.overlap && isLast && failure == nil else { return }
+              exchange { try startReduction(group) }
+            },
             progress: {
               progress((Double(sample - samples.lowerBound) + $0) / Double(samples.count))
-            }
-          ) { group in
-            // The last sample makes the rank's sum final, group by group: it can be sent at once.
-            guard isLast && failure == nil && exchangeFailure == nil else { return }
-            do { try startReduction(group) } catch { exchangeFailure = error }
-          })
+            }))
       } catch {
         // This rank goes on talking to the others, or they would wait for it; the loss tells them.
         failure = failure ?? error
@@ -103,19 +127,26 @@ final class TrainStep {
       }
       if !isLast { accumulator.push() }
     }
+    // Ranks that do equal work wait for each other less than that work takes, however slow their machines.
+    if config.run.waitLimitSeconds > 0 {
+      communicator.waitLimit = max(config.run.waitLimitSeconds, seconds(since: start) - waited)
+    }
     // Without the others there is nothing to agree on: this ends the run on all ranks.
     if let exchangeFailure { throw exchangeFailure }
+    // The update will change this rank's pieces, which may still be on their way to others.
+    try timed { try reduction.endGather() }
     for group in layout.groups.indices.reversed() { try startReduction(group) }
     guard let sum = total else { preconditionFailure("a model without parameters") }
 
-    let waiting = ContinuousClock.now
-    try reduction.finish(gradients: sum)
-    _ = accumulator.total()
-    let squares = try reduction.squaredNorm(gradients: sum)
-    // The stop flag rides with the losses: one exchange instead of two.
-    let reports = try communicator.gatherAll(
-      doubles: losses + [StopSignal.number != 0 ? 1 : 0])
-    var communication = seconds(since: waiting)
+    var squares = 0.0
+    var reports: [[Double]] = []
+    try timed {
+      try reduction.finish(gradients: sum)
+      _ = accumulator.total()
+      squares = try reduction.squaredNorm(gradients: sum)
+      // The stop flag rides with the losses: one exchange instead of two.
+      reports = try communicator.gatherAll(doubles: losses + [StopSignal.number != 0 ? 1 : 0])
+    }
     let allLosses = reports.flatMap { $0.dropLast() }
     let batchSize = Double(config.run.globalBatch)
     let loss = allLosses.reduce(0, +) / batchSize
@@ -135,18 +166,19 @@ final class TrainStep {
         gradientScale: scale, step: step)
       scratch.lap(.optimizer)
     }
-    let gathering = ContinuousClock.now
-    try reduction.gather(parameters: parameters.view)
-    communication += seconds(since: gathering)
+    try timed {
+      try reduction.startGather(parameters: parameters.view)
+      if !config.run.overlap { try reduction.endGather() }
+    }
     return StepResult(
       lossNats: loss, gradientNorm: norm, learningRate: rate, seconds: seconds(since: start),
-      communicationSeconds: communicator.size == 1 ? 0 : communication,
+      communicationExposedSeconds: communicator.size == 1 ? 0 : waited,
       stopRequested: reports.contains { $0.last == 1 })
   }
 
   private func gradient(
     _ batch: Batch, sample: Int, step: Int, into gradients: View<Float>,
-    progress: (Double) -> Void, groupReady: (Int) -> Void
+    groupNeeded: (Int) -> Void, groupReady: (Int) -> Void, progress: (Double) -> Void
   ) throws -> Double {
     let inputs = Buffer<Int32>(batch.inputs.count)
     let targets = Buffer<Int32>(batch.targets.count)
@@ -157,7 +189,7 @@ final class TrainStep {
       targets: targets.view,
       address: RandomAddress(
         seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-      groupReady: groupReady, progress: progress)
+      groupNeeded: groupNeeded, groupReady: groupReady, progress: progress)
   }
 
   /// Ends the step on all ranks with the reasons of those that have one.

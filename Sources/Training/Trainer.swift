@@ -164,14 +164,14 @@ public final class Trainer {
     if let resume = options.resume {
       if let found = try checkpoint.find(resume: resume, report: progress.message) {
         let state = try checkpoint.load(
-          found, corpus: digest, parameters: step.parameters.view, optimizer: step.optimizer)
+          found, corpus: digest, parameters: step.currentParameters(), optimizer: step.optimizer)
         progress.message("resuming \(found)")
         return state
       }
       progress.message("no checkpoint in \(folder) yet; starting at step 1")
     }
     config.reformer.initialise(
-      step.parameters.view, layout: step.model.layout, seed: UInt64(config.run.seed))
+      try step.currentParameters(), layout: step.model.layout, seed: UInt64(config.run.seed))
     return TrainingState(
       step: 0, corpus: digest, trainedBytes: 0, validationBitsPerByte: nil)
   }
@@ -226,14 +226,14 @@ public final class Trainer {
         step: state.step, lossNats: result.lossNats, bitsPerByte: bits,
         gradientNorm: result.gradientNorm, learningRate: result.learningRate,
         stepSeconds: result.seconds, bytesPerSecond: bytes / result.seconds,
-        communicationExposedSeconds: result.communicationSeconds,
+        communicationExposedSeconds: result.communicationExposedSeconds,
         peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes))
   }
 
   private func evaluate(_ state: inout TrainingState, metrics: MetricsWriter?) throws {
     let start = ContinuousClock.now
     let result = try evaluator.run(
-      parameters: step.parameters.view, split: .validation, context: config.data.length,
+      parameters: step.currentParameters(), split: .validation, context: config.data.length,
       stride: config.data.length, limit: config.run.evaluateBytes
     ) { share in
       progress.update(String(format: "validation %.0f %%", share * 100), isMilestone: false)
@@ -251,7 +251,8 @@ public final class Trainer {
 
   private func save(_ state: TrainingState, metrics: MetricsWriter?) throws {
     let start = ContinuousClock.now
-    try checkpoint.save(state, parameters: step.parameters.view, optimizer: step.optimizer)
+    try checkpoint.save(
+      state, parameters: step.currentParameters(), optimizer: step.optimizer)
     try metrics?.write(
       MetricsRecord(step: state.step, checkpointSeconds: seconds(since: start)))
   }

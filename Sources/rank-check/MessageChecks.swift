@@ -75,8 +75,10 @@ func checkMessageErrors(
   }
   if communicator.rank == 1 {
     let cases = [
-      (50, "gradient exchange failed on rank 1: message truncated (MPI 15)"),
-      (100, "gradient exchange failed on rank 1: the other rank sent too few bytes"),
+      (50, "gradient exchange with rank 0 failed on rank 1: message truncated (MPI 15)"),
+      (
+        100, "gradient exchange with rank 0 failed on rank 1: the other rank sent too few bytes"
+      ),
     ]
     for (count, message) in cases {
       let transfer = try communicator.startReceive(

@@ -28,12 +28,14 @@ func checkReduction(_ communicator: MPICommunicator, _ tally: Tally) throws(Comm
     for group in layout.groups.indices.reversed() {
       let sum = accumulator.sumLast(layout.groups[group].range)
       try reduction.start(group: group, gradients: sum)
-      reduction.progress()
+      communicator.progress()
     }
     let total = accumulator.total()
     try reduction.finish(gradients: total)
     let squaredNorm = try reduction.squaredNorm(gradients: total)
-    try reduction.gather(parameters: total)
+    try reduction.startGather(parameters: total)
+    communicator.progress()
+    try reduction.endGather()
 
     let sameBits = GradientReduction.sameBits(globalBatch: batch, ranks: communicator.size)
     let claim = "\(batch) samples on \(communicator.size) ranks"

@@ -30,12 +30,13 @@ struct GradientReductionTests {
       let gradients = accumulator.total()
       for group in layout.groups.indices.reversed() {
         try reduction.start(group: group, gradients: gradients)
-        reduction.progress()
+        communicator.progress()
       }
       try reduction.finish(gradients: gradients)
       let sum = gradients.array
       let squaredNorm = try reduction.squaredNorm(gradients: gradients)
-      try reduction.gather(parameters: gradients)
+      try reduction.startGather(parameters: gradients)
+      try reduction.endGather()
       return Seen(
         owned: reduction.ownedRanges, sum: sum, gathered: gradients.array,
         squaredNorm: squaredNorm.bitPattern)
@@ -150,7 +151,8 @@ struct GradientReductionTests {
       return try (0..<5).map { step in
         gradients.view.fill(Float(step + communicator.rank))
         try reduction.reduce(gradients: gradients.view)
-        try reduction.gather(parameters: gradients.view)
+        try reduction.startGather(parameters: gradients.view)
+        try reduction.endGather()
         return gradients.view.array.allSatisfy { $0 == Float(4 * step + 6) }
       }
     }

@@ -37,7 +37,11 @@ struct ParameterTests {
     let layout = smallConfig([.local, .lsh]).parameterLayout
     #expect(layout.slots.map(\.name) == expected.map(\.0))
     #expect(layout.slots.map(\.shape) == expected.map(\.1))
-    #expect(layout.groups.map(\.name) == ["embeddings", "layers.0", "layers.1", "head"])
+    #expect(
+      layout.groups.map(\.name) == [
+        "embeddings", "layers.0.attention", "layers.0.feed_forward", "layers.1.attention",
+        "layers.1.feed_forward", "head",
+      ])
   }
 
   private func initial(_ config: ReformerConfig, seed: UInt64, before: Float = 0) -> [Float] {

@@ -17,6 +17,7 @@ enum {
   CCOMM_SHORT_MESSAGE = -2,   // the sender sent fewer bytes than the receiver expected
   CCOMM_NO_THREADS = -3,      // this MPI cannot serve a program with threads
   CCOMM_BAD_HANDLE = -4,      // no handle of ccomm_send or ccomm_receive, or waited for before
+  CCOMM_TIMED_OUT = -5,       // a wait lasted longer than the limit
 };
 
 enum { CCOMM_MINIMUM = 0, CCOMM_MAXIMUM = 1, CCOMM_SUM = 2 };
@@ -26,9 +27,10 @@ int ccomm_start(void);    // MPI_THREAD_FUNNELED; errors come back as codes from
 int ccomm_finish(void);
 int ccomm_rank(int *rank);
 int ccomm_size(int *size);
-void ccomm_abort(int code);                               // ends all ranks; does not return
+void ccomm_abort(int code);  // ends all ranks that can be reached, this one in any case; does not return
 int ccomm_error_class(int code);                          // MPI error class; own codes unchanged
 void ccomm_error_text(int code, char *text, size_t size); // words without MPI's symbolic name
+void ccomm_set_wait_limit(double seconds);  // for every single wait from here on; 0: none, as at first
 void ccomm_set_piece_bytes(size_t bytes);  // largest single MPI message; only tests change it
 
 // ---- Collectives: every rank calls them in the same order.
