@@ -1,16 +1,26 @@
 // Messages between two ranks in the background. One message of any size is a row of MPI requests,
 // each below the piece size; a handle is the message's place in a table that only grows.
+//
+// Messages to one rank stand in line: each begins when the one before is through. MPI would share the
+// bandwidth out among all that were started, and what is needed first would come as late as the rest.
 #include "include/CComm.h"
 #include "internal.h"
-#include <stdlib.h>  // realloc
+#include <stdlib.h>  // malloc, realloc
 
 struct message {
   MPI_Request *pieces;  // kept when the message is freed, for the next one in this place
   size_t capacity, piece_count, done;
+  char *base;
   size_t bytes, piece_bytes;
-  int receiving;
-  int code;       // the first error, kept for the wait
-  int next_free;  // IN_USE, or the next free place, or LIST_END
+  int peer, tag;
+  int receiving, begun;
+  int code;          // the first error, kept for the wait
+  int next_in_line;  // of messages to the same rank, or LIST_END
+  int next_free;     // IN_USE, or the next free place, or LIST_END
+};
+
+struct line {
+  int first, last;  // places of messages, or LIST_END; the first one has begun
 };
 
 enum { LIST_END = -1, IN_USE = -2 };
@@ -19,6 +29,9 @@ static struct message *table = NULL;
 static int table_count = 0;
 static int first_free = LIST_END;
 static int oldest_moving = 0;  // no message before this place is on its way
+static struct line *lines = NULL;
+static int line_count = 0;
+static int waiting = 0;  // messages that have not begun
 
 static int grow_table(void) {
   int count = table_count == 0 ? 64 : 2 * table_count;
@@ -43,8 +56,51 @@ static void release(int handle) {
   first_free = handle;
 }
 
+static void begin(struct message *m) {
+  m->begun = 1;
+  for (size_t i = 0; i < m->piece_count && m->code == 0; i++) {
+    char *at = m->base + i * m->piece_bytes;
+    int size = (int)size_of_piece(m, i);
+    m->code = m->receiving
+        ? MPI_Irecv(at, size, MPI_BYTE, m->peer, m->tag, MPI_COMM_WORLD, &m->pieces[i])
+        : MPI_Isend(at, size, MPI_BYTE, m->peer, m->tag, MPI_COMM_WORLD, &m->pieces[i]);
+    // Pieces already started stay with MPI; a run does not go on after such an error.
+  }
+}
+
+static int make_lines(void) {
+  int code = ccomm_size(&line_count);
+  if (code != MPI_SUCCESS) return code;
+  lines = malloc((size_t)line_count * sizeof(*lines));
+  if (lines == NULL) return CCOMM_NO_MEMORY;
+  for (int i = 0; i < line_count; i++) lines[i] = (struct line){LIST_END, LIST_END};
+  return 0;
+}
+
+static void join_line(int place) {
+  struct line *line = &lines[table[place].peer];
+  if (line->first == LIST_END) {
+    line->first = place;
+    begin(&table[place]);
+  } else {
+    table[line->last].next_in_line = place;
+    waiting++;
+  }
+  line->last = place;
+}
+
+// Lets the first of a line go, which is through, and begins the next.
+static void advance(struct line *line) {
+  line->first = table[line->first].next_in_line;
+  if (line->first == LIST_END) return;
+  waiting--;
+  begin(&table[line->first]);
+}
+
 static int start(char *bytes, size_t count, int peer, int tag, int receiving, int *handle) {
   if (first_free == LIST_END && grow_table() != 0) return CCOMM_NO_MEMORY;
+  int code = lines == NULL ? make_lines() : 0;
+  if (code != 0) return code;
   int place = first_free;
   struct message *m = &table[place];
   size_t piece_bytes = ccomm_piece_bytes();
@@ -57,19 +113,13 @@ static int start(char *bytes, size_t count, int peer, int tag, int receiving, in
   }
   first_free = m->next_free;
   *m = (struct message){.pieces = m->pieces, .capacity = m->capacity, .piece_count = pieces,
-                        .bytes = count, .piece_bytes = piece_bytes, .receiving = receiving,
+                        .base = bytes, .bytes = count, .piece_bytes = piece_bytes, .peer = peer,
+                        .tag = tag, .receiving = receiving, .next_in_line = LIST_END,
                         .next_free = IN_USE};
-  for (size_t i = 0; i < pieces; i++) {
-    char *at = bytes + i * piece_bytes;
-    int size = (int)size_of_piece(m, i);
-    int code = receiving
-        ? MPI_Irecv(at, size, MPI_BYTE, peer, tag, MPI_COMM_WORLD, &m->pieces[i])
-        : MPI_Isend(at, size, MPI_BYTE, peer, tag, MPI_COMM_WORLD, &m->pieces[i]);
-    if (code != MPI_SUCCESS) {
-      // Pieces already started stay with MPI; a run does not go on after such an error.
-      release(place);
-      return code;
-    }
+  if (receiving) {
+    begin(m);
+  } else {
+    join_line(place);
   }
   if (place < oldest_moving) oldest_moving = place;
   *handle = place;
@@ -86,11 +136,12 @@ int ccomm_receive(void *bytes, size_t count, int peer, int tag, int *handle) {
 
 // Whether every piece is through or one has failed.
 static int finished(struct message *m) {
+  if (!m->begun) return 0;
   while (m->code == 0 && m->done < m->piece_count) {
     int through = 0, received = 0;
     MPI_Status status;
     m->code = MPI_Test(&m->pieces[m->done], &through, &status);
-    if (m->code != 0) return 1;
+    if (m->code != 0) break;
     if (!through) return 0;
     if (m->receiving) {
       MPI_Get_count(&status, MPI_BYTE, &received);
@@ -98,14 +149,26 @@ static int finished(struct message *m) {
     }
     m->done++;
   }
+  if (!m->receiving && lines[m->peer].first == m - table) advance(&lines[m->peer]);
   return 1;
 }
 
+void ccomm_push_lines(void) {
+  for (int i = 0; waiting > 0 && i < line_count; i++) {
+    while (lines[i].first != LIST_END && finished(&table[lines[i].first])) {}
+  }
+}
+
 int ccomm_progress(void) {
-  // One test of anything unfinished lets MPI move everything; errors wait for their wait.
-  for (; oldest_moving < table_count; oldest_moving++) {
-    struct message *m = &table[oldest_moving];
-    if (m->next_free == IN_USE && !finished(m)) return 0;
+  // Any test moves a little of everything, on TCP about what one system call moves. Errors wait for
+  // their wait.
+  for (int look = 0; look < 4; look++) {
+    ccomm_push_lines();
+    while (oldest_moving < table_count
+           && (table[oldest_moving].next_free != IN_USE || finished(&table[oldest_moving]))) {
+      oldest_moving++;
+    }
+    if (oldest_moving == table_count) return 0;
   }
   return 0;
 }
@@ -116,6 +179,7 @@ int ccomm_wait(int handle) {
   }
   double started = 0;
   while (!finished(&table[handle])) {
+    ccomm_push_lines();
     // A message that cannot end stays with MPI, which may still write to its bytes: the run has to end.
     if (ccomm_waited_too_long(&started)) return CCOMM_TIMED_OUT;
   }

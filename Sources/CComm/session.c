@@ -90,6 +90,7 @@ int ccomm_poll(MPI_Request *request) {
     int done = 0;
     int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
     if (code != MPI_SUCCESS || done) return code;
+    ccomm_push_lines();
     if (ccomm_waited_too_long(&started)) return CCOMM_TIMED_OUT;
   }
 }

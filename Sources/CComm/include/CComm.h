@@ -42,7 +42,8 @@ int ccomm_gather_bytes(const void *mine, const int64_t *counts, void *all);
 int ccomm_reduce_i64(int64_t *values, size_t count, int operation);  // result on every rank
 
 // ---- Messages in the background. Between the same two ranks, messages of one tag arrive in order.
-// The bytes belong to the message until its wait returns.
+// The bytes belong to the message until its wait returns. Messages to one rank go one after the other, so
+// a rank that waits for one must have begun to receive those sent to it before.
 int ccomm_send(const void *bytes, size_t count, int peer, int tag, int *handle);
 int ccomm_receive(void *bytes, size_t count, int peer, int tag, int *handle);
 int ccomm_progress(void);             // moves what can move; never blocks
