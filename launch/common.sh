@@ -32,3 +32,42 @@ can_be_root() { [[ $EUID -eq 0 ]] || sudo -n true 2>/dev/null; }
 as_root() {
   if [[ $EUID -eq 0 ]]; then run "$@"; else run sudo -n "$@"; fi
 }
+
+# ---- Starting ranks
+program=.build/release/reformer-train
+
+need_mpirun() {
+  command -v mpirun >/dev/null || fail 2 "mpirun is not on PATH; launch/setup.sh installs it"
+}
+
+# Adds to `options` where mpirun puts PER_HOST ranks on a host like this one.
+#
+# A rank may run several threads, so it is never tied to one core. With several memory nodes a rank stays on
+# one of them, close to its data; otherwise, or with more ranks than cores, the kernel places it: fixed
+# places would collide with those of any other job on the machine.
+place_ranks() {
+  local per_host=$1 cores allowed numa_nodes
+  # Open MPI refuses root unless told; in a container there is often nobody else.
+  if [[ $EUID -eq 0 ]]; then options+=(--allow-run-as-root); fi
+  # Cores this process may use. Open MPI counts cores, not hardware threads, and so do we.
+  cores=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l || true)
+  allowed=$(nproc)
+  if ((cores == 0 || cores > allowed)); then cores=$allowed; fi
+  numa_nodes=$(lscpu -p=NODE 2>/dev/null | grep -v '^#' | sort -u | wc -l || true)
+  if ((per_host > cores)); then
+    options+=(--oversubscribe --bind-to none)
+  elif ((numa_nodes > 1 && per_host > 1)); then
+    options+=(--map-by numa --bind-to numa)
+  else
+    options+=(--bind-to none)
+  fi
+}
+
+# Replaces this shell by mpirun with `options`, so that a signal to it reaches mpirun, which ends all ranks.
+start_ranks() {
+  # The trainer cuts its own tiles and runs its own threads; a threaded BLAS below them only gets in the way.
+  export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+  local command=(mpirun "${options[@]}" "$program" "$@")
+  show "${command[@]}"
+  exec "${command[@]}"
+}

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs a command as ranks on two hosts that are network namespaces of this machine, joined by one cable (a veth
-# pair) of a chosen rate and delay. The ranks talk TCP, as over a real network; the tests cut the cable.
+# Runs launch/hosts.sh on two hosts that are network namespaces of this machine, joined by one cable (a veth pair)
+# of a chosen rate and delay. The ranks talk TCP, as over a real network; the tests cut the cable.
 #
 # Needs: root, iproute2 (ip, tc) and a kernel that permits namespaces: exit code 3 and the reason where it does
-# not. Starts within a second; leaves nothing behind. NAME tells several pairs on one machine apart.
-#   launch/two-hosts.sh [--name NAME] [--rate 1gbit] [--delay 2ms] [--ranks PER_HOST] COMMAND [ARGUMENT...]
-#   launch/two-hosts.sh --rate 1gbit .build/release/reformer-train --config configs/debug.toml
+# not; netem in the kernel for a delay. Starts within a second; leaves nothing behind. NAME tells several pairs on
+# one machine apart: the hosts are the namespaces NAMEa and NAMEb, the ends of the cable are called alike.
+#   launch/two-hosts.sh [--name NAME] [--rate 1gbit] [--delay 2ms] [--ranks PER_HOST] [ARGUMENT...]
+#   launch/two-hosts.sh --rate 1gbit train --config configs/debug.toml
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 name=rt$$
@@ -22,10 +23,9 @@ while [[ ${1:-} == --* ]]; do
   esac
   shift 2
 done
-[[ $# -gt 0 ]] || fail 2 "no command to run; see the top of $0"
 [[ $name =~ ^[a-z0-9]{1,12}$ ]] || fail 2 "--name $name; 1 to 12 letters or digits"
 [[ $ranks =~ ^[1-9][0-9]*$ ]] || fail 2 "--ranks $ranks; 1 or more"
-command -v mpirun >/dev/null || fail 2 "mpirun is not on PATH; launch/setup.sh installs it"
+need_mpirun
 for tool in ip tc; do
   command -v $tool >/dev/null || fail 3 "$tool is not on PATH; launch/setup.sh iproute2 installs it"
 done
@@ -67,20 +67,22 @@ for host in a b; do
   fi
 done
 
-# mpirun calls this instead of ssh: HOST COMMAND...
-cat >"$folder/enter" <<AGENT
-#!/bin/sh
-shift
-exec ip netns exec ${name}b unshare --uts sh -c "hostname ${name}b; \$*"
-AGENT
-chmod +x "$folder/enter"
 unshare --uts true 2>/dev/null || refused "namespaces of host names"
 
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-command=(mpirun --allow-run-as-root --host "192.0.2.1:$ranks,192.0.2.2:$ranks" -np $((2 * ranks))
-  --oversubscribe --bind-to none --mca plm_rsh_agent "$folder/enter"
-  --mca oob_tcp_if_include 192.0.2.0/24 --mca btl tcp,self --mca btl_tcp_if_include 192.0.2.0/24 "$@")
-show "${command[@]}"
+# Called instead of ssh, with a host and a command.
+cat >"$folder/enter" <<AGENT
+#!/bin/sh
+case \$1 in 192.0.2.1) host=${name}a ;; *) host=${name}b ;; esac
+shift
+exec ip netns exec \$host unshare --uts sh -c "hostname \$host; \$*"
+AGENT
+chmod +x "$folder/enter"
+printf '192.0.2.%d slots=%d\n' 1 "$ranks" 2 "$ranks" >"$folder/hosts"
+
+export OMPI_MCA_plm_rsh_agent=$folder/enter OMPI_MCA_oob_tcp_if_include=192.0.2.0/24
+export OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=192.0.2.0/24
+# On one machine both hosts share its cores.
+export OMPI_MCA_rmaps_base_oversubscribe=1
 status=0
-ip netns exec "${name}a" unshare --uts sh -c "hostname ${name}a; exec \"\$@\"" sh "${command[@]}" || status=$?
+"$folder/enter" 192.0.2.1 "exec launch/hosts.sh $folder/hosts $(printf '%q ' "$@")" || status=$?
 exit $status
