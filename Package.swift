@@ -78,7 +78,8 @@ let package = Package(
     .testTarget(
       name: "TrainingTests",
       dependencies: [
-        "Training", "Attention", "Reformer", "Checkpointing", "TestSupport", "reformer-train",
+        "Training", "Attention", "Communication", "Compute", "Reformer", "Checkpointing",
+        "TestSupport", "reformer-train",
       ],
       exclude: ["Fixtures"],
       swiftSettings: strict),

@@ -10,7 +10,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 name=rt$$
-rate= delay=
+rate=''
+delay=''
 ranks=1
 while [[ ${1:-} == --* ]]; do
   [[ -n ${2:-} ]] || fail 2 "$1 needs a value"
@@ -32,9 +33,22 @@ done
 [[ $EUID -eq 0 ]] || fail 3 "only root may make network namespaces"
 
 folder=$(mktemp -d)
+trainers() {
+  local pid
+  for pid in $(ip netns pids "$name$1" 2>/dev/null); do
+    if [[ $(cat "/proc/$pid/comm" 2>/dev/null) == reformer-train ]]; then echo "$pid"; fi
+  done
+}
 clean_up() {
+  local host tries
   for host in a b; do
-    # Whatever still runs in a namespace would keep it and its cable alive.
+    # Ranks that mpirun cannot reach have to end by themselves.
+    for ((tries = 0; tries < 100; tries++)); do
+      [[ -n $(trainers $host) ]] || break
+      sleep 0.1
+    done
+    if [[ -n $(trainers $host) ]]; then say "ranks are still running on $name$host"; fi
+    # Whatever else runs in a namespace would keep it and its cable alive.
     ip netns pids "$name$host" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
     ip netns delete "$name$host" 2>/dev/null || true
   done

@@ -68,6 +68,18 @@ int ccomm_gather_bytes(const void *mine, const int64_t *counts, void *all) {
   return code;
 }
 
+int ccomm_allreduce_f32(float *values, size_t count) {
+  size_t most = ccomm_piece_bytes() / sizeof(float);
+  for (size_t at = 0; at < count;) {
+    size_t piece = smaller(count - at, most);
+    int code = MPI_Allreduce(MPI_IN_PLACE, values + at, (int)piece, MPI_FLOAT, MPI_SUM,
+                             MPI_COMM_WORLD);
+    if (code != MPI_SUCCESS) return code;
+    at += piece;
+  }
+  return MPI_SUCCESS;
+}
+
 int ccomm_reduce_i64(int64_t *values, size_t count, int operation) {
   MPI_Op op = operation == CCOMM_MINIMUM ? MPI_MIN : operation == CCOMM_MAXIMUM ? MPI_MAX : MPI_SUM;
   size_t most = ccomm_piece_bytes() / sizeof(int64_t);

@@ -50,6 +50,14 @@ void ccomm_abort(int code) {
   _exit(code);
 }
 
+void ccomm_library(char *text, size_t size) {
+  char full[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(full, &length);
+  full[strcspn(full, ",\n")] = 0;  // what follows is about its build
+  snprintf(text, size, "%s", full);
+}
+
 int ccomm_error_class(int code) {
   int class = code;
   if (code > 0) MPI_Error_class(code, &class);

@@ -1,6 +1,7 @@
 // Ranks as processes under MPI: the only importer of CComm, and the only place that turns its codes
 // into errors.
 import CComm
+import Compute
 import Glibc
 
 /// This process as one rank of an MPI run.
@@ -64,6 +65,18 @@ public final class MPICommunicator: Communicator {
       operation: "start of MPI", rank: 0,
       reason: "the launcher started \(launched) ranks but MPI connects only 1; "
         + "use mpirun, or srun --mpi=pmix")
+  }
+
+  /// Name and version of the MPI library, such as `Open MPI v4.1.4`.
+  public static var library: String {
+    var text = [CChar](repeating: 0, count: 256)
+    ccomm_library(&text, text.count)
+    return words(text)
+  }
+
+  /// Sums `values` over all ranks by `MPI_Allreduce`: what our own reduction is measured against.
+  public func sumByMPI(_ values: View<Float>) throws(CommunicationError) {
+    try check(ccomm_allreduce_f32(values.base, values.count), "MPI_Allreduce")
   }
 
   /// Cuts messages in pieces of this many bytes, for tests; real runs use the largest MPI allows.
@@ -170,9 +183,12 @@ public final class MPICommunicator: Communicator {
     guard code != 0 else { return }
     var text = [CChar](repeating: 0, count: 512)
     ccomm_error_text(code, &text, text.count)
-    let words = text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
     throw CommunicationError(
-      operation: operation, rank: rank, reason: String(decoding: words, as: UTF8.self),
+      operation: operation, rank: rank, reason: words(text),
       mpiClass: code > 0 ? Int(ccomm_error_class(code)) : nil)
+  }
+
+  private static func words(_ text: [CChar]) -> String {
+    String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 }

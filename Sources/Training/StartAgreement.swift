@@ -39,17 +39,33 @@ public func agree<Result>(
 func requireEqual(
   _ identity: [(name: String, value: String)], _ communicator: any Communicator
 ) throws {
+  if let difference = try firstDifference(identity, communicator) {
+    throw UserError("\(difference); start all ranks with the same program, config and corpus")
+  }
+}
+
+/// In what the ranks' machines differ, as far as the bits depend on it; nil where they are of one kind.
+func machineDifference(_ communicator: any Communicator) throws -> String? {
+  try firstDifference(
+    [
+      ("instruction set", Kernels.instructionSet), ("matrix library", MatrixLibrary.description),
+    ], communicator)
+}
+
+/// The first rank that differs from rank 0, and in what; the same answer on all ranks.
+private func firstDifference(
+  _ identity: [(name: String, value: String)], _ communicator: any Communicator
+) throws -> String? {
   let text = identity.map(\.value).joined(separator: "\u{0}")
   let all = try communicator.gatherAll(Array(text.utf8)).map {
     String(decoding: $0, as: UTF8.self).split(separator: "\u{0}", omittingEmptySubsequences: false)
   }
   for (rank, values) in all.enumerated() {
     for (index, entry) in identity.enumerated() where values[index] != all[0][index] {
-      throw UserError(
-        "rank \(rank) has \(entry.name) \(values[index]), rank 0 has \(all[0][index]); "
-          + "start all ranks with the same program, config, corpus and kind of machine")
+      return "rank \(rank) has \(entry.name) \(values[index]), rank 0 has \(all[0][index])"
     }
   }
+  return nil
 }
 
 /// SHA-256 of a text, hexadecimal.

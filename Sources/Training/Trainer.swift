@@ -16,12 +16,18 @@ public struct TrainOptions: Sendable {
   public var output: String?
   /// Stop after this step of the run; the schedule keeps the config's length.
   public var stopAfterStep: Int?
+  /// Let ranks differ in instruction set and matrix library.
+  public var allowMixedMachines: Bool
 
   /// All options at once.
-  public init(resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil) {
+  public init(
+    resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
+    allowMixedMachines: Bool = false
+  ) {
     self.resume = resume
     self.output = output
     self.stopAfterStep = stopAfterStep
+    self.allowMixedMachines = allowMixedMachines
   }
 }
 
@@ -76,10 +82,16 @@ public final class Trainer {
       [
         ("program version", programVersion), ("config", sha256(config.toml)),
         ("corpus", "\(digest)"),
-        ("instruction set", Kernels.instructionSet),
-        ("matrix library", MatrixLibrary.description),
         ("output folder", folder), ("options", "\(options)"),
       ], communicator)
+    if let difference = try machineDifference(communicator) {
+      guard options.allowMixedMachines else {
+        throw UserError(
+          "\(difference); use machines of one kind, or --allow-mixed-machines where the parameters may "
+            + "depend on which rank computes what")
+      }
+      progress.message("note: \(difference): parameters depend on which rank computes what")
+    }
     step = TrainStep(config: config, communicator: communicator, engine: engine)
     evaluator = Evaluator(
       model: step.model, corpus: corpus, communicator: communicator,
@@ -129,7 +141,12 @@ public final class Trainer {
       if isDue(config.run.evaluateEvery) || (number == lastStep && !result.stopRequested) {
         try evaluate(&state, metrics: metrics)
       }
-      if isDue(config.run.checkpointEvery) || isEnd {
+      let isSaving = isDue(config.run.checkpointEvery) || isEnd
+      // Never save what was not compared: the last checkpoint is then a good one.
+      if config.run.replicaCheckEvery > 0, isDue(config.run.replicaCheckEvery) || isSaving {
+        try checkReplicas(step.currentParameters(), step: number, communicator)
+      }
+      if isSaving {
         try save(state, metrics: metrics)
         savedStep = number
       }

@@ -1,19 +1,31 @@
-// `reformer-train benchmark`: training steps on made-up bytes.
+// `reformer-train benchmark`: training steps on made-up bytes, or the exchange between ranks.
 import ArgumentParser
+import Communication
 import Foundation
 import Training
 
 struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "benchmark", abstract: "Time training steps on made-up bytes.")
+    commandName: "benchmark",
+    abstract: "Time training steps on made-up bytes, or with --reduction the sum over ranks.")
 
-  @OptionGroup var arguments: ConfigArguments
+  @Option(help: "TOML file of the run; needed for training steps.")
+  var config: String?
+
+  @Option(name: .customLong("set"), help: "Change a key: --set data.length=1024 (repeatable).")
+  var overrides: [String] = []
 
   @Option(help: "Steps to time, after one that is not timed.")
   var steps = 5
 
   @Option(help: "Threads (default: run.threads of the config).")
   var threads: Int?
+
+  @Flag(help: "Under mpirun: time the sum of --floats numbers over all ranks beside MPI_Allreduce.")
+  var reduction = false
+
+  @Option(help: "Numbers to sum with --reduction.")
+  var floats = 64 << 20
 
   @Flag(help: "Print one JSON object.")
   var json = false
@@ -22,7 +34,12 @@ struct BenchmarkCommand: ParsableCommand {
   var phases = false
 
   func run() throws {
-    let config = try arguments.load()
+    if reduction { return try runReduction() }
+    guard let file = config else {
+      throw UserError(
+        "benchmark needs --config FILE for training steps, or --reduction under mpirun")
+    }
+    let config = try RunConfig.load(file: file, overrides: overrides)
     let threads = threads ?? threadCount(configured: config.run.threads)
     guard steps >= 1, threads >= 1 else {
       throw UserError("--steps \(steps), --threads \(threads); legal values: 1 or more")
@@ -47,6 +64,28 @@ struct BenchmarkCommand: ParsableCommand {
         ? String(
           format: "  %12.2f  %8.1f", phase.usefulGflop, phase.usefulGflop / phase.seconds) : ""
       print("  " + phase.name.padding(toLength: 18, withPad: " ", startingAt: 0) + figures + rate)
+    }
+  }
+  private func runReduction() throws {
+    guard floats >= 1, steps >= 1 else {
+      throw UserError("--floats \(floats), --steps \(steps); legal values: 1 or more")
+    }
+    guard MPICommunicator.underLauncher() else {
+      throw UserError("--reduction compares ranks; start it with mpirun -np 2 or more")
+    }
+    try runUnderMPI { communicator in
+      let progress = Progress(rank: communicator.rank)
+      let report = try measureReduction(
+        floats: floats, rounds: steps, communicator: communicator, progress: progress)
+      progress.finish()
+      guard communicator.rank == 0 else { return }
+      if json { return try printJSON(report) }
+      print(
+        String(
+          format: "%d ranks  %d floats  %.4f s (best %.4f), MPI_Allreduce %.4f s (best %.4f): "
+            + "%.2f times as fast", report.ranks, report.floats, report.reductionSecondsMedian,
+          report.reductionSeconds, report.allreduceSecondsMedian, report.allreduceSeconds,
+          report.ratio))
     }
   }
 }

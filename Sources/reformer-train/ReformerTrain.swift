@@ -16,7 +16,7 @@ struct ReformerTrain: ParsableCommand {
     version: programVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PlanCommand.self, BenchmarkCommand.self,
-      ConformanceCommand.self, InspectCommand.self,
+      ConformanceCommand.self, InspectCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

@@ -16,6 +16,10 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Run folder (default: checkpoints/NAME).")
   var output: String?
 
+  @Flag(
+    help: "Let ranks differ in instruction set and matrix library; bits then depend on the cut.")
+  var allowMixedMachines = false
+
   @Option(help: "Stop after this step of the run; the schedule stays that of run.steps.")
   var steps: Int?
 
@@ -23,21 +27,7 @@ struct TrainCommand: ParsableCommand {
     guard MPICommunicator.underLauncher() else {
       return try train(SoloCommunicator())
     }
-    let communicator = try MPICommunicator.start()
-    do {
-      try train(communicator)
-      try communicator.finish()
-    } catch  where error is UserError || error is RunFailure {
-      // All ranks throw these together: end in order, and say it once.
-      if communicator.rank == 0 { complain("\(error)") }
-      try communicator.finish()
-      throw ExitCode(runExitCode(error))
-    } catch {
-      // Only this rank is in trouble; the others would wait for it for ever.
-      complain("rank \(communicator.rank): \(error)")
-      communicator.abort(code: runExitCode(error))
-      throw ExitCode(runExitCode(error))
-    }
+    try runUnderMPI { try train($0) }
   }
 
   private func train(_ communicator: any Communicator) throws {
@@ -45,7 +35,9 @@ struct TrainCommand: ParsableCommand {
     let config = try agree(communicator) { try arguments.load() }
     let trainer = try Trainer(
       config: config,
-      options: TrainOptions(resume: resume, output: output, stopAfterStep: steps),
+      options: TrainOptions(
+        resume: resume, output: output, stopAfterStep: steps,
+        allowMixedMachines: allowMixedMachines),
       communicator: communicator, progress: Progress(rank: communicator.rank))
     try trainer.run()
   }

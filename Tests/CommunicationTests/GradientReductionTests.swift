@@ -159,6 +159,50 @@ struct GradientReductionTests {
     #expect(sums.flatMap { $0 } == Array(repeating: true, count: 20))
   }
 
+  @Test("a group is complete once it was waited for, and the rest at the end of the gather")
+  func gatherByGroup() throws {
+    let complete = try ThreadedCommunicator.run(ranks: 3) { communicator in
+      let reduction = GradientReduction(communicator: communicator, layout: Self.layout)
+      let parameters = Buffer<Float>(Self.layout.count)
+      for step in 1...2 {
+        parameters.view.fill(-1)
+        for piece in reduction.ownedRanges { parameters.view[piece].fill(Float(step)) }
+        try reduction.startGather(parameters: parameters.view)
+        for (index, group) in Self.layout.groups.enumerated().dropLast() {
+          try reduction.finishGather(group: index)
+          guard parameters.view[group.range].array.allSatisfy({ $0 == Float(step) }) else {
+            return false
+          }
+        }
+        try reduction.endGather()
+        guard parameters.view.array.allSatisfy({ $0 == Float(step) }) else { return false }
+      }
+      return true
+    }
+    #expect(complete == [true, true, true])
+  }
+
+  @Test("a wait that nobody answers ends at its limit and says so")
+  func waitLimit() {
+    let caught = ErrorBox()
+    #expect(throws: CommunicationError.self) {
+      try ThreadedCommunicator.run(ranks: 2) { communicator in
+        // Rank 1 waits elsewhere, without a limit, until rank 0 has given up.
+        guard communicator.rank == 0 else { return try communicator.barrier() }
+        communicator.waitLimit = 0.1
+        let reduction = GradientReduction(communicator: communicator, layout: Self.layout)
+        let gradients = Buffer<Float>(Self.layout.count)
+        do {
+          try reduction.reduce(gradients: gradients.view)
+        } catch {
+          caught.message = "\(error)"
+          throw error
+        }
+      }
+    }
+    #expect(caught.message.hasPrefix("gradient exchange failed on rank 0: no answer for 1 s: "))
+  }
+
   @Test("a rank that fails makes the others' exchange fail with its reason")
   func failingRank() {
     struct Broken: Error {}

@@ -15,17 +15,36 @@ public struct ProgramRun {
   .map { "\($0)/mpirun" }
   .first { FileManager.default.isExecutableFile(atPath: $0) }
 
-  /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun.
+  /// The scripts of the package.
+  public static let launchFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .appendingPathComponent("../../launch").standardized.path
+
+  /// Why launch/two-hosts.sh does not work here, or nil where it does.
+  public static let refusalOfTwoHosts: String? = {
+    guard mpirun != nil else { return "mpirun is not installed" }
+    do {
+      let run = try ProgramRun("reformer-train", twoHosts: [], arguments: ["--version"])
+      return run.status == 3 ? run.output : nil
+    } catch {
+      return "\(error)"
+    }
+  }()
+
+  /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun, or on two hosts.
   ///
-  /// `folder`: working directory. `afterOutput`: called once with the process when its output holds the text,
-  /// for example to send a signal. Traps when the program was not built.
+  /// `twoHosts`: options of launch/two-hosts.sh, which runs reformer-train. `folder`: working directory. `act`:
+  /// called once with the process when its output holds `text`, for example to send a signal. Traps when the
+  /// program was not built.
   public init(
-    _ program: String, ranks: Int? = nil, arguments: [String], folder: String? = nil,
-    when text: String? = nil, act: (Process) -> Void = { _ in }
+    _ program: String, ranks: Int? = nil, twoHosts options: [String]? = nil, arguments: [String],
+    folder: String? = nil, when text: String? = nil, act: (Process) -> Void = { _ in }
   ) throws {
     let path = Self.path(program)
     let process = Process()
-    if let ranks {
+    if let options {
+      process.executableURL = URL(fileURLWithPath: Self.launchFolder + "/two-hosts.sh")
+      process.arguments = options + arguments
+    } else if let ranks {
       guard let mpirun = Self.mpirun else { preconditionFailure("mpirun is not installed") }
       process.executableURL = URL(fileURLWithPath: mpirun)
       var options = ["-np", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "120"]
@@ -58,7 +77,8 @@ public struct ProgramRun {
       ? 128 + process.terminationStatus : process.terminationStatus
   }
 
-  private static func path(_ program: String) -> String {
+  /// Where `program` of this package is; traps when it was not built.
+  public static func path(_ program: String) -> String {
     let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
     let path = tests.deletingLastPathComponent().appendingPathComponent(program).path
     precondition(FileManager.default.isExecutableFile(atPath: path), "no program at \(path)")

@@ -28,6 +28,7 @@ int ccomm_finish(void);
 int ccomm_rank(int *rank);
 int ccomm_size(int *size);
 void ccomm_abort(int code);  // ends all ranks that can be reached, this one in any case; does not return
+void ccomm_library(char *text, size_t size);  // name and version of the MPI library
 int ccomm_error_class(int code);                          // MPI error class; own codes unchanged
 void ccomm_error_text(int code, char *text, size_t size); // words without MPI's symbolic name
 void ccomm_set_wait_limit(double seconds);  // for every single wait from here on; 0: none, as at first
@@ -39,6 +40,8 @@ int ccomm_broadcast(void *bytes, size_t count, int root);
 int ccomm_gather_counts(int64_t mine, int64_t *all);      // all: [size]
 // all: the ranks' bytes one after the other; counts: [size], from ccomm_gather_counts.
 int ccomm_gather_bytes(const void *mine, const int64_t *counts, void *all);
+// The sum by MPI itself, in an order of its own: the yardstick of our reduction, used for nothing else.
+int ccomm_allreduce_f32(float *values, size_t count);
 int ccomm_reduce_i64(int64_t *values, size_t count, int operation);  // result on every rank
 
 // ---- Messages in the background. Between the same two ranks, messages of one tag arrive in order.

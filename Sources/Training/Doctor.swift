@@ -1,0 +1,131 @@
+// What this machine, and under mpirun the network, can do: the figures that `docs/scaling.md` reckons with.
+import Communication
+import Compute
+import Foundation
+
+/// What `doctor` found.
+public struct DoctorReport: Codable, Sendable {
+  /// Version of the program.
+  public let program: String
+  /// Name and version of the MPI library.
+  public let mpi: String
+  /// Cores this process may use.
+  public let cores: Int
+  /// Threads of a rank.
+  public let threads: Int
+  /// `scalar`, `avx2` or `avx512`.
+  public let instructionSet: String
+  /// Library behind matrix products, with OpenBLAS its kernel set.
+  public let matrixLibrary: String
+  /// Limit of multiply-adds on registers, all threads of a rank, in 1e9 operations per second.
+  public let fmaGflops: Double
+  /// Rate of the matrix library on large products, all threads of a rank, in 1e9.
+  public let sgemmGflops: Double
+  /// Memory of the machine.
+  public let memoryBytes: Int
+  /// Bytes copied per second by all threads of a rank, reading and writing counted as one.
+  public let memoryCopyBytesPerSecond: Double
+  /// Ranks of this run.
+  public let ranks: Int
+  /// Names of the hosts they run on.
+  public let hosts: [String]
+  /// Between rank 0 and the last rank; nil for one rank.
+  public let link: LinkReport?
+  /// What should be changed, one line each.
+  public let warnings: [String]
+}
+
+/// What two ranks measured between them.
+public struct LinkReport: Codable, Sendable {
+  /// Half the time of a byte's way there and back.
+  public let latencySeconds: Double
+  /// Bytes per second and direction while both send.
+  public let bytesPerSecond: Double
+}
+
+/// Examines this machine, and the way from the first to the last rank; all ranks call it.
+public func examine(_ communicator: any Communicator, progress: Progress) throws -> DoctorReport {
+  let cores = ProcessInfo.processInfo.activeProcessorCount
+  let threads = threadCount(configured: 0)
+  let engine = Engine(threads: threads)
+  progress.update("measuring processor and memory", isMilestone: false)
+  let rates = MachineRates(engine)
+  let copying = copyRate(engine)
+  progress.update("measuring the network", isMilestone: false)
+  let link = try measureLink(communicator)
+  var name = [CChar](repeating: 0, count: 256)
+  gethostname(&name, name.count - 1)
+  let host = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+  let hosts = try communicator.gatherAll(host).map { String(decoding: $0, as: UTF8.self) }
+  var warnings: [String] = []
+  if let warning = MatrixLibrary.environmentWarning { warnings.append(warning) }
+  let here = hosts.count { $0 == hosts[communicator.rank] }
+  if here > cores {
+    warnings.append(
+      "\(here) ranks share \(cores) cores of this host; use at most one rank per core")
+  }
+  if Kernels.instructionSet == "scalar" {
+    warnings.append("this processor has no AVX2: training runs, tens of times slower")
+  }
+  if let difference = try machineDifference(communicator) {
+    warnings.append("\(difference): train refuses such a mixture without --allow-mixed-machines")
+  }
+  progress.finish()
+  return DoctorReport(
+    program: programVersion, mpi: MPICommunicator.library, cores: cores, threads: threads,
+    instructionSet: Kernels.instructionSet, matrixLibrary: MatrixLibrary.description,
+    fmaGflops: rates.fmaGflops, sgemmGflops: rates.sgemmGflops,
+    memoryBytes: Int(ProcessInfo.processInfo.physicalMemory), memoryCopyBytesPerSecond: copying,
+    ranks: communicator.size, hosts: Set(hosts).sorted(), link: link, warnings: warnings)
+}
+
+/// Far more bytes than any cache holds, copied by every thread at once; the best of several tries.
+private func copyRate(_ engine: Engine) -> Double {
+  let threads = engine.pool.threadCount
+  let count = 16 << 20
+  let buffers = (0..<threads).map { _ in (Buffer<Float>(count), Buffer<Float>(count)) }
+  for (source, target) in buffers {
+    source.view.fill(1)
+    target.view.fill(0)
+  }
+  var best = Double.infinity
+  for _ in 0..<5 {
+    let start = ContinuousClock.now
+    engine.pool.run(threads) { thread, _ in
+      buffers[thread].1.view.copy(from: buffers[thread].0.view)
+    }
+    best = min(best, seconds(since: start))
+  }
+  return Double(threads * count * MemoryLayout<Float>.size) / best
+}
+
+/// Between rank 0 and the last rank; the others wait for them.
+private func measureLink(_ communicator: any Communicator) throws -> LinkReport? {
+  guard communicator.size > 1 else { return nil }
+  let last = communicator.size - 1
+  let bytes = Buffer<UInt8>(32 << 20)
+  bytes.view.fill(1)
+  /// Sends and receives half of `bytes` at once, or one after the other as in a conversation.
+  func exchange(_ count: Int, inTurn: Bool) throws -> Double {
+    let peer = last - communicator.rank
+    let (out, arriving) = (bytes.view[0..<count], bytes.view[count..<(2 * count)])
+    let send = {
+      try communicator.startSend(UnsafeRawBufferPointer(out.bytes), to: peer, tag: 0)
+    }
+    let start = ContinuousClock.now
+    let receive = try communicator.startReceive(into: arriving.bytes, from: peer, tag: 0)
+    var transfers = inTurn && communicator.rank != 0 ? [] : [try send()]
+    try communicator.wait(for: [receive], in: "link measurement")
+    if transfers.isEmpty { transfers = [try send()] }
+    try communicator.wait(for: transfers, in: "link measurement")
+    return seconds(since: start)
+  }
+  var (talk, load) = (Double.infinity, Double.infinity)
+  try communicator.barrier()
+  if communicator.rank == 0 || communicator.rank == last {
+    for _ in 0..<200 { talk = min(talk, try exchange(1, inTurn: true)) }
+    for _ in 0..<5 { load = min(load, try exchange(16 << 20, inTurn: false)) }
+  }
+  try communicator.barrier()
+  return LinkReport(latencySeconds: talk / 2, bytesPerSecond: Double(16 << 20) / load)
+}
