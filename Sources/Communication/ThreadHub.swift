@@ -131,13 +131,15 @@ final class ThreadHub: @unchecked Sendable {
   private func waitUntil(
     rank: Int, operation: String, limit: Double, _ met: () -> Bool
   ) throws(CommunicationError) {
-    let end = limit > 0 ? Date(timeIntervalSinceNow: limit) : .distantFuture
+    let end = Date(timeIntervalSinceNow: limit)
     while true {
       if let stopReason {
         throw CommunicationError(operation: operation, rank: rank, reason: stopReason)
       }
       if met() { return }
-      guard condition.wait(until: end) else {
+      if limit <= 0 {
+        condition.wait()
+      } else if !condition.wait(until: end) {
         throw CommunicationError(
           operation: operation, rank: rank, reason: CommunicationError.noAnswer(limit))
       }
