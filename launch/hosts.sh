@@ -48,6 +48,40 @@ done
 
 options=(-np "$ranks" --hostfile "$file" -x OMP_NUM_THREADS -x OPENBLAS_NUM_THREADS)
 place_ranks "$most"
-# A host that falls silent is noticed by mpirun too, within a minute rather than after two hours.
-options+=(--mca oob_tcp_keepalive_time 30 --mca oob_tcp_keepalive_intvl 5 --mca oob_tcp_keepalive_probes 5)
-start_ranks "$@"
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+command=(mpirun "${options[@]}" "$program" "$@")
+show "${command[@]}"
+
+# When a host has fallen silent, the ranks end by themselves (run.wait_limit_seconds), but mpirun would go on
+# waiting for the helper it started there. So it is watched, and ended where it does not end after its ranks.
+aborted=$(mktemp -u)
+trap 'rm -f "$aborted"' EXIT
+relay() {
+  local line
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >&2
+    if [[ $line == *"MPI_ABORT was invoked"* ]]; then : >"$aborted"; fi
+  done
+}
+"${command[@]}" 2> >(relay) &
+mpirun=$!
+for signal in INT TERM USR1; do
+  # shellcheck disable=SC2064  # The signal's name is meant to be that of now.
+  trap "kill -$signal $mpirun" "$signal"
+done
+patience=50
+while kill -0 "$mpirun" 2>/dev/null; do
+  # In the background, so that a signal is passed on at once.
+  sleep 0.2 &
+  wait $! || true
+  if [[ -e $aborted ]] && ((--patience == 0)); then
+    say "a host cannot be reached; ending mpirun"
+    kill -TERM "$mpirun"
+    sleep 2
+    kill -KILL "$mpirun" 2>/dev/null || true
+    exit 1
+  fi
+done
+status=0
+wait "$mpirun" || status=$?
+exit "$status"
