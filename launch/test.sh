@@ -6,7 +6,7 @@
 #   launch/test.sh [ARGUMENT...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-launch/setup.sh
+launch/setup.sh iproute2  # for the test on two hosts
 run swift format lint --strict -r Sources Tests Package.swift
 # Release only: one build serves the tests, the program they start and the runs.
 run swift build -c release --build-tests
