@@ -21,7 +21,8 @@ public struct CommunicationError: Error, Hashable, Sendable, CustomStringConvert
 
   /// The reason of a wait that reached its limit.
   static func noAnswer(_ seconds: Double) -> String {
-    "no answer for \(Int(seconds.rounded(.up))) s: another rank has died or hangs, or the network is down"
+    "no answer for \(Int(seconds.rounded(.up))) s: another rank has died or hangs, or the network is "
+      + "down"
   }
 
   /// One line, such as `gradient exchange failed on rank 3: message truncated (MPI 15)`.

@@ -1,7 +1,8 @@
-// Sums gradients over ranks so that each rank ends with its own pieces of the sum, and hands the pieces
-// of new parameters back to all. Per step: `start` for each group as backward finishes it, `finish`,
-// `squaredNorm` for clipping, the optimizer on `ownedRanges`, then `startGather`; the next forward pass
-// waits with `finishGather` for each group as it comes to it, and `endGather` ends the exchange.
+// Sums gradients over ranks so that each rank ends with its own pieces of the sum, and hands the
+// pieces of new parameters back to all. Per step: `start` for each group as backward finishes it,
+// `finish`, `squaredNorm` for clipping, the optimizer on `ownedRanges`, then `startGather`; the
+// next forward pass waits with `finishGather` for each group as it comes to it, and `endGather`
+// ends the exchange.
 import Compute
 
 /// The exchange of gradients and parameters between ranks.
@@ -186,10 +187,11 @@ public final class GradientReduction {
     return (0..<squares.count).reduce(0) { $0 + squares[$1] }
   }
 
-  /// Starts to give every rank all pieces: `ownedRanges` of `parameters` go out, the rest is overwritten.
+  /// Starts to give every rank all pieces: `ownedRanges` of `parameters` go out, the rest is
+  /// overwritten.
   ///
-  /// Never blocks. A group may be read once `finishGather` returned for it, and the owned pieces may be
-  /// changed after `endGather`.
+  /// Never blocks. A group may be read once `finishGather` returned for it, and the owned pieces
+  /// may be changed after `endGather`.
   public func startGather(parameters: View<Float>) throws(CommunicationError) {
     precondition(parameters.count == layout.count, "\(parameters.count) of \(layout.count) values")
     precondition(gathering.isEmpty && leaving.isEmpty, "the last gather has not ended")
@@ -213,8 +215,8 @@ public final class GradientReduction {
     leaving = []
   }
 
-  /// Starts to send this rank's pieces, and to receive the others' in place, groups in buffer order: the order
-  /// in which a forward pass needs them.
+  /// Starts to send this rank's pieces, and to receive the others' in place, groups in buffer
+  /// order: the order in which a forward pass needs them.
   private func shareOwned(
     _ bytes: UnsafeMutableRawBufferPointer, bytesPerSegment: Int, _ purpose: Purpose
   ) throws(CommunicationError) -> (arriving: [[Transfer]], leaving: [Transfer]) {

@@ -7,8 +7,8 @@ import Synchronization
 public final class WorkerPool: @unchecked Sendable {
   /// Threads that work, the caller included.
   public let threadCount: Int
-  /// Called by the caller of `run` after each task it does itself, for work that must not wait for the end of a
-  /// long computation, such as moving messages.
+  /// Called by the caller of `run` after each task it does itself, for work that must not wait for
+  /// the end of a long computation, such as moving messages.
   public var betweenTasks: (() -> Void)?
   let arenas: [ScratchArena]
 

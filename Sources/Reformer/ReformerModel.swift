@@ -78,8 +78,8 @@ public final class ReformerModel {
   ///
   /// - `inputs`, `targets`: `[L]` token ids; a negative target is not scored.
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
-  /// - `groupNeeded`: called with the index of each parameter group before the forward pass reads it, first
-  ///   to last.
+  /// - `groupNeeded`: called with the index of each parameter group before the forward pass reads
+  ///   it, first to last.
   /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
   ///   first.
   /// - `progress`: called after each block, with the share of the pass that is done.

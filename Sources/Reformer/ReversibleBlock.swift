@@ -45,8 +45,8 @@ struct ReversibleBlock {
 
   /// (Y1, Y2) becomes (X1, X2) in place, and their gradients `[L, D]` likewise.
   ///
-  /// With `kept`, the streams are left alone. `feedForwardReady` is called when the gradients of its parameters
-  /// are final.
+  /// With `kept`, the streams are left alone. `feedForwardReady` is called when the gradients of
+  /// its parameters are final.
   func backward(
     first: ResidualStream, second: ResidualStream, firstGradient: Matrix,
     secondGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Kept?,

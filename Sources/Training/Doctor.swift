@@ -1,4 +1,5 @@
-// What this machine, and under mpirun the network, can do: the figures that `docs/scaling.md` reckons with.
+// What this machine, and under mpirun the network, can do: the figures that `docs/scaling.md`
+// reckons with.
 import Communication
 import Compute
 import Foundation

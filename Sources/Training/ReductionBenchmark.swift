@@ -1,4 +1,5 @@
-// The exchange of gradients and parameters beside MPI's own sum: the figures of `benchmark --reduction`.
+// The exchange of gradients and parameters beside MPI's own sum: the figures of `benchmark
+// --reduction`.
 import Communication
 import Compute
 

@@ -1,5 +1,6 @@
-// Every rank holds the same parameters, or something is broken: a memory, a network card, a library. Ranks
-// then train apart without a sign of it in the loss, so they compare digests now and then.
+// Every rank holds the same parameters, or something is broken: a memory, a network card, a
+// library. Ranks then train apart without a sign of it in the loss, so they compare digests now and
+// then.
 import Communication
 import Compute
 import Crypto
@@ -7,8 +8,8 @@ import Foundation
 
 /// Throws `RunFailure` on all ranks alike where any has other parameters than the rest.
 ///
-/// Costs a SHA-256 of the parameters and one small gather. With two groups of equal size nobody can tell
-/// which one is right, and both are named.
+/// Costs a SHA-256 of the parameters and one small gather. With two groups of equal size nobody can
+/// tell which one is right, and both are named.
 package func checkReplicas(
   _ parameters: View<Float>, step: Int, _ communicator: any Communicator
 ) throws {

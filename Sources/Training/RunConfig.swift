@@ -137,13 +137,13 @@ public struct RunSection: Sendable, Equatable {
   /// Memory a rank may use, in GB of 1e9 bytes: a run planned larger is refused; 0 sets no limit;
   /// default 0.
   public var memoryBudgetGB = 0.0
-  /// Exchange gradients and parameters while computing; false waits for them instead, with the same bits;
-  /// default true.
+  /// Exchange gradients and parameters while computing; false waits for them instead, with the same
+  /// bits; default true.
   public var overlap = true
   /// Steps between comparisons of the ranks' parameters; 0 never compares; default 100.
   public var replicaCheckEvery = 100
-  /// Seconds a rank waits for another before the run fails, or as long as its own part of a step took where
-  /// that is longer; 0 waits for ever; default 60.
+  /// Seconds a rank waits for another before the run fails, or as long as its own part of a step
+  /// took where that is longer; writing a checkpoint counts; 0 waits for ever; default 60.
   public var waitLimitSeconds = 60.0
   /// Keep activations instead of recomputing them: more memory, less work, same bits; default false.
   public var keepActivations = false

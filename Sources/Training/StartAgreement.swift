@@ -44,7 +44,8 @@ func requireEqual(
   }
 }
 
-/// In what the ranks' machines differ, as far as the bits depend on it; nil where they are of one kind.
+/// In what the ranks' machines differ, as far as the bits depend on it; nil where they are of one
+/// kind.
 func machineDifference(_ communicator: any Communicator) throws -> String? {
   try firstDifference(
     [

@@ -127,7 +127,8 @@ final class TrainStep {
       }
       if !isLast { accumulator.push() }
     }
-    // Ranks that do equal work wait for each other less than that work takes, however slow their machines.
+    // Ranks that do equal work wait for each other less than that work takes, however slow their
+    // machines.
     if config.run.waitLimitSeconds > 0 {
       communicator.waitLimit = max(config.run.waitLimitSeconds, seconds(since: start) - waited)
     }

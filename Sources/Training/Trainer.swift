@@ -87,8 +87,8 @@ public final class Trainer {
     if let difference = try machineDifference(communicator) {
       guard options.allowMixedMachines else {
         throw UserError(
-          "\(difference); use machines of one kind, or --allow-mixed-machines where the parameters may "
-            + "depend on which rank computes what")
+          "\(difference); use machines of one kind, or --allow-mixed-machines where the parameters "
+            + "may depend on which rank computes what")
       }
       progress.message("note: \(difference): parameters depend on which rank computes what")
     }

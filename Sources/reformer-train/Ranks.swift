@@ -5,7 +5,8 @@ import Training
 
 /// Starts MPI, runs `body` on this rank and ends MPI.
 ///
-/// Errors that all ranks throw together end them in order and are said once; any other ends all ranks at once.
+/// Errors that all ranks throw together end them in order and are said once; any other ends all
+/// ranks at once.
 func runUnderMPI(_ body: (MPICommunicator) throws -> Void) throws {
   let communicator = try MPICommunicator.start()
   do {

@@ -32,9 +32,9 @@ public struct ProgramRun {
 
   /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun, or on two hosts.
   ///
-  /// `twoHosts`: options of launch/two-hosts.sh, which runs reformer-train. `folder`: working directory. `act`:
-  /// called once with the process when its output holds `text`, for example to send a signal. Traps when the
-  /// program was not built.
+  /// `twoHosts`: options of launch/two-hosts.sh, which runs reformer-train. `folder`: working
+  /// directory. `act`: called once with the process when its output holds `text`, for example to
+  /// send a signal. Traps when the program was not built.
   public init(
     _ program: String, ranks: Int? = nil, twoHosts options: [String]? = nil, arguments: [String],
     folder: String? = nil, when text: String? = nil, act: (Process) -> Void = { _ in }

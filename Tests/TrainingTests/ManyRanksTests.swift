@@ -1,5 +1,5 @@
-// The promise at scale: the same parameters, bit for bit, at any number of ranks, overlapped or not, on one host or
-// two; and what becomes of a run that loses a rank or a cable.
+// The promise at scale: the same parameters, bit for bit, at any number of ranks, overlapped or
+// not, on one host or two; and what becomes of a run that loses a rank or a cable.
 import Foundation
 import TestSupport
 import Testing
@@ -57,7 +57,8 @@ struct ManyRanksTests {
     "run.wait_limit_seconds=3",
   ]
 
-  /// Expects that a disturbed run ended with the message, and that it goes on to the parameters of an undisturbed one.
+  /// Expects that a disturbed run ended with the message, and that it goes on to the parameters of
+  /// an undisturbed one.
   private func expectRecovery(of name: String, _ run: ProgramRun) throws {
     #expect(
       run.output.contains(/error: rank \d: .* failed on rank \d: no answer for 3 s/),

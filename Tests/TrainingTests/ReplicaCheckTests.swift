@@ -6,7 +6,8 @@ import Training
 
 @Suite("Replica check")
 struct ReplicaCheckTests {
-  /// The messages by rank when the ranks in `faulty` have one bit of their own; empty where nothing was thrown.
+  /// The messages by rank when the ranks in `faulty` have one bit of their own; empty where nothing
+  /// was thrown.
   private func messages(ranks: Int, faulty: [Int]) throws -> [String] {
     try ThreadedCommunicator.run(ranks: ranks) { communicator in
       let parameters = Buffer<Float>(3_000)

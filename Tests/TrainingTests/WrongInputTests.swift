@@ -34,6 +34,8 @@ struct WrongInputTests {
       (["--set", "data.corpus=nowhere"], ["nowhere", "launch/corpus.sh"]),
       (["--set", "data.length=12000", "--set", "model.axial_shape=[120, 100]"], ["12001"]),
       (["--set", "run.memory_budget_gb=0.01"], ["run.memory_budget_gb", "0.01"]),
+      (["--set", "run.wait_limit_seconds=-1.0"], ["run.wait_limit_seconds", "-1"]),
+      (["--set", "run.replica_check_every=-1"], ["run.replica_check_every", "-1"]),
       (["--steps", "0"], ["--steps 0"]),
       (["--stepz", "5"], ["--stepz", "--help"]),
       (["--resume", "nowhere"], ["nowhere", "no such checkpoint"]),
