@@ -1,8 +1,9 @@
 // Messages between two ranks in the background. One message of any size is a row of MPI requests,
 // each below the piece size; a handle is the message's place in a table that only grows.
 //
-// Messages to one rank stand in line: each begins when the one before is through. MPI would share the
-// bandwidth out among all that were started, and what is needed first would come as late as the rest.
+// Messages to one rank stand in line, and two are under way at a time. MPI shares the bandwidth out among
+// all that were started: with more, what is needed first would come as late as the rest; with one, the
+// link would be idle while the next one is announced and accepted.
 #include "include/CComm.h"
 #include "internal.h"
 #include <stdlib.h>  // malloc, realloc
@@ -13,14 +14,17 @@ struct message {
   char *base;
   size_t bytes, piece_bytes;
   int peer, tag;
-  int receiving, begun;
+  int receiving, begun, through;
   int code;          // the first error, kept for the wait
   int next_in_line;  // of messages to the same rank, or LIST_END
   int next_free;     // IN_USE, or the next free place, or LIST_END
 };
 
-struct line {
-  int first, last;  // places of messages, or LIST_END; the first one has begun
+enum { UNDER_WAY = 2 };
+
+struct line {  // places of messages, or LIST_END
+  int under_way[UNDER_WAY];
+  int first_waiting, last_waiting;
 };
 
 enum { LIST_END = -1, IN_USE = -2 };
@@ -73,28 +77,41 @@ static int make_lines(void) {
   if (code != MPI_SUCCESS) return code;
   lines = malloc((size_t)line_count * sizeof(*lines));
   if (lines == NULL) return CCOMM_NO_MEMORY;
-  for (int i = 0; i < line_count; i++) lines[i] = (struct line){LIST_END, LIST_END};
+  for (int i = 0; i < line_count; i++) lines[i] = (struct line){{LIST_END, LIST_END}, LIST_END, LIST_END};
   return 0;
 }
 
+// Begins a message, or leaves it waiting behind those to the same rank.
 static void join_line(int place) {
   struct line *line = &lines[table[place].peer];
-  if (line->first == LIST_END) {
-    line->first = place;
+  for (int i = 0; i < UNDER_WAY; i++) {
+    if (line->under_way[i] != LIST_END) continue;
+    line->under_way[i] = place;
     begin(&table[place]);
-  } else {
-    table[line->last].next_in_line = place;
-    waiting++;
+    return;
   }
-  line->last = place;
+  if (line->first_waiting == LIST_END) {
+    line->first_waiting = place;
+  } else {
+    table[line->last_waiting].next_in_line = place;
+  }
+  line->last_waiting = place;
+  waiting++;
 }
 
-// Lets the first of a line go, which is through, and begins the next.
-static void advance(struct line *line) {
-  line->first = table[line->first].next_in_line;
-  if (line->first == LIST_END) return;
-  waiting--;
-  begin(&table[line->first]);
+// Takes a message that is through out of its line and begins the next in its stead.
+static void leave_line(int place) {
+  struct line *line = &lines[table[place].peer];
+  for (int i = 0; i < UNDER_WAY; i++) {
+    if (line->under_way[i] != place) continue;
+    line->under_way[i] = line->first_waiting;
+    if (line->first_waiting == LIST_END) return;
+    struct message *next = &table[line->first_waiting];
+    line->first_waiting = next->next_in_line;
+    waiting--;
+    begin(next);
+    return;
+  }
 }
 
 static int start(char *bytes, size_t count, int peer, int tag, int receiving, int *handle) {
@@ -149,13 +166,16 @@ static int finished(struct message *m) {
     }
     m->done++;
   }
-  if (!m->receiving && lines[m->peer].first == m - table) advance(&lines[m->peer]);
+  if (!m->through && !m->receiving) leave_line((int)(m - table));
+  m->through = 1;
   return 1;
 }
 
 void ccomm_push_lines(void) {
   for (int i = 0; waiting > 0 && i < line_count; i++) {
-    while (lines[i].first != LIST_END && finished(&table[lines[i].first])) {}
+    for (int j = 0; j < UNDER_WAY && lines[i].first_waiting != LIST_END; j++) {
+      while (finished(&table[lines[i].under_way[j]]) && lines[i].first_waiting != LIST_END) {}
+    }
   }
 }
 
