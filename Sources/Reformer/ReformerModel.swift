@@ -80,12 +80,14 @@ public final class ReformerModel {
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
   /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
   ///   first.
+  /// - `shouldStop`: asked before each block; where it says yes, the pass is given up.
   /// - `progress`: called after each block, with the share of the pass that is done.
-  /// - Returns the mean loss in nats. Throws when a stream leaves its range.
+  /// - Returns the mean loss in nats. Throws when a stream leaves its range, and `stopped`.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
     address: RandomAddress, givenRotations: [Int: [Float]] = [:],
-    groupReady: (Int) -> Void = { _ in }, progress: (Double) -> Void = { _ in }
+    shouldStop: () -> Bool = { false }, groupReady: (Int) -> Void = { _ in },
+    progress: (Double) -> Void = { _ in }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
     let (first, second) = streams(length)
@@ -101,6 +103,7 @@ public final class ReformerModel {
       }
       try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
       for (index, block) in blocks.enumerated() {
+        if shouldStop() { throw .stopped }
         try block.forward(first: first, second: second, pass: pass, kept: kept?[index])
         progress(Double(index + 1) / Double(4 * blocks.count))
       }
@@ -113,6 +116,7 @@ public final class ReformerModel {
         gradients: gradients, pass: pass)
       groupReady(blocks.count + 1)
       for (index, block) in blocks.enumerated().reversed() {
+        if shouldStop() { throw .stopped }
         try block.backward(
           first: first, second: second, firstGradient: streamGradients[0],
           secondGradient: streamGradients[1], gradients: gradients, pass: pass,
@@ -134,13 +138,15 @@ public final class ReformerModel {
   /// `logits`: `[L, V]`, filled where given. Shapes and errors as in `lossAndGradients`.
   public func loss(
     parameters: View<Float>, inputs: View<Int32>, targets: View<Int32>, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil
+    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil,
+    shouldStop: () -> Bool = { false }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
     let (first, second) = streams(length)
     let pass = pass(parameters, length, address, isTraining: false, givenRotations)
     try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
     for block in blocks {
+      if shouldStop() { throw .stopped }
       try block.forward(first: first, second: second, pass: pass, kept: nil)
     }
     head.forward(

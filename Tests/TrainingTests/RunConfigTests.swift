@@ -185,6 +185,12 @@ struct RunConfigTests {
       ("run.evaluate_bytes", "-1", "0 to"),
       ("run.checkpoint_every", "-1", "0 to"),
       ("run.keep", "0", "1 to"),
+      ("run.keep_every", "-1", "0 to"),
+      ("run.keep_best", "1", "true or false"),
+      ("run.on_checkpoint_error", "\"ignore\"", "\"stop\" or \"continue\""),
+      ("run.skip_limit", "-1", "0 to"),
+      ("run.spike_deviations", "-0.5", "0 to skip no spikes"),
+      ("run.spike_deviations", "nan", "0 to skip no spikes"),
       ("run.log_every", "0", "1 to"),
       ("run.memory_budget_gb", "-1.5", "a number of gigabytes"),
       ("run.keep_activations", "\"yes\"", "true or false"),
@@ -314,8 +320,8 @@ struct RunConfigTests {
     ] {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
-    // 13 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
-    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 47)
+    // 18 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
+    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 52)
   }
 
   @Test("resume forbids what changes the model or the order of data, and names both values")
@@ -349,6 +355,9 @@ struct RunConfigTests {
     ])
     #expect(other != saved)
     #expect(other.differencesThatForbidResume(from: saved).isEmpty)
+    let changes = other.differencesThatAllowResume(from: saved)
+    #expect(changes.count == 16, "\(changes)")
+    #expect(changes.contains("run.steps: 10 in the checkpoint, 99 now"), "\(changes)")
   }
 
   @Test("the global batch is a multiple of the ranks")
