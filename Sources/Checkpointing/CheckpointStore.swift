@@ -121,7 +121,7 @@ public struct CheckpointStore: Sendable {
     let link = "\(runFolder)/\(Self.best)"
     let fresh = link + Self.partial
     unlink(fresh)
-    guard symlink((folder(step: step) as NSString).lastPathComponent, fresh) == 0 else {
+    guard symlink(lastComponent(folder(step: step)), fresh) == 0 else {
       throw CheckpointError(link, "cannot be made a link (\(systemReason()))")
     }
     try move(fresh, to: link)

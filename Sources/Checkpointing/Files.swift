@@ -36,9 +36,22 @@ public struct FileDigest: Codable, Equatable, Sendable {
       offset += part.count
     }
     self.init(
-      name: (path as NSString).lastPathComponent, bytes: offset,
+      name: lastComponent(path), bytes: offset,
       sha256: hexadecimal(hash.finalize()))
   }
+}
+
+/// What follows the last slash.
+///
+/// Foundation 6.3 traps when it takes apart a path of one component.
+func lastComponent(_ path: String) -> String {
+  path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+}
+
+/// The folder of a file or folder.
+func parentFolder(_ path: String) -> String {
+  guard let slash = path.lastIndex(of: "/") else { return "." }
+  return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
 /// Lower-case hexadecimal text of a digest.

@@ -22,16 +22,18 @@ public final class RunLock: Sendable {
   /// - `waiting`: called once before waiting, with who holds the lock.
   /// - Throws: `CheckpointError` when another run has it, or the folder cannot be written.
   public init(
-    taking folder: String, patience: Double, waiting: (String) -> Void
+    taking path: String, patience: Double, waiting: (String) -> Void
   ) throws(CheckpointError) {
+    // A slash at the end is a habit of shells.
+    let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
     self.folder = folder
     madeFolder = access(folder, F_OK) != 0
     if madeFolder {
       try makeFolder(folder)
-      try synchronizeFolder((folder as NSString).deletingLastPathComponent)
+      try synchronizeFolder(parentFolder(folder))
     }
-    let path = "\(folder)/\(Self.name)"
-    descriptor = try Self.open(path)
+    let file = "\(folder)/\(Self.name)"
+    descriptor = try Self.open(file)
     let deadline = ContinuousClock.now + .seconds(patience)
     var hasWaited = false
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
@@ -40,7 +42,7 @@ public final class RunLock: Sendable {
         return
       }
       let holder = String(
-        decoding: (try? SmallFile.read(path, limit: 4096)) ?? [], as: UTF8.self
+        decoding: (try? SmallFile.read(file, limit: 4096)) ?? [], as: UTF8.self
       ).trimmingCharacters(in: .whitespacesAndNewlines)
       guard ContinuousClock.now < deadline else {
         close(descriptor)

@@ -21,7 +21,7 @@ public enum SmallFile {
     try writeArray(bytes, to: file)
     try file.synchronize()
     return FileDigest(
-      name: (path as NSString).lastPathComponent, bytes: bytes.count,
+      name: lastComponent(path), bytes: bytes.count,
       sha256: hexadecimal(SHA256.hash(data: bytes)))
   }
 

@@ -26,7 +26,7 @@ struct CheckpointFuzzTests {
       #" { "\u00e9\"\\" : { "data_offsets" : [ 0 , 32 ] , "shape":[8], "dtype" : "F32" } } "#,
     ].map { Array($0.utf8) }
     let sizes = [32, 2, 32]
-    let problem = try Fuzzing(inputs: 60_000).problem(
+    let problem = try Fuzzing(inputs: 75_000).problem(
       "header", samples: samples,
       words: [
         "\"dtype\":\"F64\"", "\"shape\":[4611686018427387904,4]", "\"data_offsets\":[0,4]",
@@ -60,7 +60,7 @@ struct CheckpointFuzzTests {
       try Array(Data(contentsOf: URL(fileURLWithPath: folder.path(name))))
     }
     let model = folder.path(ModelFile.name)
-    let problem = try Fuzzing(inputs: 5_000).problem(
+    let problem = try Fuzzing(inputs: 400).problem(
       model, samples: [content(ModelFile.name)], words: ["\"F16\"", "[16,3]", "\"w\"", "\"b\""]
     ) { input in
       try folder.write(ModelFile.name, input)
@@ -70,7 +70,7 @@ struct CheckpointFuzzTests {
     let shard = OptimizerShards.fileName(rank: 1, ranks: 2)
     let moments = Buffer<Float>(layout.count)
     // Any of the shards may be the one to be named, or the folder where a part is missing.
-    let shardProblem = try Fuzzing(inputs: 5_000).problem(
+    let shardProblem = try Fuzzing(inputs: 400).problem(
       folder.path, samples: [content(shard)],
       words: ["0-\(half)", "\(half)-\(layout.count)", "--", "#1", "range.layers.0", "9-8"]
     ) { input in
@@ -89,7 +89,7 @@ struct CheckpointFuzzTests {
         + #""sha256":"00"},{"name":"b","bytes":0,"sha256":""}]}"#,
       #"{"files" : [], "format" : 1, "step" : 0, "ranks" : 1, "config_sha256" : ""}"#,
     ].map { Array($0.utf8) }
-    let problem = try Fuzzing(inputs: 10_000).problem(
+    let problem = try Fuzzing(inputs: 15_000).problem(
       "manifest.json", samples: samples,
       words: ["\"format\":2", "\"seal\":\"\(String(repeating: "a", count: 64))\"", "\"../b\""]
     ) { input in

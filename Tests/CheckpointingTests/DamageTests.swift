@@ -30,6 +30,10 @@ struct DamageTests {
 
   private var names: [String] { checkpoint.manifest.files.map(\.name) + [Manifest.name] }
 
+  private func content(_ name: String) throws -> [UInt8] {
+    try Array(Data(contentsOf: URL(fileURLWithPath: checkpoint.folder + "/" + name)))
+  }
+
   private func expectSeen(_ name: String, _ bytes: [UInt8], _ what: String) throws {
     try folder.write("step-00000012/\(name)", bytes)
     do throws(CheckpointError) {
@@ -41,32 +45,38 @@ struct DamageTests {
     }
   }
 
-  private func content(_ name: String) throws -> [UInt8] {
-    try Array(Data(contentsOf: URL(fileURLWithPath: checkpoint.folder + "/" + name)))
+  @Test("a changed byte of the manifest, each in turn, is noticed")
+  func manifest() throws {
+    let whole = try content(Manifest.name)
+    for place in whole.indices {
+      for bit in 0..<8 {
+        var damaged = whole
+        damaged[place] ^= 1 << UInt8(bit)
+        #expect(throws: CheckpointError.self, "bit \(bit) of byte \(place)") {
+          try Manifest(bytes: damaged, path: "manifest.json")
+        }
+      }
+      #expect(throws: CheckpointError.self, "a cut to \(place) bytes") {
+        try Manifest(bytes: Array(whole[..<place]), path: "manifest.json")
+      }
+    }
+    #expect(try Manifest(bytes: whole, path: "manifest.json") == checkpoint.manifest)
   }
 
-  @Test("one changed byte anywhere is noticed")
-  func bytes() throws {
+  @Test("a changed byte, a cut, and bytes too many in any file are noticed")
+  func files() throws {
     for name in names {
       let whole = try content(name)
-      for place in whole.indices {
+      // Steps that share no factor with the formats' units; every byte is for the long form.
+      for place in stride(from: 0, to: whole.count, by: 7) {
         var damaged = whole
-        // Another bit each time: a digit becomes another digit, a space a tab, and so on.
         damaged[place] ^= 1 << UInt8(place % 8)
         try expectSeen(name, damaged, "a change of byte \(place)")
       }
-      try folder.write("step-00000012/\(name)", whole)
-    }
-    #expect(try CheckpointStore.verify(checkpoint.folder) == checkpoint.manifest)
-  }
-
-  @Test("a file cut anywhere, or longer than it was, is noticed")
-  func lengths() throws {
-    for name in names {
-      let whole = try content(name)
-      for length in whole.indices {
+      for length in stride(from: 0, to: whole.count, by: 53) {
         try expectSeen(name, Array(whole[..<length]), "a cut to \(length) bytes")
       }
+      try expectSeen(name, Array(whole.dropLast()), "the last byte missing")
       try expectSeen(name, whole + [0x20], "a byte more")
       try folder.write("step-00000012/\(name)", whole)
     }

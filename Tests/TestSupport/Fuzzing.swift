@@ -30,7 +30,7 @@ public struct Fuzzing {
     for _ in 0..<inputs {
       let input = mutator.next()
       if let trace {
-        let file = (name as NSString).lastPathComponent
+        let file = name.split(separator: "/").last ?? "input"
         try Data(input).write(to: URL(fileURLWithPath: "\(trace)/\(file)"))
       }
       let start = ContinuousClock.now

@@ -24,7 +24,7 @@ struct ConfigFuzzTests {
       axial_widths = [16, 48]
       """
     let all = try RunConfig(toml: required, file: "config.toml").toml
-    let problem = try Fuzzing(inputs: 12_000).problem(
+    let problem = try Fuzzing(inputs: 6_000).problem(
       "config.toml", samples: [required, all].map { Array($0.utf8) },
       words: [
         "[attention.lsh]", "buckets = [2, 4]", "length = 134217728", "chunk = 1048576", "\"auto\"",
@@ -58,7 +58,7 @@ struct ConfigFuzzTests {
         + #""logNorm":{"count":100,"mean":-0.5,"variance":1e-3}}}"#,
       #"{ "step" : 0, "corpus" : {"bytes" : 0, "xxh64" : 0}, "trained_bytes" : 0 }"#,
     ].map { Array($0.utf8) }
-    let problem = try Fuzzing(inputs: 12_000).problem(
+    let problem = try Fuzzing(inputs: 15_000).problem(
       "state.json", samples: samples, words: ["\"step\":-3", "\"spikes\":{}", "\"corpus\":7"]
     ) { input in
       let state = try TrainingState(bytes: input, path: "state.json")

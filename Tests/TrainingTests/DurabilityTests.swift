@@ -76,7 +76,7 @@ struct DurabilityTests {
     ]
     let run = try train("long", ranks: 2, long, when: "run folder") {
       usleep(300_000)
-      kill($0.processIdentifier, SIGUSR1)
+      for rank in processes($0).dropFirst() { kill(rank, SIGUSR1) }
     }
     #expect(run.status == 0, "\(run.output)")
     #expect(run.output.contains("stopped by a signal after step 0"), "\(run.output)")
@@ -118,7 +118,7 @@ struct DurabilityTests {
     }
     #expect(first.status == 0, "\(first.output.suffix(300))")
     #expect(second?.status == 2, "\(second?.output ?? "")")
-    let refusal = "error: run folder \(tiny.output("shared")): another run writes here ("
+    let refusal = "run folder \(tiny.output("shared")): another run writes here ("
     #expect(second?.output.contains(refusal) == true, "\(second?.output ?? "")")
   }
 
@@ -174,21 +174,21 @@ struct DurabilityTests {
 
   @Test("spikes are skipped alike by all ranks, and across a resume")
   func spikes() throws {
-    // Half a standard deviation is nothing: about a third of the steps are skipped.
+    // Half a standard deviation is nothing: once learning has slowed down, every third step is skipped.
     let nervous = [
       "--set", "run.spike_deviations=0.5", "--set", "run.skip_limit=1000", "--set",
-      "run.steps=60",
+      "run.steps=300",
     ]
     let alone = try tiny.train("nervous", nervous)
     #expect(alone.status == 0, "\(alone.output)")
     let skipped = alone.output.matches(of: #/step (\d+) skipped: the /#).map { $0.1 }
-    #expect(skipped.count > 5 && skipped.count < 40, "\(skipped)")
-    #expect(try tiny.train("cut", ranks: 4, nervous + ["--steps", "37"]).status == 0)
-    let rest = try tiny.train("cut", ranks: 2, nervous + ["--resume", "auto"])
+    #expect(skipped.count > 5 && skipped.count < 200, "\(skipped)")
+    #expect(try tiny.train("cut", ranks: 2, nervous + ["--steps", "237"]).status == 0)
+    let rest = try tiny.train("cut", nervous + ["--resume", "auto"])
     #expect(rest.status == 0, "\(rest.output)")
     #expect(try tiny.digest("cut") == tiny.digest("nervous"))
     let state = try String(
-      contentsOfFile: tiny.output("cut/step-00000060/state.json"), encoding: .utf8)
+      contentsOfFile: tiny.output("cut/step-00000300/state.json"), encoding: .utf8)
     #expect(state.contains("\"skipped_steps\" : \(skipped.count),"), "\(state)")
   }
 

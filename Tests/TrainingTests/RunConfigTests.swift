@@ -232,6 +232,44 @@ struct RunConfigTests {
     #expect(!text.contains("\n"))
   }
 
+  @Test(
+    "values are read as TOML has them",
+    arguments: [
+      ("run.seed", "0x1F", "31"), ("run.seed", "1_000", "1000"), ("run.seed", "+7", "7"),
+      ("run.name", "'a'", "\"a\""), ("run.name", "\"\\u0061b\" # why", "\"ab\""),
+      ("optimizer.beta1", "9e-1", "0.9"), ("optimizer.beta1", "0.5_0", "0.5"),
+      ("optimizer.weight_decay", "1E+2", "100.0"), ("run.keep_best", "false", "false"),
+      ("model.axial_shape", "[ 64,\n # two\n 64, ]", "[64, 64]"),
+      ("data.corpus", "\"\\t\\\\ \\\" \\U0001F600\"", "\"\\u0009\\\\ \\\" \u{1F600}\""),
+    ])
+  func values(key: String, value: String, expected: String) throws {
+    let text = try Self.config([key: value]).toml
+    let name = key.split(separator: ".").last ?? ""
+    #expect(text.contains("\n\(name) = \(expected)\n"), "\(text)")
+  }
+
+  @Test(
+    "what is no TOML, or more of it than configs need, is reported by its place",
+    arguments: [
+      ("[[[run]", "line 1, column 3: lists of tables"),
+      ("[!]", "line 1, column 2: expected a name"),
+      ("a = 2024-02-30 1", "line 1, column 16: expected the end"),
+      ("a = 01", "column 5: expected a"),
+      ("a = 1__0", "column 5: expected a value"), ("a = 1.", "column 5: expected a value"),
+      ("a = .5", "column 5: expected a value"), ("a = 99999999999999999999", "column 5"),
+      ("a = 0x", "column 5"), ("a = [1, 2", "expected ]"), ("a = [1 2]", "expected ]"),
+      ("a = [[[[[[[[[1]]]]]]]]]", "too many lists"), ("a = {b = 1}", "inline tables"),
+      ("a = \"b", "column 5: the text has no end"), ("a = \"\"\"b\"\"\"", "several lines"),
+      ("a = \"\\x\"", "unknown escape"), ("a = \"\\uD800\"", "unknown escape"),
+      ("a = \"\\u12", "unknown escape"), ("a = b", "expected a value"), ("a b = 1", "expected ="),
+      ("a = 1 b = 2", "expected the end of the line"), ("[a] b = 1", "expected the end"),
+      ("[a]\n[a]", "line 2, column 1: the section is there twice"), ("= 1", "expected a name"),
+    ])
+  func noTOML(text: String, expected: String) {
+    let message = Self.message(text)
+    #expect(message.hasPrefix("a.toml: line ") && message.contains(expected), "\(message)")
+  }
+
   @Test("broken TOML is reported with line and column")
   func syntax() {
     #expect(Self.message("[run]\nname = \n").hasPrefix("a.toml: line 2, column "))
