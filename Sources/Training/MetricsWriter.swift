@@ -22,6 +22,7 @@ struct MetricsRecord: Codable, Sendable {
   var validationBytes: Int?
   var validationSeconds: Double?
   var checkpointSeconds: Double?
+  var checkpointPauseSeconds: Double?
 }
 
 /// Appends records to a file.

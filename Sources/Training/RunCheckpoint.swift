@@ -17,20 +17,12 @@ struct RunCheckpoint {
   static let configName = "config.toml"
   static let huggingFaceName = "config.json"
 
-  /// What a checkpoint is written from; `parameters` is needed on rank 0 only.
-  struct Content {
-    let state: TrainingState
-    let parameters: View<Float>
-    let firstMoment: View<Float>
-    let secondMoment: View<Float>
-  }
-
   /// Writes the checkpoint of `state.step`.
   ///
   /// All ranks call it; all throw `RunFailure` if one fails, and nothing of it is left.
-  func save(_ content: Content, ranges: [Range<Int>]) throws {
+  func save(_ content: CheckpointContent, ranges: [Range<Int>]) throws {
     try begin(step: content.state.step)
-    try finish(content.state, files: Result { try write(content, ranges: ranges) })
+    try finish(content.state, files: Result { try files(ranges: ranges).write(content) })
   }
 
   /// Makes the folder for the files; all ranks call it.
@@ -38,26 +30,11 @@ struct RunCheckpoint {
     try agreeOnWriting(step) { if communicator.rank == 0 { try store.begin(step: step) } }
   }
 
-  /// Writes this rank's files; talks to nobody, so that any thread may do it.
-  func write(_ content: Content, ranges: [Range<Int>]) throws -> [FileDigest] {
-    let (rank, ranks) = (communicator.rank, communicator.size)
-    let folder = store.partialFolder(step: content.state.step)
-    var files: [FileDigest] = []
-    if rank == 0 {
-      files = [
-        try ModelFile.write(layout: layout, parameters: content.parameters, to: folder),
-        try SmallFile.write(Array(config.toml.utf8), to: folder + "/" + Self.configName),
-        try SmallFile.write(
-          Array(HuggingFaceConfig(config.reformer).json()) + [0x0A],
-          to: folder + "/" + Self.huggingFaceName),
-        try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
-      ]
-    }
-    files.append(
-      try OptimizerShards.write(
-        layout: layout, ranges: ranges, first: content.firstMoment, second: content.secondMoment,
-        rank: rank, ranks: ranks, to: folder))
-    return files
+  /// What this rank, which owns `ranges` of the moments, writes.
+  func files(ranges: [Range<Int>]) -> CheckpointFiles {
+    CheckpointFiles(
+      store: store, config: config, layout: layout, ranges: ranges, rank: communicator.rank,
+      ranks: communicator.size)
   }
 
   /// Makes what all ranks have written a checkpoint, and removes those no longer kept; all ranks
@@ -170,5 +147,45 @@ struct RunCheckpoint {
       reasons.isEmpty
         ? "\(path): no checkpoint here; give a step folder or a run folder"
         : "\(path): no complete checkpoint; \(reasons.joined(separator: "; "))")
+  }
+}
+
+/// What a checkpoint is written from; `parameters` is needed on rank 0 only.
+struct CheckpointContent {
+  let state: TrainingState
+  let parameters: View<Float>
+  let firstMoment: View<Float>
+  let secondMoment: View<Float>
+}
+
+/// One rank's files; writing them talks to nobody, so that any thread may do it.
+struct CheckpointFiles: Sendable {
+  let store: CheckpointStore
+  let config: RunConfig
+  let layout: ParameterLayout
+  let ranges: [Range<Int>]
+  let rank: Int
+  let ranks: Int
+
+  /// Writes them into the partial folder of the content's step.
+  func write(_ content: CheckpointContent) throws -> [FileDigest] {
+    let folder = store.partialFolder(step: content.state.step)
+    var files: [FileDigest] = []
+    if rank == 0 {
+      files = [
+        try ModelFile.write(layout: layout, parameters: content.parameters, to: folder),
+        try SmallFile.write(
+          Array(config.toml.utf8), to: folder + "/" + RunCheckpoint.configName),
+        try SmallFile.write(
+          Array(HuggingFaceConfig(config.reformer).json()) + [0x0A],
+          to: folder + "/" + RunCheckpoint.huggingFaceName),
+        try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
+      ]
+    }
+    files.append(
+      try OptimizerShards.write(
+        layout: layout, ranges: ranges, first: content.firstMoment, second: content.secondMoment,
+        rank: rank, ranks: ranks, to: folder))
+    return files
   }
 }

@@ -146,6 +146,8 @@ public struct RunSection: Sendable, Equatable {
   public var keepBest = true
   /// What to do when a checkpoint cannot be written: `stop` or `continue`; default `stop`.
   public var onCheckpointError = CheckpointErrorPolicy.stop
+  /// Train on while a checkpoint is written, from a copy of parameters and moments; default false.
+  public var backgroundCheckpoints = false
   /// Steps in a row that may be skipped, their loss or gradient not finite or a spike; one more ends
   /// the run; default 5.
   public var skipLimit = 5

@@ -215,6 +215,7 @@ struct ConfigKey: Sendable {
     .init("run.keep_every", \.run.keepEvery),
     .init("run.keep_best", \.run.keepBest),
     .init("run.on_checkpoint_error", \.run.onCheckpointError),
+    .init("run.background_checkpoints", \.run.backgroundCheckpoints),
     .init("run.skip_limit", \.run.skipLimit),
     .init("run.spike_deviations", \.run.spikeDeviations),
     .init("run.log_every", \.run.logEvery),

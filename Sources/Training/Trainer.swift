@@ -49,6 +49,7 @@ public final class Trainer {
   private let evaluator: Evaluator
   private let folder: String
   private let checkpoint: RunCheckpoint
+  private let writer: CheckpointWriter
   private let options: TrainOptions
   private let stop: StopRequest
   private var clock = RunClock()
@@ -96,6 +97,9 @@ public final class Trainer {
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
       layout: step.model.layout)
+    writer = CheckpointWriter(
+      checkpoint, config: config, progress: progress, parameters: step.parameters,
+      optimizer: step.optimizer)
   }
 
   private static func checkOutput(_ folder: String, options: TrainOptions) throws {
@@ -125,11 +129,14 @@ public final class Trainer {
     let lastStep = options.stopAfterStep ?? config.run.steps
     announce(from: state.step, to: lastStep)
     let metrics = try runFolder.open(config, keepingUpTo: state.step)
+    writer.metrics = metrics
     var isSaved = true
     var isStopped = false
     let isDue = { (every: Int, step: Int) in step > 0 && every > 0 && step % every == 0 }
     // What an earlier run was stopped before, or in the middle of.
-    if isDue(config.run.evaluateEvery, state.step), state.validationStep != state.step {
+    if isDue(config.run.evaluateEvery, state.step) || (state.step > 0 && state.step == lastStep),
+      state.validationStep != state.step
+    {
       isSaved = false
       isStopped = try !evaluate(&state, metrics: metrics)
     }
@@ -149,9 +156,16 @@ public final class Trainer {
       guard result.outcome != .abandoned else { break }
       isSaved = false
       clock.step(result.seconds)
-      stop.secondsToNextEnd = clock.secondsToNextEnd
-      if let reason = try state.count(result, config) {
-        progress.message("step \(number) skipped: \(reason)")
+      stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
+      // Whatever comes next, what is being written has its chance first.
+      _ = try writer.settle(&state, waiting: false)
+      do {
+        if let reason = try state.count(result, config) {
+          progress.message("step \(number) skipped: \(reason)")
+        }
+      } catch {
+        _ = try writer.settle(&state, waiting: true)
+        throw error
       }
       report(
         result, state: state, lastStep: lastStep,
@@ -162,12 +176,14 @@ public final class Trainer {
       }
       // A run that skips step after step should not replace the checkpoints it can go back to.
       if isDue(config.run.checkpointEvery, number), state.skippedInARow == 0, number < lastStep {
-        isSaved = try save(&state, metrics: metrics, mayFail: true)
+        isSaved = try writer.save(&state)
       }
     }
-    if !isSaved && state.step > 0 { _ = try save(&state, metrics: metrics, mayFail: false) }
+    isSaved = try writer.settle(&state, waiting: true) && isSaved
+    if !isSaved && state.step > 0 { try writer.saveLast(&state) }
     if isStopped {
-      let reason = StopSignal.number == 0 ? "by --stop-after" : "by a signal"
+      let reason =
+        StopSignal.number == 0 && options.stopAfter != nil ? "by --stop-after" : "by a signal"
       progress.message(
         "stopped \(reason) after step \(state.step); go on with --resume auto")
     }
@@ -277,30 +293,6 @@ public final class Trainer {
       MetricsRecord(
         step: state.step, validationBitsPerByte: result.bitsPerByte,
         validationBytes: result.bytes, validationSeconds: seconds(since: start)))
-    return true
-  }
-
-  /// Writes a checkpoint; false when that failed and the run goes on all the same.
-  private func save(
-    _ state: inout TrainingState, metrics: MetricsWriter?, mayFail: Bool
-  ) throws -> Bool {
-    let start = ContinuousClock.now
-    let saved = state.asCheckpoint
-    do {
-      try checkpoint.save(
-        RunCheckpoint.Content(
-          state: saved, parameters: step.parameters.view,
-          firstMoment: step.optimizer.firstMoment.view,
-          secondMoment: step.optimizer.secondMoment.view),
-        ranges: step.optimizer.ranges)
-    } catch let error as RunFailure where mayFail && config.run.onCheckpointError == .continue {
-      progress.message("warning: \(error); going on")
-      return false
-    }
-    state = saved
-    clock.saveSeconds = seconds(since: start)
-    metrics?.write(
-      MetricsRecord(step: state.step, checkpointSeconds: clock.saveSeconds))
     return true
   }
 }

@@ -5,7 +5,7 @@ import Corpus
 import Foundation
 
 /// `state.json` of a checkpoint.
-package struct TrainingState: Codable, Equatable {
+package struct TrainingState: Codable, Equatable, Sendable {
   static let name = "state.json"
 
   /// Optimizer steps done, skipped ones included.

@@ -172,6 +172,26 @@ struct DurabilityTests {
     #expect(verified.output.contains("step-00000020: all files"), "\(verified.output)")
   }
 
+  @Test("checkpoints written in the background are those written at once")
+  func background() throws {
+    let often = ["--set", "run.checkpoint_every=1", "--set", "run.keep=100"]
+    #expect(try tiny.train("atOnce", often).status == 0)
+    let behind = often + ["--set", "run.background_checkpoints=true"]
+    let run = try train("behind", ranks: 2, behind, when: "step 9/") {
+      kill(processes($0).last ?? 0, SIGKILL)
+    }
+    #expect(run.status == 137, "\(run.output)")
+    let rest = try tiny.train("behind", ranks: 2, behind + ["--resume", "auto"])
+    #expect(rest.status == 0, "\(rest.output)")
+    // Not only the last one: each step's parameters are those of that step.
+    for step in ["05", "10", "15", "19", "20"] {
+      let name = "step-000000" + step
+      #expect(try tiny.digest("behind/\(name)") == tiny.digest("atOnce/\(name)"), "\(step)")
+    }
+    let steps = try names("behind").filter { $0.hasPrefix("step-") }
+    #expect(try steps == names("atOnce").filter { $0.hasPrefix("step-") })
+  }
+
   @Test("spikes are skipped alike by all ranks, and across a resume")
   func spikes() throws {
     // Half a standard deviation is nothing: once learning has slowed down, every third step is skipped.

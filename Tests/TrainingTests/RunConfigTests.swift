@@ -188,6 +188,7 @@ struct RunConfigTests {
       ("run.keep_every", "-1", "0 to"),
       ("run.keep_best", "1", "true or false"),
       ("run.on_checkpoint_error", "\"ignore\"", "\"stop\" or \"continue\""),
+      ("run.background_checkpoints", "\"yes\"", "true or false"),
       ("run.skip_limit", "-1", "0 to"),
       ("run.spike_deviations", "-0.5", "0 to skip no spikes"),
       ("run.spike_deviations", "nan", "0 to skip no spikes"),
@@ -358,8 +359,8 @@ struct RunConfigTests {
     ] {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
-    // 18 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
-    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 52)
+    // 19 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
+    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 53)
   }
 
   @Test("resume forbids what changes the model or the order of data, and names both values")
