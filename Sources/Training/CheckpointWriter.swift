@@ -32,12 +32,6 @@ final class CheckpointWriter {
     self.optimizer = optimizer
   }
 
-  /// Bytes of the copies that a rank holds with `run.background_checkpoints`, on the rank that needs most.
-  static func snapshotBytes(_ config: RunConfig, ranks: Int) -> Int {
-    let count = config.reformer.parameterLayout.count
-    return config.run.backgroundCheckpoints ? 4 * count + 8 * count / ranks : 0
-  }
-
   /// Writes the checkpoint of `state`, or begins to.
   ///
   /// - Returns: false when it could not be written and the run goes on all the same.
