@@ -83,6 +83,7 @@ train() {
 # start RANKS FOLDER ARGUMENT...: in the background, as process $running.
 start() {
   local launcher=()
+  : >"$work/log"
   if (($1 > 0)); then launcher=("${mpirun[@]}" -np "$1"); fi
   "${launcher[@]}" "$program" train --config "$work/tiny.toml" --output "$2" "${@:3}" \
     >"$work/log" 2>&1 &
