@@ -23,6 +23,10 @@ public struct CheckpointStore: Sendable {
   private static let partial = ".partial"
   // Outdated folders are renamed to this before they are deleted, so no half folder looks whole.
   private static let removing = ".removing"
+  // A folder in the way of a new one of its step; it comes back if the new one never arrives.
+  private static let replaced = ".replaced"
+  /// Name of the link to the best checkpoint.
+  public static let best = "best"
 
   /// A store in `runFolder`, which `begin` makes when it is missing.
   public init(runFolder: String) { self.runFolder = runFolder }
@@ -40,14 +44,32 @@ public struct CheckpointStore: Sendable {
   @discardableResult
   public func begin(step: Int) throws(CheckpointError) -> String {
     try makeFolder(runFolder)
-    for name in try names()
-    where name.hasPrefix("step-") && (name.hasSuffix(Self.partial) || name.hasSuffix(Self.removing))
-    {
-      try removeTree("\(runFolder)/\(name)")
-    }
+    try removeLeftovers()
     let folder = partialFolder(step: step)
     try makeFolder(folder)
     return folder
+  }
+
+  /// Removes what interrupted runs left in the run folder.
+  ///
+  /// - Throws: `CheckpointError` when the disk refuses.
+  public func removeLeftovers() throws(CheckpointError) {
+    unlink("\(runFolder)/\(Self.best)\(Self.partial)")
+    for name in try names() where name.hasPrefix("step-") {
+      let path = "\(runFolder)/\(name)"
+      let final = String(path.dropLast(Self.replaced.count))
+      if name.hasSuffix(Self.replaced), access(final, F_OK) != 0 {
+        try move(path, to: final)
+      } else if [Self.partial, Self.removing, Self.replaced].contains(where: name.hasSuffix) {
+        try removeTree(path)
+      }
+    }
+  }
+
+  /// Removes the partial folder of `step` after a failure, so that it does not fill the disk.
+  public func discard(step: Int) {
+    // The failure has been reported; the next `begin` tries again.
+    try? removeTree(partialFolder(step: step))
   }
 
   /// Makes the partial folder of the manifest's step a checkpoint.
@@ -67,29 +89,42 @@ public struct CheckpointStore: Sendable {
     try manifest.write(to: source)
     try synchronizeFolder(source)
     let target = folder(step: manifest.step)
-    var replaced: String?
-    if access(target, F_OK) == 0 {
-      replaced = target + Self.removing
-      try move(target, to: target + Self.removing)
-    }
+    let isReplacing = access(target, F_OK) == 0
+    if isReplacing { try move(target, to: target + Self.replaced) }
     try move(source, to: target)
     try synchronizeFolder(runFolder)
-    if let replaced { try removeTree(replaced) }
+    if isReplacing { try removeTree(target + Self.replaced) }
     return Checkpoint(folder: target, manifest: manifest)
   }
 
   /// Keeps the newest `keep` checkpoints up to `step` and removes older ones.
   ///
   /// Later steps are neither counted nor removed: after a resume from an earlier step they may be
-  /// broken, or wanted. Keep at least 2, so that damage to one costs a little time only.
+  /// broken, or wanted. Keep at least 2, so that damage to one costs a little time only. Steps that
+  /// `sparing` picks stay as well.
   /// - Throws: `CheckpointError` when the disk refuses.
-  public func removeOld(keep: Int, upTo step: Int) throws(CheckpointError) {
+  public func removeOld(
+    keep: Int, upTo step: Int, sparing: (Int) -> Bool = { _ in false }
+  ) throws(CheckpointError) {
     precondition(keep >= 1, "the checkpoint just written must stay")
-    for old in try steps().filter({ $0 <= step }).dropLast(keep) {
+    for old in try steps().filter({ $0 <= step }).dropLast(keep) where !sparing(old) {
       let source = folder(step: old)
       try move(source, to: source + Self.removing)
       try removeTree(source + Self.removing)
     }
+  }
+
+  /// Makes `best` in the run folder a link to the checkpoint of `step`.
+  ///
+  /// - Throws: `CheckpointError` when the disk refuses, or knows no links.
+  public func markBest(step: Int) throws(CheckpointError) {
+    let link = "\(runFolder)/\(Self.best)"
+    let fresh = link + Self.partial
+    unlink(fresh)
+    guard symlink(lastComponent(folder(step: step)), fresh) == 0 else {
+      throw CheckpointError(link, "cannot be made a link (\(systemReason()))")
+    }
+    try move(fresh, to: link)
   }
 
   /// Steps that have a final folder, ascending, complete or not; none without a run folder.

@@ -36,9 +36,22 @@ public struct FileDigest: Codable, Equatable, Sendable {
       offset += part.count
     }
     self.init(
-      name: (path as NSString).lastPathComponent, bytes: offset,
+      name: lastComponent(path), bytes: offset,
       sha256: hexadecimal(hash.finalize()))
   }
+}
+
+/// What follows the last slash.
+///
+/// Foundation 6.3 traps when it takes apart a path of one component.
+func lastComponent(_ path: String) -> String {
+  path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+}
+
+/// The folder of a file or folder.
+func parentFolder(_ path: String) -> String {
+  guard let slash = path.lastIndex(of: "/") else { return "." }
+  return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
 /// Lower-case hexadecimal text of a digest.
@@ -150,10 +163,16 @@ func move(_ source: String, to target: String) throws(CheckpointError) {
 
 /// Makes a folder and the folders above it.
 func makeFolder(_ path: String) throws(CheckpointError) {
-  do {
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  } catch {
-    throw CheckpointError(path, "cannot be made a folder (\(plainReason(error)))")
+  func make() -> Int32 { mkdir(path, 0o777) == 0 ? 0 : errno }
+  var code = make()
+  if code == ENOENT, parentFolder(path) != path {
+    try makeFolder(parentFolder(path))
+    code = make()
+  }
+  var status = stat()
+  if code == EEXIST, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
+  guard code == 0 else {
+    throw CheckpointError(path, "cannot be made a folder (\(String(cString: strerror(code))))")
   }
 }
 

@@ -1,4 +1,5 @@
 // The list of a checkpoint's files. It is written last: a folder without one is not a checkpoint.
+import Crypto
 import Foundation
 
 /// What a complete checkpoint consists of.
@@ -6,7 +7,7 @@ public struct Manifest: Codable, Equatable, Sendable {
   /// Its name in a checkpoint folder.
   public static let name = "manifest.json"
   /// The format this program writes, and the newest it reads.
-  public static let currentFormat = 1
+  public static let currentFormat = 2
 
   /// Version of the folder's format.
   public let format: Int
@@ -18,9 +19,11 @@ public struct Manifest: Codable, Equatable, Sendable {
   public let configSHA256: String
   /// Every file but the manifest.
   public let files: [FileDigest]
+  /// SHA-256 of the manifest's own bytes without these 64 digits; nil before format 2.
+  private var seal: String?
 
   private enum CodingKeys: String, CodingKey {
-    case format, step, ranks, files
+    case format, step, ranks, files, seal
     case configSHA256 = "config_sha256"
   }
 
@@ -35,15 +38,16 @@ public struct Manifest: Codable, Equatable, Sendable {
 
   /// Reads `manifest.json` of `folder`.
   ///
-  /// - Throws: `CheckpointError` when it is missing, unreadable, of a newer format, or names files
-  ///   outside the folder.
+  /// - Throws: `CheckpointError` when it is missing, unreadable, damaged, of a newer format, or names
+  ///   files outside the folder.
   public init(folder: String) throws(CheckpointError) {
     let path = "\(folder)/\(Self.name)"
-    let file = try OpenFile(reading: path)
-    guard file.byteCount <= Self.byteLimit else {
-      throw CheckpointError(path, "is too large for a manifest: \(file.byteCount) bytes")
-    }
-    let data = Data(try file.array(at: 0, count: file.byteCount))
+    try self.init(bytes: SmallFile.read(path, limit: Self.byteLimit), path: path)
+  }
+
+  /// Reads the content of the manifest at `path`.
+  package init(bytes: [UInt8], path: String) throws(CheckpointError) {
+    let data = Data(bytes)
     do {
       self = try JSONDecoder().decode(Self.self, from: data)
     } catch {
@@ -56,6 +60,13 @@ public struct Manifest: Codable, Equatable, Sendable {
       throw CheckpointError(path, "is not a manifest: \(Self.reason(error))")
     }
     guard format <= Self.currentFormat else { throw Self.tooNew(path, format) }
+    guard format >= 1 else { throw CheckpointError(path, "has format \(format), which never was") }
+    // The digests of all other files are in here, so this one has to vouch for itself.
+    guard seal == nil && format == 1 || seal.map({ Self.seal(of: bytes, without: $0) }) == seal
+    else {
+      throw CheckpointError(path, "has other content than when it was written (seal differs)")
+    }
+    seal = nil
     guard step >= 0, ranks > 0 else {
       throw CheckpointError(path, "has step \(step) and \(ranks) ranks")
     }
@@ -70,16 +81,26 @@ public struct Manifest: Codable, Equatable, Sendable {
 
   /// Writes `manifest.json` into `folder` and waits until it is on the disk.
   func write(to folder: String) throws(CheckpointError) {
-    let path = "\(folder)/\(Self.name)"
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    let data: Data
-    do { data = try encoder.encode(self) } catch {
-      preconditionFailure("a manifest is plain text and numbers: \(error)")
+    func bytes(seal: String) -> [UInt8] {
+      var sealed = self
+      sealed.seal = seal
+      do { return Array(try encoder.encode(sealed)) + [0x0A] } catch {
+        preconditionFailure("a manifest is plain text and numbers: \(error)")
+      }
     }
-    let file = try OpenFile(writing: path)
-    try writeArray(Array(data) + [0x0A], to: file)
-    try file.synchronize()
+    let blank = String(repeating: "-", count: 64)
+    let seal = Self.seal(of: bytes(seal: blank), without: blank)
+    try SmallFile.write(bytes(seal: seal ?? blank), to: "\(folder)/\(Self.name)")
+  }
+
+  /// SHA-256 of `bytes` without the only place where `seal` stands in them; nil if it is not there.
+  private static func seal(of bytes: [UInt8], without seal: String) -> String? {
+    guard seal.utf8.count == 64, let place = bytes.firstRange(of: Array(seal.utf8)) else {
+      return nil
+    }
+    return hexadecimal(SHA256.hash(data: bytes[..<place.lowerBound] + bytes[place.upperBound...]))
   }
 
   private struct Version: Codable { let format: Int }

@@ -48,7 +48,7 @@ public enum SafetensorsWriter {
     }
     try file.synchronize()
     return FileDigest(
-      name: (path as NSString).lastPathComponent, bytes: start.count + header.dataByteCount,
+      name: lastComponent(path), bytes: start.count + header.dataByteCount,
       sha256: hexadecimal(hash.finalize()))
   }
 }

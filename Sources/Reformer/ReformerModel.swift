@@ -82,12 +82,14 @@ public final class ReformerModel {
   ///   it, first to last.
   /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
   ///   first.
+  /// - `shouldStop`: asked before each block; where it says yes, the pass is given up.
   /// - `progress`: called after each block, with the share of the pass that is done.
-  /// - Returns the mean loss in nats. Throws when a stream leaves its range.
+  /// - Returns the mean loss in nats. Throws when a stream leaves its range, and `stopped`.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
     address: RandomAddress, givenRotations: [Int: [Float]] = [:],
-    groupNeeded: (Int) -> Void = { _ in }, groupReady: (Int) -> Void = { _ in },
+    groupNeeded: (Int) -> Void = { _ in }, shouldStop: () -> Bool = { false },
+    groupReady: (Int) -> Void = { _ in },
     progress: (Double) -> Void = { _ in }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
@@ -105,6 +107,7 @@ public final class ReformerModel {
       groupNeeded(0)
       try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
       for (index, block) in blocks.enumerated() {
+        if shouldStop() { throw .stopped }
         groupNeeded(2 * index + 1)
         try block.forward(
           first: first, second: second, pass: pass, kept: kept?[index],
@@ -121,6 +124,7 @@ public final class ReformerModel {
         gradients: gradients, pass: pass)
       groupReady(2 * blocks.count + 1)
       for (index, block) in blocks.enumerated().reversed() {
+        if shouldStop() { throw .stopped }
         try block.backward(
           first: first, second: second, firstGradient: streamGradients[0],
           secondGradient: streamGradients[1], gradients: gradients, pass: pass,
@@ -142,13 +146,15 @@ public final class ReformerModel {
   /// `logits`: `[L, V]`, filled where given. Shapes and errors as in `lossAndGradients`.
   public func loss(
     parameters: View<Float>, inputs: View<Int32>, targets: View<Int32>, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil
+    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil,
+    shouldStop: () -> Bool = { false }
   ) throws(ReformerError) -> Double {
     let length = inputs.count
     let (first, second) = streams(length)
     let pass = pass(parameters, length, address, isTraining: false, givenRotations)
     try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
     for block in blocks {
+      if shouldStop() { throw .stopped }
       try block.forward(first: first, second: second, pass: pass, kept: nil)
     }
     head.forward(

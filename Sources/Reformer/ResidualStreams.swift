@@ -7,10 +7,13 @@ import Synchronization
 public enum ReformerError: Error, CustomStringConvertible {
   /// A residual stream left its range, or a sub-layer gave a number that is not finite.
   case streamRange(place: String, count: Int, fractionBits: Int)
+  /// The caller asked to give the pass up.
+  case stopped
 
   /// One line: where, what, what to do.
   public var description: String {
     switch self {
+    case .stopped: return "given up on request"
     case .streamRange(let place, let count, let bits):
       let range = 1 << (31 - bits)
       return

@@ -20,17 +20,20 @@ public struct Evaluator {
   private let corpus: ByteCorpus
   private let communicator: any Communicator
   private let seed: UInt64
+  private let stop: StopRequest
   // Separates the hash rotations of evaluation from those of all training steps.
   private static let step = UInt64.max
 
   /// An evaluator whose ranks all call `run` together.
   public init(
-    model: ReformerModel, corpus: ByteCorpus, communicator: any Communicator, seed: UInt64
+    model: ReformerModel, corpus: ByteCorpus, communicator: any Communicator, seed: UInt64,
+    stop: StopRequest = StopRequest()
   ) {
     self.model = model
     self.corpus = corpus
     self.communicator = communicator
     self.seed = seed
+    self.stop = stop
   }
 
   /// Scores each byte of `split` (but the first) once.
@@ -40,10 +43,11 @@ public struct Evaluator {
   ///   smaller, each byte but those of the first window sees at least `context - stride` bytes.
   /// - `limit`: score only so many bytes from the start; 0 for all.
   /// - `progress`: called after each of this rank's windows with the share done.
+  /// - Returns: nil when any rank was asked to stop; the score is then unknown.
   public func run(
     parameters: View<Float>, split: CorpusSplit, context: Int, stride: Int, limit: Int,
     progress: (Double) -> Void = { _ in }
-  ) throws -> EvaluationResult {
+  ) throws -> EvaluationResult? {
     let windows = try corpus.evaluationWindows(split, length: stride, limit: limit)
     let start = corpus.range(of: split).lowerBound
     var own: [Double] = []
@@ -51,7 +55,7 @@ public struct Evaluator {
     let mine = Swift.stride(from: communicator.rank, to: windows.count, by: communicator.size)
     for index in mine {
       do {
-        guard failure == nil else { break }
+        guard failure == nil, !stop.isMade else { break }
         own.append(
           try nats(
             windows[index], reachingBack: max(start, windows[index].upperBound - 1 - context),
@@ -61,11 +65,13 @@ public struct Evaluator {
       }
       progress(Double(index + 1) / Double(windows.count))
     }
+    if case .stopped? = failure as? ReformerError { failure = nil }
     let reports = try communicator.gatherAll(doubles: failure == nil ? own : [.nan])
     if let failure { throw RunFailure("evaluation: \(failure)") }
     guard !reports.contains(where: { $0.contains { !$0.isFinite } }) else {
       throw RunFailure("evaluation: the loss is not finite")
     }
+    guard reports.reduce(0, { $0 + $1.count }) == windows.count else { return nil }
     var total = 0.0
     for index in windows.indices {
       total += reports[index % communicator.size][index / communicator.size]
@@ -88,6 +94,7 @@ public struct Evaluator {
     targets.view[0..<window.lowerBound - first].fill(-1)
     return try model.loss(
       parameters: parameters, inputs: inputs.view, targets: targets.view,
-      address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(index)))
+      address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(index)),
+      shouldStop: { stop.isMade })
   }
 }

@@ -1,5 +1,6 @@
 // `metrics.jsonl` of a run: one JSON object a line, units in the keys, for programs. Rank 0 writes
 // it.
+import Checkpointing
 import Foundation
 
 /// One line of metrics.
@@ -11,6 +12,7 @@ struct MetricsRecord: Codable, Sendable {
   var bitsPerByte: Double?
   var gradientNorm: Double?
   var learningRate: Double?
+  var isSkipped: Bool?
   var stepSeconds: Double?
   var bytesPerSecond: Double?
   var communicationExposedSeconds: Double?
@@ -20,20 +22,27 @@ struct MetricsRecord: Codable, Sendable {
   var validationBytes: Int?
   var validationSeconds: Double?
   var checkpointSeconds: Double?
+  var checkpointPauseSeconds: Double?
 }
 
 /// Appends records to a file.
+///
+/// A run does not end for a line it cannot write: it says so once, and goes on.
 final class MetricsWriter {
   private let handle: FileHandle
   private let encoder = JSONEncoder()
+  private let progress: Progress
+  private var end: UInt64
+  private var hasFailed = false
 
   /// Opens `folder/metrics.jsonl`, keeping the lines up to `step`: those of a resumed run that was
   /// interrupted after its last checkpoint would otherwise stand there twice.
-  init(folder: String, keepingUpTo step: Int) throws {
+  init(folder: String, keepingUpTo step: Int, progress: Progress) throws {
     encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.sortedKeys]
+    self.progress = progress
     let path = folder + "/metrics.jsonl"
-    var kept = Data()
+    var kept: [UInt8] = []
     if let old = FileManager.default.contents(atPath: path) {
       for line in old.split(separator: UInt8(ascii: "\n")) {
         guard let record = try? JSONDecoder().decode(StepOnly.self, from: line),
@@ -42,15 +51,24 @@ final class MetricsWriter {
         kept += line + [UInt8(ascii: "\n")]
       }
     }
-    try kept.write(to: URL(fileURLWithPath: path), options: .atomic)
+    try SmallFile.replace(path, with: kept)
     handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-    try handle.seekToEnd()
+    end = try handle.seekToEnd()
   }
 
   private struct StepOnly: Decodable { let step: Int }
 
   /// Appends one line.
-  func write(_ record: MetricsRecord) throws {
-    try handle.write(contentsOf: encoder.encode(record) + [UInt8(ascii: "\n")])
+  func write(_ record: MetricsRecord) {
+    do {
+      try handle.write(contentsOf: encoder.encode(record) + [UInt8(ascii: "\n")])
+      end = try handle.offset()
+      hasFailed = false
+    } catch {
+      // Half a line would spoil the next one.
+      try? handle.truncate(atOffset: end)
+      if !hasFailed { progress.message("warning: metrics.jsonl cannot be written (\(error))") }
+      hasFailed = true
+    }
   }
 }

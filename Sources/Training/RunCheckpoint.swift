@@ -7,30 +7,6 @@ import Corpus
 import Foundation
 import Optimizers
 
-/// What a run must remember beside parameters and moments.
-///
-/// Everything else is a function of seed and step.
-struct TrainingState: Codable, Equatable {
-  static let name = "state.json"
-  static let configName = "config.toml"
-  static let huggingFaceName = "config.json"
-
-  /// Optimizer steps done.
-  var step: Int
-  /// Corpus trained on.
-  var corpus: CorpusDigest
-  /// Training bytes seen so far.
-  var trainedBytes: Int
-  /// Last score on the validation split, if any.
-  var validationBitsPerByte: Double?
-
-  private enum CodingKeys: String, CodingKey {
-    case step, corpus
-    case trainedBytes = "trained_bytes"
-    case validationBitsPerByte = "validation_bits_per_byte"
-  }
-}
-
 /// Writes and reads the checkpoints of one run.
 struct RunCheckpoint {
   let store: CheckpointStore
@@ -38,62 +14,69 @@ struct RunCheckpoint {
   let config: RunConfig
   let layout: ParameterLayout
 
+  static let configName = "config.toml"
+  static let huggingFaceName = "config.json"
+
   /// Writes the checkpoint of `state.step`.
   ///
-  /// All ranks call it; all throw if one fails.
-  func save(_ state: TrainingState, parameters: View<Float>, optimizer: Adam) throws {
-    let (rank, ranks) = (communicator.rank, communicator.size)
-    try agreeOnWriting { if rank == 0 { try store.begin(step: state.step) } }
-    let folder = store.partialFolder(step: state.step)
-    var files: [FileDigest] = []
-    try agreeOnWriting {
-      if rank == 0 {
-        files = [
-          try ModelFile.write(layout: layout, parameters: parameters, to: folder),
-          try write(config.toml, TrainingState.configName, to: folder),
-          try write(
-            String(decoding: HuggingFaceConfig(config.reformer).json(), as: UTF8.self) + "\n",
-            TrainingState.huggingFaceName, to: folder),
-          try write(json(state) + "\n", TrainingState.name, to: folder),
-        ]
-      }
-      files.append(
-        try OptimizerShards.write(
-          layout: layout, ranges: optimizer.ranges, first: optimizer.firstMoment.view,
-          second: optimizer.secondMoment.view, rank: rank, ranks: ranks, to: folder))
-    }
-    let all = try communicator.gatherAll(Array(JSONEncoder().encode(files))).flatMap {
+  /// All ranks call it; all throw `RunFailure` if one fails, and nothing of it is left.
+  func save(_ content: CheckpointContent, ranges: [Range<Int>]) throws {
+    try begin(step: content.state.step)
+    try finish(content.state, files: Result { try files(ranges: ranges).write(content) })
+  }
+
+  /// Makes the folder for the files; all ranks call it.
+  func begin(step: Int) throws {
+    try agreeOnWriting(step) { if communicator.rank == 0 { try store.begin(step: step) } }
+  }
+
+  /// What this rank, which owns `ranges` of the moments, writes.
+  func files(ranges: [Range<Int>]) -> CheckpointFiles {
+    CheckpointFiles(
+      store: store, config: config, layout: layout, ranges: ranges, rank: communicator.rank,
+      ranks: communicator.size)
+  }
+
+  /// Makes what all ranks have written a checkpoint, and removes those no longer kept; all ranks
+  /// call it.
+  func finish(_ state: TrainingState, files: Result<[FileDigest], any Error>) throws {
+    var own: [FileDigest] = []
+    try agreeOnWriting(state.step) { own = try files.get() }
+    let all = try communicator.gatherAll(Array(JSONEncoder().encode(own))).flatMap {
       try JSONDecoder().decode([FileDigest].self, from: Data($0))
     }
-    try agreeOnWriting {
-      guard rank == 0 else { return }
+    try agreeOnWriting(state.step) {
+      guard communicator.rank == 0 else { return }
       try store.commit(
         Manifest(
-          step: state.step, ranks: ranks, configSHA256: sha256(config.toml), files: all))
-      try store.removeOld(keep: config.run.keep, upTo: state.step)
+          step: state.step, ranks: communicator.size, configSHA256: sha256(config.toml),
+          files: all))
+    }
+    try agreeOnWriting(
+      state.step, "checkpoint of step \(state.step) is written, but older ones are in its way"
+    ) {
+      guard communicator.rank == 0 else { return }
+      if config.run.keepBest, state.bestStep == state.step { try store.markBest(step: state.step) }
+      try store.removeOld(keep: config.run.keep, upTo: state.step) { step in
+        (config.run.keepBest && step == state.bestStep)
+          || (config.run.keepEvery > 0 && step % config.run.keepEvery == 0)
+      }
     }
   }
 
-  private func agreeOnWriting(_ body: () throws -> Void) throws {
+  private func agreeOnWriting(
+    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Void
+  ) throws {
     do {
       try agree(communicator, body)
+    } catch let error as CommunicationError {
+      throw error
     } catch {
-      throw RunFailure("checkpoint not written: \(error); earlier checkpoints are intact")
+      if communicator.rank == 0 { store.discard(step: step) }
+      throw RunFailure(
+        "\(trouble ?? "checkpoint of step \(step) not written"): \(error); earlier checkpoints are "
+          + "intact")
     }
-  }
-
-  private func write(_ text: String, _ name: String, to folder: String) throws -> FileDigest {
-    let path = folder + "/" + name
-    guard FileManager.default.createFile(atPath: path, contents: Data(text.utf8)) else {
-      throw RunFailure("\(path): cannot be written")
-    }
-    return try FileDigest(path: path)
-  }
-
-  private func json(_ state: TrainingState) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    return String(decoding: try encoder.encode(state), as: UTF8.self)
   }
 
   /// The checkpoint to go on from: the newest that verifies for `auto`, else the folder named.
@@ -114,18 +97,24 @@ struct RunCheckpoint {
 
   /// Loads parameters and this rank's moments from `folder`.
   func load(
-    _ folder: String, corpus: CorpusDigest, parameters: View<Float>, optimizer: Adam
+    _ folder: String, corpus: CorpusDigest, parameters: View<Float>, optimizer: Adam,
+    report: (String) -> Void
   ) throws -> TrainingState {
     try agree(communicator) {
-      let saved = try RunConfig.load(file: folder + "/" + TrainingState.configName)
+      let saved = try RunConfig.load(file: folder + "/" + Self.configName)
       let differences = config.differencesThatForbidResume(from: saved)
       guard differences.isEmpty else {
         throw UserError(
           "cannot resume \(folder) with another model or data order: "
             + differences.joined(separator: "; "))
       }
+      let changes = config.differencesThatAllowResume(from: saved)
+      if !changes.isEmpty { report("changed since: \(changes.joined(separator: "; "))") }
       let manifest = try Manifest(folder: folder)
-      let state = try Self.state(folder)
+      let state = try TrainingState(folder: folder)
+      guard state.step == manifest.step else {
+        throw UserError("\(folder): state.json is of step \(state.step), not \(manifest.step)")
+      }
       guard state.corpus == corpus else {
         throw UserError(
           "cannot resume \(folder): it was trained on corpus \(state.corpus), "
@@ -136,17 +125,6 @@ struct RunCheckpoint {
         ranges: optimizer.ranges, first: optimizer.firstMoment.view,
         second: optimizer.secondMoment.view)
       return state
-    }
-  }
-
-  /// Reads `state.json` of a step folder.
-  static func state(_ folder: String) throws(UserError) -> TrainingState {
-    let path = folder + "/" + TrainingState.name
-    do {
-      return try JSONDecoder().decode(
-        TrainingState.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
-    } catch {
-      throw UserError("\(path): not a training state (\(shortReason(error)))")
     }
   }
 
@@ -169,5 +147,45 @@ struct RunCheckpoint {
       reasons.isEmpty
         ? "\(path): no checkpoint here; give a step folder or a run folder"
         : "\(path): no complete checkpoint; \(reasons.joined(separator: "; "))")
+  }
+}
+
+/// What a checkpoint is written from; `parameters` is needed on rank 0 only.
+struct CheckpointContent {
+  let state: TrainingState
+  let parameters: View<Float>
+  let firstMoment: View<Float>
+  let secondMoment: View<Float>
+}
+
+/// One rank's files; writing them talks to nobody, so that any thread may do it.
+struct CheckpointFiles: Sendable {
+  let store: CheckpointStore
+  let config: RunConfig
+  let layout: ParameterLayout
+  let ranges: [Range<Int>]
+  let rank: Int
+  let ranks: Int
+
+  /// Writes them into the partial folder of the content's step.
+  func write(_ content: CheckpointContent) throws -> [FileDigest] {
+    let folder = store.partialFolder(step: content.state.step)
+    var files: [FileDigest] = []
+    if rank == 0 {
+      files = [
+        try ModelFile.write(layout: layout, parameters: content.parameters, to: folder),
+        try SmallFile.write(
+          Array(config.toml.utf8), to: folder + "/" + RunCheckpoint.configName),
+        try SmallFile.write(
+          Array(HuggingFaceConfig(config.reformer).json()) + [0x0A],
+          to: folder + "/" + RunCheckpoint.huggingFaceName),
+        try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
+      ]
+    }
+    files.append(
+      try OptimizerShards.write(
+        layout: layout, ranges: ranges, first: content.firstMoment, second: content.secondMoment,
+        rank: rank, ranks: ranks, to: folder))
+    return files
   }
 }

@@ -141,6 +141,11 @@ extension RunConfig {
     try require("run.evaluate_bytes", run.evaluateBytes, in: 0...Int.max)
     try require("run.checkpoint_every", run.checkpointEvery, in: 0...Int.max)
     try require("run.keep", run.keep, in: 1...1_000_000_000)
+    try require("run.keep_every", run.keepEvery, in: 0...Int.max)
+    try require("run.skip_limit", run.skipLimit, in: 0...1_000_000_000)
+    try require(
+      "run.spike_deviations", run.spikeDeviations >= 0 && run.spikeDeviations.isFinite,
+      "a number > 0, or 0 to skip no spikes")
     try require("run.log_every", run.logEvery, in: 1...Int.max)
     try require("run.replica_check_every", run.replicaCheckEvery, in: 0...Int.max)
     try require(

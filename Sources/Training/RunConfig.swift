@@ -108,6 +108,14 @@ public enum MatrixProducts: String, Codable, Sendable, CaseIterable {
   case openblas
 }
 
+/// What a run does when a checkpoint cannot be written.
+public enum CheckpointErrorPolicy: String, Codable, Sendable, CaseIterable {
+  /// It ends, with an error.
+  case stop
+  /// It says so, and tries again when the next one is due; the last one must succeed.
+  case `continue`
+}
+
 /// `[run]`: the run around the model.
 ///
 /// Only `seed` and `global_batch` may not change on resume.
@@ -130,8 +138,22 @@ public struct RunSection: Sendable, Equatable {
   public var evaluateBytes = 0
   /// Steps between checkpoints; 0 saves at the end only; default 0.
   public var checkpointEvery = 0
-  /// Checkpoints kept; default 2.
+  /// Newest checkpoints kept; default 2.
   public var keep = 2
+  /// Keep every checkpoint of a multiple of this step for good; 0 keeps none; default 0.
+  public var keepEvery = 0
+  /// Keep the checkpoint with the best validation score, linked as `best`; default true.
+  public var keepBest = true
+  /// What to do when a checkpoint cannot be written: `stop` or `continue`; default `stop`.
+  public var onCheckpointError = CheckpointErrorPolicy.stop
+  /// Train on while a checkpoint is written, from a copy of parameters and moments; default false.
+  public var backgroundCheckpoints = false
+  /// Steps in a row that may be skipped, their loss or gradient not finite or a spike; one more ends
+  /// the run; default 5.
+  public var skipLimit = 5
+  /// Skip steps whose loss or gradient norm is so many standard deviations above its mean; 0 skips none;
+  /// default 0.
+  public var spikeDeviations = 0.0
   /// Steps between log lines; default 1.
   public var logEvery = 1
   /// Memory a rank may use, in GB of 1e9 bytes: a run planned larger is refused; 0 sets no limit;
@@ -245,9 +267,18 @@ public struct RunConfig: Sendable, Equatable {
   /// (steps, learning rate, logging, threads, paths, ...) may change; that the corpus' content did
   /// not is for its digest to say.
   public func differencesThatForbidResume(from saved: RunConfig) -> [String] {
+    differences(from: saved, fixed: true)
+  }
+
+  /// Keys that differ from the config a checkpoint was written with, and may.
+  public func differencesThatAllowResume(from saved: RunConfig) -> [String] {
+    differences(from: saved, fixed: false)
+  }
+
+  private func differences(from saved: RunConfig, fixed: Bool) -> [String] {
     ConfigKey.all.compactMap { key in
       let (old, new) = (key.get(saved), key.get(self))
-      guard key.isFixed, old != new else { return nil }
+      guard key.isFixed == fixed, old != new else { return nil }
       return "\(key.name): \(old.toml) in the checkpoint, \(new.toml) now"
     }
   }

@@ -1,6 +1,5 @@
 // Reading a config from TOML, strictly, and writing it back with every key.
 import Foundation
-import TOMLKit
 
 /// What is wrong with a config, in one line: file, key, value, legal values.
 public struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -25,15 +24,18 @@ extension RunConfig {
   public static func load(
     file: String, overrides: [String] = []
   ) throws(ConfigError) -> RunConfig {
-    guard let bytes = FileManager.default.contents(atPath: file) else {
-      throw ConfigError("\(file): cannot be read; give the path of a TOML file")
-    }
-    // TOMLKit hands C strings on, which end at the first zero byte.
+    // Pipes are welcome too; a data file given by mistake is not read whole.
+    guard let bytes = try? FileHandle(forReadingAtPath: file)?.read(upToCount: byteLimit + 1),
+      bytes.count <= byteLimit
+    else { throw ConfigError("\(file): cannot be read; give the path of a TOML file") }
     guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
       throw ConfigError("\(file): is not UTF-8 text; give the path of a TOML file")
     }
     return try RunConfig(toml: text, file: file, overrides: overrides)
   }
+
+  /// A config with every key is about 2 kB.
+  private static let byteLimit = 1 << 20
 
   /// Reads and checks the config in `text`, as `load` does.
   ///
@@ -44,7 +46,8 @@ extension RunConfig {
     self.init()
     var given: Set<String> = []
     do {
-      for (name, value) in Self.flatten(try Self.parse(text)) {
+      for (name, value) in try ConfigScanner.document(text) {
+        if case .other("{}") = value, Self.isSection(name) { continue }
         try assign(name, value)
         given.insert(name)
       }
@@ -110,49 +113,15 @@ extension RunConfig {
 
   /// TOML if it is TOML, else text, and so for each entry of a list: shells eat quotes.
   private static func value(of word: String) -> ConfigValue {
-    let pairs = (try? parse("value = \(word)")).map(flatten) ?? []
-    if pairs.count == 1, pairs[0].0 == "value" { return pairs[0].1 }
+    if let value = ConfigScanner.value(word) { return value }
     guard word.hasPrefix("["), word.hasSuffix("]") else { return .text(word) }
     let entries = word.dropFirst().dropLast().split(separator: ",")
     return .list(entries.map { value(of: $0.trimmingCharacters(in: .whitespaces)) })
   }
 
-  private static func parse(_ text: String) throws(ConfigError) -> TOMLTable {
-    do {
-      return try TOMLTable(string: text)
-    } catch let error as TOMLParseError {
-      let place = error.source.begin
-      throw ConfigError("line \(place.line), column \(place.column): \(error.description)")
-    } catch {
-      throw ConfigError("is no TOML: \(error)")
-    }
-  }
-
-  /// All keys with their values, dotted names first by section.
-  private static func flatten(_ table: TOMLTable) -> [(String, ConfigValue)] {
-    table.flatMap { (key, value) -> [(String, ConfigValue)] in
-      // A quoted key may hold a dot; it must not pass for two names.
-      let name = key.contains(".") || key.isEmpty ? ConfigValue.text(key).toml : key
-      guard let inner = value.table else { return [(name, convert(value))] }
-      if inner.isEmpty {
-        let isSection = ConfigKey.all.contains {
-          $0.section == name || $0.section.hasPrefix("\(name).")
-        }
-        return isSection ? [] : [(name, .other("{}"))]
-      }
-      return flatten(inner).map { ("\(name).\($0.0)", $0.1) }
-    }
-  }
-
-  private static func convert(_ value: any TOMLValueConvertible) -> ConfigValue {
-    switch value.type {
-    case .int: value.int.map { .integer($0) } ?? .other(value.debugDescription)
-    case .double: value.double.map { .real($0) } ?? .other(value.debugDescription)
-    case .bool: value.bool.map { .boolean($0) } ?? .other(value.debugDescription)
-    case .string: value.string.map { .text($0) } ?? .other(value.debugDescription)
-    case .array: .list(value.array.map { $0.map(convert) } ?? [])
-    case .table, .date, .time, .dateTime: .other(value.debugDescription)
-    }
+  /// Whether keys live under this name, which may then stand alone.
+  private static func isSection(_ name: String) -> Bool {
+    ConfigKey.all.contains { $0.section == name || $0.section.hasPrefix("\(name).") }
   }
 
   private static func unknown(_ name: String, _ value: ConfigValue) -> ConfigError {
@@ -160,7 +129,7 @@ extension RunConfig {
     let sections = ConfigKey.all.map(\.section).reduce(into: [Substring]()) {
       if $0.last != $1 { $0.append($1) }
     }
-    if sections.contains(where: { $0 == name || $0.hasPrefix("\(name).") }) {
+    if isSection(name) {
       return ConfigError("\(name) = \(value.toml); legal values: a section, written [\(name)]")
     }
     let message = "unknown key \(name) = \(value.toml)"

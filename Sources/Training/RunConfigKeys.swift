@@ -111,6 +111,7 @@ extension Activation: ConfigField {}
 extension ScheduleKind: ConfigField {}
 extension OptimizerKind: ConfigField {}
 extension MatrixProducts: ConfigField {}
+extension CheckpointErrorPolicy: ConfigField {}
 
 /// One key of the config.
 struct ConfigKey: Sendable {
@@ -211,6 +212,12 @@ struct ConfigKey: Sendable {
     .init("run.evaluate_bytes", \.run.evaluateBytes),
     .init("run.checkpoint_every", \.run.checkpointEvery),
     .init("run.keep", \.run.keep),
+    .init("run.keep_every", \.run.keepEvery),
+    .init("run.keep_best", \.run.keepBest),
+    .init("run.on_checkpoint_error", \.run.onCheckpointError),
+    .init("run.background_checkpoints", \.run.backgroundCheckpoints),
+    .init("run.skip_limit", \.run.skipLimit),
+    .init("run.spike_deviations", \.run.spikeDeviations),
     .init("run.log_every", \.run.logEvery),
     .init("run.memory_budget_gb", \.run.memoryBudgetGB),
     .init("run.overlap", \.run.overlap),

@@ -78,12 +78,14 @@ public struct MemoryPlan: Codable, Sendable {
   public let scratchBytes: Int
   /// Activations stored by `keep_activations`.
   public let keptBytes: Int
+  /// Copies that `background_checkpoints` writes from.
+  public let snapshotBytes: Int
   /// Program, libraries and MPI.
   public let programBytes: Int
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
     parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes + scratchBytes
-      + keptBytes + programBytes
+      + keptBytes + snapshotBytes + programBytes
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
@@ -137,6 +139,7 @@ public struct MemoryPlan: Codable, Sendable {
     scratchBytes = float * (max(attention, feedForward, head, embedding) + threads * perThread)
     kept *= float
     keptBytes = config.run.keepActivations ? kept : 0
+    snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }
 }

@@ -29,9 +29,9 @@ public struct StoredModel {
   public init(path: String, overrides: [String] = []) throws {
     folder = try RunCheckpoint.checkpointFolder(path)
     config = try RunConfig.load(
-      file: folder + "/" + TrainingState.configName, overrides: overrides)
+      file: folder + "/" + RunCheckpoint.configName, overrides: overrides)
     let manifest = try Manifest(folder: folder)
-    let state = try RunCheckpoint.state(folder)
+    let state = try TrainingState(folder: folder)
     step = manifest.step
     ranks = manifest.ranks
     trainedBytes = state.trainedBytes
@@ -39,6 +39,30 @@ public struct StoredModel {
     layout = config.reformer.parameterLayout
     parameters = Buffer(layout.count)
     try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
+  }
+
+  /// Verifies the step folder at `path`, or every step of the run folder there.
+  ///
+  /// - Returns: each folder with what is wrong with it, if anything. - Throws: `UserError` when there
+  ///   is none.
+  public static func verify(path: String) throws -> [(folder: String, error: CheckpointError?)] {
+    let store = CheckpointStore(runFolder: path)
+    let hasManifest = FileManager.default.fileExists(atPath: path + "/" + Manifest.name)
+    let folders = hasManifest ? [path] : try store.steps().map { store.folder(step: $0) }
+    guard !folders.isEmpty else {
+      throw UserError(
+        FileManager.default.fileExists(atPath: path)
+          ? "\(path): no \(Manifest.name) and no steps here; give a step folder or a run folder"
+          : "\(path): no such checkpoint; give a step folder or a run folder")
+    }
+    return folders.map { folder in
+      do throws(CheckpointError) {
+        _ = try CheckpointStore.verify(folder)
+        return (folder, nil)
+      } catch {
+        return (folder, error)
+      }
+    }
   }
 
   /// SHA-256 over the parameters in layout order, hexadecimal.

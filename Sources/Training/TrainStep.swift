@@ -6,6 +6,16 @@ import Corpus
 import Optimizers
 import Reformer
 
+/// What became of a step.
+public enum StepOutcome: Sendable, Equatable {
+  /// The parameters have moved.
+  case applied
+  /// Parameters and moments are as before the step, for this reason.
+  case skipped(String)
+  /// A rank had to stop in the middle: it is as if the step had not been tried.
+  case abandoned
+}
+
 /// What one step measured.
 ///
 /// Equal on all ranks but for the times.
@@ -16,13 +26,15 @@ public struct StepResult: Sendable {
   public let gradientNorm: Double
   /// Learning rate applied.
   public let learningRate: Double
+  /// What became of it.
+  public let outcome: StepOutcome
   /// Wall-clock seconds of the step on this rank.
   public let seconds: Double
   /// Seconds this rank waited for other ranks and summed their gradients, computing nothing else.
   ///
   /// Parameters that were still on their way count for the step that waited for them.
   public let communicationExposedSeconds: Double
-  /// Whether a signal asked any rank to stop.
+  /// Whether any rank was asked to stop.
   public let stopRequested: Bool
 }
 
@@ -37,8 +49,17 @@ final class TrainStep {
   private let accumulator: GradientAccumulator
   private let reduction: GradientReduction
   private let schedule: LearningRateSchedule
+  private let stop: StopRequest
 
-  init(config: RunConfig, communicator: any Communicator, engine: Engine) {
+  // What a rank says about stopping beside its losses.
+  private static let stopFlag = 1.0
+  private static let abandonFlag = 2.0
+
+  init(
+    config: RunConfig, communicator: any Communicator, engine: Engine,
+    stop: StopRequest = StopRequest()
+  ) {
+    self.stop = stop
     self.config = config
     self.communicator = communicator
     self.engine = engine
@@ -65,13 +86,15 @@ final class TrainStep {
 
   /// Takes step `step` (1 for the first).
   ///
-  /// `batch` gives the tokens of a global sample index; `progress` is told the share of the step's
-  /// computation that is done.
+  /// `batch` gives the tokens of a global sample index. `objection` may name a reason to skip the step,
+  /// given its loss and gradient norm; it must say the same on all ranks. `progress` is told the share of
+  /// the step's computation that is done.
   ///
-  /// - Throws: `RunFailure` on all ranks alike, with parameters as before the step, when any rank's
-  ///   loss or the gradient is not finite or a residual stream left its range.
+  /// A step is skipped when any rank's loss or the gradient is not finite or a residual stream left its
+  /// range. The outcome is the same on all ranks.
   func run(
-    step: Int, progress: (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
+    step: Int, objection: (Double, Double) -> String? = { _, _ in nil },
+    progress: (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
   ) throws -> StepResult {
     let start = ContinuousClock.now
     let samples = BatchPlan.samples(
@@ -105,6 +128,8 @@ final class TrainStep {
       let gradients = accumulator.next()
       let isLast = sample == samples.upperBound - 1
       do {
+        // The sum is of no use any more, so only the exchange is left to do.
+        if failure != nil { throw ReformerError.stopped }
         let tokens = try batch(sample)
         losses.append(
           try gradient(
@@ -141,24 +166,33 @@ final class TrainStep {
 
     var squares = 0.0
     var reports: [[Double]] = []
+    var flag = stop.isMade ? Self.stopFlag : 0
+    if case .stopped? = failure as? ReformerError { flag = Self.abandonFlag }
     try timed {
       try reduction.finish(gradients: sum)
       _ = accumulator.total()
       squares = try reduction.squaredNorm(gradients: sum)
       // The stop flag rides with the losses: one exchange instead of two.
-      reports = try communicator.gatherAll(doubles: losses + [StopSignal.number != 0 ? 1 : 0])
+      reports = try communicator.gatherAll(doubles: losses + [flag])
     }
     let allLosses = reports.flatMap { $0.dropLast() }
     let batchSize = Double(config.run.globalBatch)
     let loss = allLosses.reduce(0, +) / batchSize
     let norm = squares.squareRoot() / batchSize
-    if let failure {
-      try agreeOnFailure(own: "\(failure)", step: step)
-    } else if !(loss.isFinite && norm.isFinite) {
-      try agreeOnFailure(own: nil, step: step)
-    }
-
     let rate = schedule.rate(step: step)
+    func result(_ outcome: StepOutcome) -> StepResult {
+      StepResult(
+        lossNats: loss, gradientNorm: norm, learningRate: rate, outcome: outcome,
+        seconds: seconds(since: start),
+        communicationExposedSeconds: communicator.size == 1 ? 0 : waited,
+        stopRequested: reports.contains { $0.last != 0 })
+    }
+    if reports.contains(where: { $0.last == Self.abandonFlag }) { return result(.abandoned) }
+    if !(loss.isFinite && norm.isFinite) {
+      return result(.skipped(try commonReason(own: failure.map { "\($0)" })))
+    }
+    if let reason = objection(loss, norm) { return result(.skipped(reason)) }
+
     let scale =
       GradientClipping.scale(squaredNorm: norm * norm, limit: config.optimizer.clip) / batchSize
     engine.pool.run(optimizer.pieceCount) { piece, scratch in
@@ -171,10 +205,7 @@ final class TrainStep {
       try reduction.startGather(parameters: parameters.view)
       if !config.run.overlap { try reduction.endGather() }
     }
-    return StepResult(
-      lossNats: loss, gradientNorm: norm, learningRate: rate, seconds: seconds(since: start),
-      communicationExposedSeconds: communicator.size == 1 ? 0 : waited,
-      stopRequested: reports.contains { $0.last == 1 })
+    return result(.applied)
   }
 
   private func gradient(
@@ -190,20 +221,18 @@ final class TrainStep {
       targets: targets.view,
       address: RandomAddress(
         seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-      groupNeeded: groupNeeded, groupReady: groupReady, progress: progress)
+      groupNeeded: groupNeeded, shouldStop: { stop.isUrgent }, groupReady: groupReady,
+      progress: progress)
   }
 
-  /// Ends the step on all ranks with the reasons of those that have one.
-  private func agreeOnFailure(own: String?, step: Int) throws -> Never {
+  /// The reasons of all ranks that have one, on all ranks.
+  private func commonReason(own: String?) throws -> String {
     let reasons = try communicator.gatherAll(Array((own ?? "").utf8)).enumerated()
       .filter { !$0.element.isEmpty }
       .map { "rank \($0.offset): \(String(decoding: $0.element, as: UTF8.self))" }
-    let reason =
-      reasons.isEmpty
+    return reasons.isEmpty
       ? "loss or gradient is not finite (try a lower optimizer.learning_rate or a smaller "
         + "optimizer.clip)" : reasons.joined(separator: "; ")
-    throw RunFailure(
-      "step \(step): \(reason); the step was not applied and earlier checkpoints are intact")
   }
 }
 

@@ -16,17 +16,20 @@ public struct TrainOptions: Sendable {
   public var output: String?
   /// Stop after this step of the run; the schedule keeps the config's length.
   public var stopAfterStep: Int?
+  /// Stop before so much time has passed, such as `2h`.
+  public var stopAfter: String?
   /// Let ranks differ in instruction set and matrix library.
   public var allowMixedMachines: Bool
 
   /// All options at once.
   public init(
     resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
-    allowMixedMachines: Bool = false
+    stopAfter: String? = nil, allowMixedMachines: Bool = false
   ) {
     self.resume = resume
     self.output = output
     self.stopAfterStep = stopAfterStep
+    self.stopAfter = stopAfter
     self.allowMixedMachines = allowMixedMachines
   }
 }
@@ -49,7 +52,10 @@ public final class Trainer {
   private let evaluator: Evaluator
   private let folder: String
   private let checkpoint: RunCheckpoint
+  private let writer: CheckpointWriter
   private let options: TrainOptions
+  private let stop: StopRequest
+  private var clock = RunClock()
 
   /// Checks everything that can be checked before the first step and allocates the model.
   ///
@@ -92,13 +98,16 @@ public final class Trainer {
       }
       progress.message("note: \(difference): parameters depend on which rank computes what")
     }
-    step = TrainStep(config: config, communicator: communicator, engine: engine)
+    stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
+    step = TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
     evaluator = Evaluator(
       model: step.model, corpus: corpus, communicator: communicator,
-      seed: UInt64(config.run.seed))
+      seed: UInt64(config.run.seed), stop: stop)
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
       layout: step.model.layout)
+    writer = CheckpointWriter(
+      checkpoint, config: config, progress: progress, step: step)
   }
 
   private static func checkOutput(_ folder: String, options: TrainOptions) throws {
@@ -110,78 +119,114 @@ public final class Trainer {
     if let steps = options.stopAfterStep, steps < 1 {
       throw UserError("--steps \(steps); legal values: 1 or more")
     }
+    if let text = options.stopAfter, StopRequest.seconds(text) == nil {
+      throw UserError("--stop-after \(text); legal values: a time such as 90s, 45m, 1h30m or 2d")
+    }
   }
 
-  /// Trains until the last step, or until a signal asks to stop.
+  /// Trains until the last step, or until a signal or the time budget asks to stop.
   public func run() throws {
-    var state = try start()
+    let runFolder = RunFolder(path: folder, communicator: communicator, progress: progress)
+    let lock = try runFolder.take()
+    defer { withExtendedLifetime(lock) {} }
+    var state: TrainingState
+    do { state = try start() } catch {
+      lock.removeUnused()
+      throw error
+    }
     let lastStep = options.stopAfterStep ?? config.run.steps
     announce(from: state.step, to: lastStep)
-    let metrics = try agree(communicator) {
-      communicator.rank == 0 ? try openRunFolder(keepingUpTo: state.step) : nil
+    let metrics = try runFolder.open(config, keepingUpTo: state.step)
+    writer.metrics = metrics
+    var isSaved = true
+    var isStopped = false
+    let isDue = { (every: Int, step: Int) in step > 0 && every > 0 && step % every == 0 }
+    // What an earlier run was stopped before, or in the middle of.
+    if isDue(config.run.evaluateEvery, state.step) || (state.step > 0 && state.step == lastStep),
+      state.validationStep != state.step
+    {
+      isSaved = false
+      isStopped = try !evaluate(&state, metrics: metrics)
     }
-    var savedStep = state.step
-    var clock = RunClock()
-    while state.step < lastStep {
+    while state.step < lastStep && !isStopped {
       let number = state.step + 1
-      let result = try step.run(step: number, progress: stepProgress(number, of: lastStep)) {
-        sample in
+      let result = try step.run(
+        step: number,
+        objection: { [state, config] loss, norm in
+          state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
+        }, progress: stepProgress(number, of: lastStep)
+      ) { sample in
         Batch(
           corpus: corpus, window: plan.window(sample: sample),
           byteOffset: config.model.byteOffset)
       }
-      state.step = number
-      state.trainedBytes += config.run.globalBatch * config.data.length
-      clock.add(result.seconds)
-      let isDue = { (every: Int) in every > 0 && number % every == 0 }
-      let isEnd = number == lastStep || result.stopRequested
-      try report(
-        result, state: state, lastStep: lastStep, clock: clock,
-        isMilestone: isDue(config.run.logEvery) || isEnd, metrics: metrics)
-      if isDue(config.run.evaluateEvery) || (number == lastStep && !result.stopRequested) {
-        try evaluate(&state, metrics: metrics)
+      isStopped = result.stopRequested
+      guard result.outcome != .abandoned else { break }
+      isSaved = false
+      clock.step(result.seconds)
+      stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
+      // Whatever comes next, what is being written has its chance first.
+      _ = try writer.settle(&state, waiting: false)
+      do {
+        if let reason = try state.count(result, config) {
+          progress.message("step \(number) skipped: \(reason)")
+        }
+      } catch {
+        _ = try writer.settle(&state, waiting: true)
+        throw error
       }
-      let isSaving = isDue(config.run.checkpointEvery) || isEnd
-      // Never save what was not compared: the last checkpoint is then a good one.
-      if config.run.replicaCheckEvery > 0, isDue(config.run.replicaCheckEvery) || isSaving {
-        try checkReplicas(step.currentParameters(), step: number, communicator)
+      report(
+        result, state: state, lastStep: lastStep,
+        isMilestone: isDue(config.run.logEvery, number) || number == lastStep || isStopped,
+        metrics: metrics)
+      if isDue(config.run.evaluateEvery, number) || number == lastStep, !isStopped {
+        isStopped = try !evaluate(&state, metrics: metrics)
       }
-      if isSaving {
-        try save(state, metrics: metrics)
-        savedStep = number
-      }
-      if result.stopRequested {
-        progress.message(
-          "stopped by a signal after step \(number); go on with --resume auto")
-        break
-      }
+      // A run that skips step after step should not replace the checkpoints it can go back to.
+      let isSaving =
+        isDue(config.run.checkpointEvery, number) && state.skippedInARow == 0 && number < lastStep
+      if isSaving || isDue(config.run.replicaCheckEvery, number) { try compareReplicas(&state) }
+      if isSaving { isSaved = try writer.save(&state) }
     }
-    progress.message(
-      "done: step \(state.step), checkpoint of step \(savedStep) in "
-        + checkpoint.store.folder(step: savedStep))
+    isSaved = try writer.settle(&state, waiting: true) && isSaved
+    if !isSaved && state.step > 0 {
+      try compareReplicas(&state)
+      try writer.saveLast(&state)
+    }
+    if isStopped {
+      let reason =
+        StopSignal.number == 0 && options.stopAfter != nil ? "by --stop-after" : "by a signal"
+      progress.message(
+        "stopped \(reason) after step \(state.step); go on with --resume auto")
+    }
+    if state.step > 0 {
+      progress.message(
+        "done: checkpoint of step \(state.step) in \(checkpoint.store.folder(step: state.step))")
+    }
   }
 
-  /// Makes the run folder and writes the resolved config into it.
-  private func openRunFolder(keepingUpTo step: Int) throws -> MetricsWriter {
+  /// Ends the run where replicas differ; what was not compared is never saved.
+  private func compareReplicas(_ state: inout TrainingState) throws {
+    guard config.run.replicaCheckEvery > 0 else { return }
     do {
-      try FileManager.default.createDirectory(
-        atPath: folder, withIntermediateDirectories: true)
-      try Data(config.toml.utf8).write(
-        to: URL(fileURLWithPath: folder + "/" + TrainingState.configName), options: .atomic)
-      return try MetricsWriter(folder: folder, keepingUpTo: step)
+      try checkReplicas(step.currentParameters(), step: state.step, communicator)
     } catch {
-      throw UserError(
-        "run folder \(folder) cannot be written; choose another with --output, or change its "
-          + "permissions")
+      // The checkpoint being written was compared before it was begun.
+      _ = try writer.settle(&state, waiting: true)
+      throw error
     }
   }
 
   /// Parameters, moments and state to begin with.
   private func start() throws -> TrainingState {
+    try agree(communicator) {
+      if communicator.rank == 0 { try checkpoint.store.removeLeftovers() }
+    }
     if let resume = options.resume {
       if let found = try checkpoint.find(resume: resume, report: progress.message) {
         let state = try checkpoint.load(
-          found, corpus: digest, parameters: step.currentParameters(), optimizer: step.optimizer)
+          found, corpus: digest, parameters: step.currentParameters(), optimizer: step.optimizer,
+          report: progress.message)
         progress.message("resuming \(found)")
         return state
       }
@@ -189,8 +234,7 @@ public final class Trainer {
     }
     config.reformer.initialise(
       try step.currentParameters(), layout: step.model.layout, seed: UInt64(config.run.seed))
-    return TrainingState(
-      step: 0, corpus: digest, trainedBytes: 0, validationBitsPerByte: nil)
+    return TrainingState(corpus: digest)
   }
 
   private func announce(from first: Int, to last: Int) {
@@ -227,60 +271,52 @@ public final class Trainer {
   }
 
   private func report(
-    _ result: StepResult, state: TrainingState, lastStep: Int, clock: RunClock,
-    isMilestone: Bool, metrics: MetricsWriter?
-  ) throws {
+    _ result: StepResult, state: TrainingState, lastStep: Int, isMilestone: Bool,
+    metrics: MetricsWriter?
+  ) {
     let bits = result.lossNats / log(2)
     let bytes = Double(config.run.globalBatch * config.data.length)
-    progress.update(
-      String(
-        format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
-        state.step, lastStep, result.lossNats, bits, amount(bytes / clock.typical, "B/s"),
-        result.gradientNorm, duration(clock.typical * Double(lastStep - state.step))),
-      isMilestone: isMilestone)
-    try metrics?.write(
+    let isApplied = result.outcome == .applied
+    if isApplied {
+      progress.update(
+        String(
+          format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
+          state.step, lastStep, result.lossNats, bits, amount(bytes / clock.typical, "B/s"),
+          result.gradientNorm, duration(clock.typical * Double(lastStep - state.step))),
+        isMilestone: isMilestone)
+    }
+    // JSON has no word for what is not finite.
+    let finite = { (value: Double) in value.isFinite ? value : nil }
+    metrics?.write(
       MetricsRecord(
-        step: state.step, lossNats: result.lossNats, bitsPerByte: bits,
-        gradientNorm: result.gradientNorm, learningRate: result.learningRate,
-        stepSeconds: result.seconds, bytesPerSecond: bytes / result.seconds,
+        step: state.step, lossNats: finite(result.lossNats), bitsPerByte: finite(bits),
+        gradientNorm: finite(result.gradientNorm), learningRate: result.learningRate,
+        isSkipped: isApplied ? nil : true, stepSeconds: result.seconds,
+        bytesPerSecond: bytes / result.seconds,
         communicationExposedSeconds: result.communicationExposedSeconds,
         peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes))
   }
 
-  private func evaluate(_ state: inout TrainingState, metrics: MetricsWriter?) throws {
+  /// Scores the validation split; false when the run is to stop instead.
+  private func evaluate(_ state: inout TrainingState, metrics: MetricsWriter?) throws -> Bool {
     let start = ContinuousClock.now
-    let result = try evaluator.run(
+    let score = try evaluator.run(
       parameters: step.currentParameters(), split: .validation, context: config.data.length,
       stride: config.data.length, limit: config.run.evaluateBytes
     ) { share in
       progress.update(String(format: "validation %.0f %%", share * 100), isMilestone: false)
     }
+    guard let result = score else { return false }
     state.validationBitsPerByte = result.bitsPerByte
+    state.validationStep = state.step
     progress.message(
       String(
         format: "step %d  validation %.4f bits/byte over %@ in %@", state.step,
         result.bitsPerByte, amount(Double(result.bytes), "B"), duration(seconds(since: start))))
-    try metrics?.write(
+    metrics?.write(
       MetricsRecord(
         step: state.step, validationBitsPerByte: result.bitsPerByte,
         validationBytes: result.bytes, validationSeconds: seconds(since: start)))
-  }
-
-  private func save(_ state: TrainingState, metrics: MetricsWriter?) throws {
-    let start = ContinuousClock.now
-    try checkpoint.save(
-      state, parameters: step.currentParameters(), optimizer: step.optimizer)
-    try metrics?.write(
-      MetricsRecord(step: state.step, checkpointSeconds: seconds(since: start)))
-  }
-}
-
-/// Seconds a step takes, for the time left: an average that forgets, so that a slow start does not
-/// linger.
-private struct RunClock {
-  private(set) var typical = 0.0
-
-  mutating func add(_ seconds: Double) {
-    typical = typical == 0 ? seconds : 0.9 * typical + 0.1 * seconds
+    return true
   }
 }

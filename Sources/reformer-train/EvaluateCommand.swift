@@ -72,7 +72,7 @@ struct EvaluateCommand: ParsableCommand {
     let model = ReformerModel(
       config: config.reformer, engine: Engine(threads: threadCount(configured: threads)))
     let progress = Progress(rank: 0)
-    let result = try Evaluator(
+    let score = try Evaluator(
       model: model, corpus: corpus, communicator: SoloCommunicator(),
       seed: UInt64(config.run.seed)
     ).run(
@@ -80,6 +80,7 @@ struct EvaluateCommand: ParsableCommand {
       limit: bytes
     ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
     progress.finish()
+    guard let result = score else { throw RunFailure("the evaluation was stopped") }
     if json {
       try printJSON(
         Report(

@@ -10,7 +10,7 @@ struct InspectCommand: ParsableCommand {
   @Argument(help: "Step folder, or run folder for its newest complete step.")
   var checkpoint: String
 
-  @Flag(help: "Only verify every file against the manifest.")
+  @Flag(help: "Only verify every file against the manifest; in a run folder, of every step.")
   var verify = false
 
   @Flag(help: "Print one JSON object.")
@@ -27,6 +27,7 @@ struct InspectCommand: ParsableCommand {
   }
 
   func run() throws {
+    if verify && !json { return try verifyAll() }
     // Opening verifies every file.
     let stored = try StoredModel(path: checkpoint)
     if json {
@@ -37,7 +38,6 @@ struct InspectCommand: ParsableCommand {
           trainedBytes: stored.trainedBytes,
           validationBitsPerByte: stored.validationBitsPerByte))
     }
-    if verify { return print("\(stored.folder): all files are as they were written") }
     print("\(stored.folder): step \(stored.step), \(stored.trainedBytes) bytes trained on")
     if let bits = stored.validationBitsPerByte {
       print(String(format: "validation %.4f bits/byte", bits))
@@ -45,5 +45,17 @@ struct InspectCommand: ParsableCommand {
     print("parameters_sha256 \(stored.parametersSHA256)")
     print("\n\(stored.config.toml)")
     for slot in stored.layout.slots { print("\(slot.name)  \(slot.shape)") }
+  }
+
+  private func verifyAll() throws {
+    var broken: [String] = []
+    for (folder, error) in try StoredModel.verify(path: checkpoint) {
+      if let error {
+        broken.append("\(error)")
+      } else {
+        print("\(folder): all files are as they were written")
+      }
+    }
+    if !broken.isEmpty { throw UserError(broken.joined(separator: "; ")) }
   }
 }

@@ -23,7 +23,12 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Stop after this step of the run; the schedule stays that of run.steps.")
   var steps: Int?
 
+  @Option(help: "Stop, with a checkpoint, before so much time has passed: 90s, 45m, 1h30m, 2d.")
+  var stopAfter: String?
+
   func run() throws {
+    // Before MPI starts, so that a signal finds us ready as early as can be.
+    StopSignal.install()
     guard MPICommunicator.underLauncher() else {
       return try train(SoloCommunicator())
     }
@@ -31,12 +36,11 @@ struct TrainCommand: ParsableCommand {
   }
 
   private func train(_ communicator: any Communicator) throws {
-    StopSignal.install()
     let config = try agree(communicator) { try arguments.load() }
     let trainer = try Trainer(
       config: config,
       options: TrainOptions(
-        resume: resume, output: output, stopAfterStep: steps,
+        resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
         allowMixedMachines: allowMixedMachines),
       communicator: communicator, progress: Progress(rank: communicator.rank))
     try trainer.run()

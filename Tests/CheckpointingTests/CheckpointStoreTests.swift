@@ -93,6 +93,42 @@ struct CheckpointStoreTests {
       try String(contentsOfFile: "\(store.folder(step: 4))/optimizer", encoding: .utf8) == "second")
   }
 
+  @Test("a replaced checkpoint comes back when the new one never arrived")
+  func interruptedReplacement() throws {
+    try save(4, text: "first")
+    // As a kill between the two renames of a replacement leaves it.
+    try FileManager.default.moveItem(
+      atPath: store.folder(step: 4), toPath: store.folder(step: 4) + ".replaced")
+    try store.removeLeftovers()
+    #expect(try newest() == (4, []))
+    // And as a kill after them does.
+    try FileManager.default.copyItem(
+      atPath: store.folder(step: 4), toPath: store.folder(step: 4) + ".replaced")
+    try store.removeLeftovers()
+    #expect(try names() == ["step-00000004"])
+  }
+
+  @Test("a failed checkpoint leaves nothing behind")
+  func discard() throws {
+    try save(4)
+    try overwrite("\(store.begin(step: 5))/model.safetensors", "half")
+    store.discard(step: 5)
+    #expect(try names() == ["step-00000004"])
+    store.discard(step: 6)
+    #expect(try newest() == (4, []))
+  }
+
+  @Test("the best checkpoint has a link that follows it, and spared steps stay")
+  func best() throws {
+    for step in [1, 2, 3, 4] { try save(step) }
+    try store.markBest(step: 1)
+    try store.markBest(step: 2)
+    #expect(try CheckpointStore.verify(folder.path("run/best")).step == 2)
+    try store.removeOld(keep: 1, upTo: 4) { $0 == 2 }
+    #expect(try names() == ["best", "step-00000002", "step-00000004"])
+    #expect(try store.steps() == [2, 4])
+  }
+
   @Test(
     "damage is reported by file and reason, and the next older checkpoint is taken",
     arguments: [
@@ -106,6 +142,16 @@ struct CheckpointStoreTests {
       ("manifest.json", "{", "manifest.json: is not a manifest: it is no JSON"),
       ("manifest.json", "{\"format\": 1}", "manifest.json: is not a manifest: it has no \"step\""),
       ("manifest.json", "{\"format\": 9}", "manifest.json: has format 9"),
+      (
+        "manifest.json",
+        #"{"format":2,"step":2,"ranks":1,"config_sha256":"","files":[]}"#,
+        "manifest.json: has other content than when it was written (seal differs)"
+      ),
+      (
+        "manifest.json",
+        #"{"format":0,"step":2,"ranks":1,"config_sha256":"","files":[]}"#,
+        "manifest.json: has format 0"
+      ),
       (
         "manifest.json",
         #"{"format":1,"step":2,"ranks":"1","config_sha256":"","files":[]}"#,

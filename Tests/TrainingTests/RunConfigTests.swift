@@ -185,6 +185,13 @@ struct RunConfigTests {
       ("run.evaluate_bytes", "-1", "0 to"),
       ("run.checkpoint_every", "-1", "0 to"),
       ("run.keep", "0", "1 to"),
+      ("run.keep_every", "-1", "0 to"),
+      ("run.keep_best", "1", "true or false"),
+      ("run.on_checkpoint_error", "\"ignore\"", "\"stop\" or \"continue\""),
+      ("run.background_checkpoints", "\"yes\"", "true or false"),
+      ("run.skip_limit", "-1", "0 to"),
+      ("run.spike_deviations", "-0.5", "0 to skip no spikes"),
+      ("run.spike_deviations", "nan", "0 to skip no spikes"),
       ("run.log_every", "0", "1 to"),
       ("run.memory_budget_gb", "-1.5", "a number of gigabytes"),
       ("run.keep_activations", "\"yes\"", "true or false"),
@@ -224,6 +231,44 @@ struct RunConfigTests {
     #expect(text.hasPrefix("a.toml: "))
     #expect(text.contains(expected), "\(text)")
     #expect(!text.contains("\n"))
+  }
+
+  @Test(
+    "values are read as TOML has them",
+    arguments: [
+      ("run.seed", "0x1F", "31"), ("run.seed", "1_000", "1000"), ("run.seed", "+7", "7"),
+      ("run.name", "'a'", "\"a\""), ("run.name", "\"\\u0061b\" # why", "\"ab\""),
+      ("optimizer.beta1", "9e-1", "0.9"), ("optimizer.beta1", "0.5_0", "0.5"),
+      ("optimizer.weight_decay", "1E+2", "100.0"), ("run.keep_best", "false", "false"),
+      ("model.axial_shape", "[ 64,\n # two\n 64, ]", "[64, 64]"),
+      ("data.corpus", "\"\\t\\\\ \\\" \\U0001F600\"", "\"\\u0009\\\\ \\\" \u{1F600}\""),
+    ])
+  func values(key: String, value: String, expected: String) throws {
+    let text = try Self.config([key: value]).toml
+    let name = key.split(separator: ".").last ?? ""
+    #expect(text.contains("\n\(name) = \(expected)\n"), "\(text)")
+  }
+
+  @Test(
+    "what is no TOML, or more of it than configs need, is reported by its place",
+    arguments: [
+      ("[[[run]", "line 1, column 3: lists of tables"),
+      ("[!]", "line 1, column 2: expected a name"),
+      ("a = 2024-02-30 1", "line 1, column 16: expected the end"),
+      ("a = 01", "column 5: expected a"),
+      ("a = 1__0", "column 5: expected a value"), ("a = 1.", "column 5: expected a value"),
+      ("a = .5", "column 5: expected a value"), ("a = 99999999999999999999", "column 5"),
+      ("a = 0x", "column 5"), ("a = [1, 2", "expected ]"), ("a = [1 2]", "expected ]"),
+      ("a = [[[[[[[[[1]]]]]]]]]", "too many lists"), ("a = {b = 1}", "inline tables"),
+      ("a = \"b", "column 5: the text has no end"), ("a = \"\"\"b\"\"\"", "several lines"),
+      ("a = \"\\x\"", "unknown escape"), ("a = \"\\uD800\"", "unknown escape"),
+      ("a = \"\\u12", "unknown escape"), ("a = b", "expected a value"), ("a b = 1", "expected ="),
+      ("a = 1 b = 2", "expected the end of the line"), ("[a] b = 1", "expected the end"),
+      ("[a]\n[a]", "line 2, column 1: the section is there twice"), ("= 1", "expected a name"),
+    ])
+  func noTOML(text: String, expected: String) {
+    let message = Self.message(text)
+    #expect(message.hasPrefix("a.toml: line ") && message.contains(expected), "\(message)")
   }
 
   @Test("broken TOML is reported with line and column")
@@ -314,8 +359,8 @@ struct RunConfigTests {
     ] {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
-    // 13 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
-    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 47)
+    // 19 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
+    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 53)
   }
 
   @Test("resume forbids what changes the model or the order of data, and names both values")
@@ -349,6 +394,9 @@ struct RunConfigTests {
     ])
     #expect(other != saved)
     #expect(other.differencesThatForbidResume(from: saved).isEmpty)
+    let changes = other.differencesThatAllowResume(from: saved)
+    #expect(changes.count == 16, "\(changes)")
+    #expect(changes.contains("run.steps: 10 in the checkpoint, 99 now"), "\(changes)")
   }
 
   @Test("the global batch is a multiple of the ranks")

@@ -54,6 +54,8 @@ struct SameBitsTests {
     #expect(run.status == 1, "\(run.output)")
     let line = run.output.split(separator: "\n").first { $0.hasPrefix("error: step ") }
     #expect(line?.contains("optimizer.learning_rate") == true, "\(run.output)")
+    #expect(line?.contains("6 steps in a row were skipped") == true, "\(run.output)")
+    #expect(run.output.matches(of: #/step \d+ skipped: /#).count == 5, "\(run.output)")
     #expect(try tiny.digest("diverging").count == 2)
   }
 
