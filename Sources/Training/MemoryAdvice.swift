@@ -15,12 +15,13 @@ public enum MachineMemory {
     return [machineBytes, group].compactMap { $0 }.min()
   }
 
-  private static var machineBytes: Int? {
-    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else {
-      return nil
-    }
-    let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
-    return line.flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int($0) }
+  private static var machineBytes: Int? { kilobytes("MemAvailable:", in: "/proc/meminfo") }
+
+  /// The number of a line such as `VmHWM:   1234 kB`, in bytes.
+  fileprivate static func kilobytes(_ name: String, in path: String) -> Int? {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+    return line?.split { $0 == " " || $0 == "\t" }.dropFirst().first.flatMap { Int($0) }
       .map { $0 * 1024 }
   }
 
@@ -35,6 +36,13 @@ public enum MachineMemory {
     guard let left, let right else { return nil }
     return (left, right)
   }
+}
+
+/// Largest resident memory of this program so far, in bytes.
+///
+/// Not what getrusage says: that counts the program which started this one, up to the moment it did.
+public func peakResidentBytes() -> Int {
+  MachineMemory.kilobytes("VmHWM:", in: "/proc/self/status") ?? 0
 }
 
 extension RunConfig {

@@ -67,10 +67,3 @@ func duration(_ seconds: Double) -> String {
   if whole >= 3600 { return String(format: "%dh%02dm", whole / 3600, whole / 60 % 60) }
   return whole >= 60 ? String(format: "%dm%02ds", whole / 60, whole % 60) : "\(whole)s"
 }
-
-/// Largest resident memory of this process so far, in bytes.
-public func peakResidentBytes() -> Int {
-  var usage = rusage()
-  getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-  return usage.ru_maxrss * 1024
-}

@@ -360,7 +360,7 @@ struct RunConfigTests {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
     // 19 run, 3 data, 15 model, 7 attention and 9 optimizer keys.
-    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 53)
+    #expect(text.split(separator: "\n").filter { $0.contains(" = ") }.count == 56)
   }
 
   @Test("resume forbids what changes the model or the order of data, and names both values")
