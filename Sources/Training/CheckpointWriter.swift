@@ -13,7 +13,7 @@ final class CheckpointWriter {
   private let config: RunConfig
   private let progress: Progress
   private let step: TrainStep
-  private var snapshot: Snapshot?
+  private let snapshot: Snapshot?
   private var pending: BackgroundSave?
   /// Where the times go; set once the run folder is open.
   var metrics: MetricsWriter?
@@ -27,15 +27,26 @@ final class CheckpointWriter {
     self.config = config
     self.progress = progress
     self.step = step
+    guard config.run.backgroundCheckpoints else {
+      snapshot = nil
+      return
+    }
+    let moments = step.optimizer.firstMoment.count
+    let copies = Snapshot(
+      parameters: Buffer(checkpoint.communicator.rank == 0 ? step.model.layout.count : 0),
+      firstMoment: Buffer(moments), secondMoment: Buffer(moments))
+    // Memory costs time when it is touched first: better now than in the first pause.
+    for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {
+      buffer.view.fill(0)
+    }
+    snapshot = copies
   }
 
   /// Writes the checkpoint of `state`, or begins to.
   ///
   /// - Returns: false when it could not be written and the run goes on all the same.
   func save(_ state: inout TrainingState) throws -> Bool {
-    guard config.run.backgroundCheckpoints else {
-      return try tolerate { try saveNow(&state) }
-    }
+    guard let snapshot else { return try tolerate { try saveNow(&state) } }
     _ = try settle(&state, waiting: true)
     let start = ContinuousClock.now
     let saved = state.asCheckpoint
@@ -43,19 +54,11 @@ final class CheckpointWriter {
     let parameters = try step.currentParameters()
     return try tolerate {
       try checkpoint.begin(step: saved.step)
-      let isFirst = checkpoint.communicator.rank == 0
-      let copies =
-        snapshot
-        ?? Snapshot(
-          parameters: Buffer(isFirst ? parameters.count : 0),
-          firstMoment: Buffer(optimizer.firstMoment.count),
-          secondMoment: Buffer(optimizer.secondMoment.count))
-      snapshot = copies
-      if isFirst { copies.parameters.view.copy(from: parameters) }
-      copies.firstMoment.view.copy(from: optimizer.firstMoment.view)
-      copies.secondMoment.view.copy(from: optimizer.secondMoment.view)
+      if snapshot.parameters.count > 0 { snapshot.parameters.view.copy(from: parameters) }
+      snapshot.firstMoment.view.copy(from: optimizer.firstMoment.view)
+      snapshot.secondMoment.view.copy(from: optimizer.secondMoment.view)
       pending = BackgroundSave(
-        saved, from: copies, files: checkpoint.files(ranges: optimizer.ranges))
+        saved, from: snapshot, files: checkpoint.files(ranges: optimizer.ranges))
       metrics?.write(
         MetricsRecord(step: saved.step, checkpointPauseSeconds: Training.seconds(since: start)))
     }
