@@ -47,8 +47,9 @@ final class CheckpointWriter {
   /// - Returns: false when it could not be written and the run goes on all the same.
   func save(_ state: inout TrainingState) throws -> Bool {
     guard let snapshot else { return try tolerate { try saveNow(&state) } }
-    _ = try settle(&state, waiting: true)
+    // Waiting for the one before is part of the pause.
     let start = ContinuousClock.now
+    _ = try settle(&state, waiting: true)
     let saved = state.asCheckpoint
     let optimizer = step.optimizer
     let parameters = try step.currentParameters()

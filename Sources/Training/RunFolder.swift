@@ -1,4 +1,5 @@
-// The run's own folder before the first step: taken for this run alone, cleared of what dead runs left.
+// The run's own folder before the first step: taken for this run alone, with the
+// config and the metrics in it.
 import Checkpointing
 import Communication
 import Foundation
