@@ -16,10 +16,11 @@ trap 'rm -rf "$trace"' EXIT
 ulimit -c 0
 ulimit -v 8000000
 # The tests' own files go to memory too: a disk would set the pace.
-export FUZZ_INPUTS=$inputs FUZZ_SEED=$seed FUZZ_TRACE=$trace TMPDIR=$trace
+mkdir "$trace/tmp"
+export FUZZ_INPUTS=$inputs FUZZ_SEED=$seed FUZZ_TRACE=$trace TMPDIR=$trace/tmp
 if ! run swift test -c release --skip-build --filter FuzzTests; then
-  kept=fuzz-$seed
-  rm -rf "$kept"
+  kept=.build/fuzz-$seed
+  rm -rf "$kept" "$trace/tmp"
   cp -r "$trace" "$kept"
   fail 1 "seed $seed found something; the last input of each reader is in $kept"
 fi
