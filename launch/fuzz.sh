@@ -3,7 +3,7 @@
 # fuzzing with more inputs, another seed, and no more than 8 GB of address space, so that an input that asks for
 # gigabytes ends the run. A crash ends it too; the input that did it is then kept, and named.
 #
-# Needs: launch/setup.sh done. Builds the tests first. A million inputs per reader take about ten minutes a seed.
+# Needs: launch/setup.sh done. Builds the tests first. A million inputs per reader take about five minutes.
 #   launch/fuzz.sh [INPUTS [SEED]]      INPUTS per reader, default 1000000; SEED default: the time
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

@@ -7,7 +7,7 @@
 #   folders     two runs in one folder; resume with another model
 #
 # Needs: launch/setup.sh done; root for the part `disk`, which is skipped otherwise. Builds the release program
-# first if there is none. All parts take about half an hour on two cores; KILLS, SIGNALS and CORRUPTIONS set how
+# first if there is none. All parts take about a quarter of an hour on two cores; KILLS, SIGNALS and CORRUPTIONS set how
 # much is done (200, 50, 1000), SEED which random moments (1).
 #   launch/torture.sh [PART...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
