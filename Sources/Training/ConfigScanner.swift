@@ -138,8 +138,12 @@ struct ConfigScanner {
     {
       return .other(word)
     }
-    let isReal = number.wholeMatch(of: #/[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?/#) != nil
-    return isReal && !hasLeadingZero ? Double(sign + number).map { .real($0) } : nil
+    // Swift reads more than TOML writes: a point with nothing after it, for one.
+    let parts = number.lowercased().split(separator: "e", omittingEmptySubsequences: false)
+    let isPlain = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+      .allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(isDigit) }
+    guard isPlain, parts.count <= 2, !hasLeadingZero else { return nil }
+    return Double(sign + number).map { .real($0) }
   }
 
   private static func underscoresSeparate(_ word: Substring) -> Bool {
