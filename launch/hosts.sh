@@ -54,13 +54,13 @@ show "${command[@]}"
 
 # When a host has fallen silent, the ranks end by themselves (run.wait_limit_seconds), but mpirun would go on
 # waiting for the helper it started there. So it is watched, and ended where it does not end after its ranks.
-aborted=$(mktemp -u)
-trap 'rm -f "$aborted"' EXIT
+failed=$(mktemp -u)
+trap 'rm -f "$failed"' EXIT
 relay() {
   local line
   while IFS= read -r line; do
     printf '%s\n' "$line" >&2
-    if [[ $line == *"MPI_ABORT was invoked"* ]]; then : >"$aborted"; fi
+    if [[ $line == "error: "* || $line == *"MPI_ABORT was invoked"* ]]; then : >"$failed"; fi
   done
 }
 "${command[@]}" 2> >(relay) &
@@ -74,11 +74,11 @@ while kill -0 "$mpirun" 2>/dev/null; do
   # In the background, so that a signal is passed on at once.
   sleep 0.2 &
   wait $! || true
-  if [[ -e $aborted ]] && ((--patience == 0)); then
+  if [[ -e $failed ]] && ((--patience == 0)); then
     say "a host cannot be reached; ending mpirun"
-    kill -TERM "$mpirun"
-    sleep 2
-    kill -KILL "$mpirun" 2>/dev/null || true
+    # Asked politely, Open MPI 4.1 crashes in this state.
+    disown "$mpirun"
+    kill -KILL "$mpirun"
     exit 1
   fi
 done
