@@ -63,11 +63,29 @@ place_ranks() {
   fi
 }
 
-# Replaces this shell by mpirun with `options`, so that a signal to it reaches mpirun, which ends all ranks.
+# Starts mpirun with `options` in the background, its process in `launched`.
+#
+# A signal to this shell, Ctrl-C too, becomes SIGUSR1: the one that mpirun passes on and then waits. At any other
+# it gives its ranks a second, too short for a checkpoint. A process group of its own keeps Ctrl-C from it.
 start_ranks() {
   # The trainer cuts its own tiles and runs its own threads; a threaded BLAS below them only gets in the way.
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
   local command=(mpirun "${options[@]}" "$program" "$@")
   show "${command[@]}"
-  exec "${command[@]}"
+  set -m
+  "${command[@]}" </dev/null &
+  launched=$!
+  set +m
+  trap 'kill -USR1 "$launched" 2>/dev/null || true' INT TERM USR1
+}
+
+# Waits for the ranks and ends with their status.
+finish_ranks() {
+  local status=0
+  # A signal ends a wait early.
+  while kill -0 "$launched" 2>/dev/null; do
+    status=0
+    wait "$launched" || status=$?
+  done
+  exit "$status"
 }

@@ -48,9 +48,6 @@ done
 
 options=(-np "$ranks" --hostfile "$file" -x OMP_NUM_THREADS -x OPENBLAS_NUM_THREADS)
 place_ranks "$most"
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-command=(mpirun "${options[@]}" "$program" "$@")
-show "${command[@]}"
 
 # When a host has fallen silent, the ranks end by themselves (run.wait_limit_seconds), but mpirun would go on
 # waiting for the helper it started there. So it is watched, and ended where it does not end after its ranks.
@@ -63,25 +60,18 @@ relay() {
     if [[ $line == "error: "* || $line == *"MPI_ABORT was invoked"* ]]; then : >"$failed"; fi
   done
 }
-"${command[@]}" 2> >(relay) &
-mpirun=$!
-for signal in INT TERM USR1; do
-  # shellcheck disable=SC2064  # The signal's name is meant to be that of now.
-  trap "kill -$signal $mpirun" "$signal"
-done
+start_ranks "$@" 2> >(relay)
 patience=50
-while kill -0 "$mpirun" 2>/dev/null; do
+while kill -0 "$launched" 2>/dev/null; do
   # In the background, so that a signal is passed on at once.
   sleep 0.2 &
   wait $! || true
   if [[ -e $failed ]] && ((--patience == 0)); then
     say "a host cannot be reached; ending mpirun"
     # Asked politely, Open MPI 4.1 crashes in this state.
-    disown "$mpirun"
-    kill -KILL "$mpirun"
+    disown "$launched"
+    kill -KILL "$launched"
     exit 1
   fi
 done
-status=0
-wait "$mpirun" || status=$?
-exit "$status"
+finish_ranks

@@ -18,3 +18,4 @@ need_mpirun
 options=(-np "$ranks")
 place_ranks "$ranks"
 start_ranks "$@"
+finish_ranks

@@ -120,7 +120,7 @@ undisturbed() {
 # Every step folder must verify, and nothing of dead writers may be left after an orderly end.
 expect_whole() {
   "$program" inspect "$1" --verify >"$work/verify" 2>&1 \
-    || fail 1 "$1: a checkpoint is broken: $(tail -n 1 "$work/verify")"
+    || fail 1 "$1: a checkpoint is broken: $(grep error: "$work/verify")"
 }
 expect_tidy() {
   local left

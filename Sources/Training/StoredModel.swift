@@ -55,12 +55,14 @@ public struct StoredModel {
           ? "\(path): no \(Manifest.name) and no steps here; give a step folder or a run folder"
           : "\(path): no such checkpoint; give a step folder or a run folder")
     }
-    return folders.map { folder in
+    return folders.compactMap { folder in
       do throws(CheckpointError) {
         _ = try CheckpointStore.verify(folder)
         return (folder, nil)
       } catch {
-        return (folder, error)
+        // A run that goes on meanwhile removes its old steps.
+        let isGone = !hasManifest && !FileManager.default.fileExists(atPath: folder)
+        return isGone ? nil : (folder, error)
       }
     }
   }
