@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Feeds every reader of files (tensor headers and files, manifests, states, configs) damaged inputs: the tests'
-# fuzzing with more inputs, another seed, and no more than 8 GB of address space, so that an input that asks for
-# gigabytes ends the run. A crash ends it too; the input that did it is then kept, and named.
+# fuzzing with more inputs, another seed, and no more than 1 GB of address space, so that an input that asks for
+# more ends the run. A crash ends it too; the input that did it is then kept, and named.
 #
 # Needs: launch/setup.sh done. Builds the tests first. A million inputs per reader take about five minutes.
 #   launch/fuzz.sh [INPUTS [SEED]]      INPUTS per reader, default 1000000; SEED default: the time
@@ -14,7 +14,7 @@ run swift build -c release --build-tests
 trace=$(mktemp -d /dev/shm/fuzz.XXXXXX 2>/dev/null || mktemp -d)
 trap 'rm -rf "$trace"' EXIT
 ulimit -c 0
-ulimit -v 8000000
+ulimit -v 1000000
 # The tests' own files go to memory too: a disk would set the pace.
 mkdir "$trace/tmp"
 export FUZZ_INPUTS=$inputs FUZZ_SEED=$seed FUZZ_TRACE=$trace TMPDIR=$trace/tmp
