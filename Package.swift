@@ -11,14 +11,16 @@ let package = Package(
   name: "reformer-train",
   products: [.executable(name: "reformer-train", targets: ["reformer-train"])],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
   ],
   targets: [
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(
+      name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "CKernels", exclude: ["bodies"], cSettings: fast),
     .target(name: "CComm", dependencies: ["COpenMPI"], cSettings: fast),
     .target(
@@ -30,14 +32,13 @@ let package = Package(
     .target(name: "Optimizers", dependencies: ["Compute", "CKernels"], swiftSettings: strict),
     .target(
       name: "Checkpointing",
-      dependencies: ["Compute", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["Compute", "COpenSSL"],
       swiftSettings: strict),
     .target(
       name: "Training",
       dependencies: [
         "Reformer", "Attention", "Compute", "Corpus", "Communication", "Optimizers",
-        "Checkpointing",
-        .product(name: "Crypto", package: "swift-crypto"),
+        "Checkpointing", .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: strict),
     .executableTarget(

@@ -6,7 +6,7 @@
 #   launch/setup.sh [PACKAGE...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-packages=(libopenmpi-dev openmpi-bin libopenblas-dev libdnnl-dev pkg-config "$@")
+packages=(libopenmpi-dev openmpi-bin libopenblas-dev libdnnl-dev libssl-dev pkg-config "$@")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   # Elsewhere the names differ; what counts is that pkg-config finds both libraries.

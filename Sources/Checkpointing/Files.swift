@@ -1,5 +1,4 @@
 // The few system calls checkpoints need: whole writes and reads, fsync, rename, folders.
-import Crypto
 import Foundation
 import Glibc
 
@@ -24,7 +23,7 @@ public struct FileDigest: Codable, Equatable, Sendable {
   /// - Throws: `CheckpointError` when it cannot be read.
   public init(path: String) throws(CheckpointError) {
     let file = try OpenFile(reading: path)
-    var hash = SHA256()
+    let hash = SHA256()
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: OpenFile.piece, alignment: 64)
     defer { piece.deallocate() }
     var offset = 0
@@ -32,12 +31,12 @@ public struct FileDigest: Codable, Equatable, Sendable {
       let part = UnsafeMutableRawBufferPointer(
         rebasing: piece[0..<min(piece.count, file.byteCount - offset)])
       try file.read(at: offset, into: part)
-      hash.update(bufferPointer: UnsafeRawBufferPointer(part))
+      hash.update(UnsafeRawBufferPointer(part))
       offset += part.count
     }
     self.init(
       name: lastComponent(path), bytes: offset,
-      sha256: hexadecimal(hash.finalize()))
+      sha256: hash.finish())
   }
 }
 
@@ -52,13 +51,6 @@ func lastComponent(_ path: String) -> String {
 func parentFolder(_ path: String) -> String {
   guard let slash = path.lastIndex(of: "/") else { return "." }
   return slash == path.startIndex ? "/" : String(path[..<slash])
-}
-
-/// Lower-case hexadecimal text of a digest.
-func hexadecimal(_ digest: SHA256.Digest) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  return String(
-    decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }
 
 /// An open regular file that closes itself.

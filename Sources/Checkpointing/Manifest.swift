@@ -1,5 +1,4 @@
 // The list of a checkpoint's files. It is written last: a folder without one is not a checkpoint.
-import Crypto
 import Foundation
 
 /// What a complete checkpoint consists of.
@@ -100,7 +99,7 @@ public struct Manifest: Codable, Equatable, Sendable {
     guard seal.utf8.count == 64, let place = bytes.firstRange(of: Array(seal.utf8)) else {
       return nil
     }
-    return hexadecimal(SHA256.hash(data: bytes[..<place.lowerBound] + bytes[place.upperBound...]))
+    return SHA256.digits(of: bytes[..<place.lowerBound] + bytes[place.upperBound...])
   }
 
   private struct Version: Codable { let format: Int }

@@ -1,6 +1,5 @@
 // The parameters of a model on disk: one tensor per slot, Hugging Face names and shapes.
 import Compute
-import Crypto
 import Foundation
 
 /// Saving and loading `model.safetensors`.
@@ -62,10 +61,10 @@ public enum ModelFile {
     layout: ParameterLayout, parameters: View<Float>
   ) -> String {
     precondition(parameters.count == layout.count, "parameters do not fit the layout")
-    var hash = SHA256()
+    let hash = SHA256()
     for slot in layout.slots {
-      hash.update(bufferPointer: UnsafeRawBufferPointer(parameters[slot.range].bytes))
+      hash.update(UnsafeRawBufferPointer(parameters[slot.range].bytes))
     }
-    return hexadecimal(hash.finalize())
+    return hash.finish()
   }
 }

@@ -1,7 +1,6 @@
 // Writes safetensors files in one pass: header from the known shapes, then the tensors' memory,
 // hashed while it is written. No copy of the tensors is made.
 import Compute
-import Crypto
 import Foundation
 
 /// A tensor to be written: its memory is read while the file is written.
@@ -36,20 +35,20 @@ public enum SafetensorsWriter {
     let header = SafetensorsHeader(
       float32: tensors.map { ($0.name, $0.shape) }, metadata: metadata)
     let file = try OpenFile(writing: path)
-    var hash = SHA256()
+    let hash = SHA256()
     let start = header.serialized
-    hash.update(data: start)
+    hash.update(start)
     try writeArray(start, to: file)
     for tensor in tensors {
       try inPieces(tensor.values) { (piece) throws(CheckpointError) in
-        hash.update(bufferPointer: piece)
+        hash.update(piece)
         try file.write(piece)
       }
     }
     try file.synchronize()
     return FileDigest(
       name: lastComponent(path), bytes: start.count + header.dataByteCount,
-      sha256: hexadecimal(hash.finalize()))
+      sha256: hash.finish())
   }
 }
 

@@ -1,6 +1,5 @@
 // Files that fit in memory: config, state, manifest. Written so that a crash leaves the old content
 // or the new, read with a limit so that a wrong file costs no memory.
-import Crypto
 import Foundation
 import Glibc
 
@@ -22,7 +21,7 @@ public enum SmallFile {
     try file.synchronize()
     return FileDigest(
       name: lastComponent(path), bytes: bytes.count,
-      sha256: hexadecimal(SHA256.hash(data: bytes)))
+      sha256: SHA256.digits(of: bytes))
   }
 
   /// Gives a file this content; whoever reads it meanwhile, or after a crash, finds all of the old

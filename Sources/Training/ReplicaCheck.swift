@@ -1,9 +1,9 @@
 // Every rank holds the same parameters, or something is broken: a memory, a network card, a
 // library. Ranks then train apart without a sign of it in the loss, so they compare digests now and
 // then.
+import Checkpointing
 import Communication
 import Compute
-import Crypto
 import Foundation
 
 /// Throws `RunFailure` on all ranks alike where any has other parameters than the rest.
@@ -14,9 +14,10 @@ package func checkReplicas(
   _ parameters: View<Float>, step: Int, _ communicator: any Communicator
 ) throws {
   guard communicator.size > 1 else { return }
-  let digest = SHA256.hash(data: UnsafeRawBufferPointer(parameters.bytes))
+  let hash = SHA256()
+  hash.update(UnsafeRawBufferPointer(parameters.bytes))
   var ranks: [[UInt8]: [Int]] = [:]
-  for (rank, digest) in try communicator.gatherAll(Array(digest)).enumerated() {
+  for (rank, digest) in try communicator.gatherAll(Array(hash.finish().utf8)).enumerated() {
     ranks[digest, default: []].append(rank)
   }
   guard ranks.count > 1 else { return }

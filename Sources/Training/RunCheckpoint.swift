@@ -49,7 +49,7 @@ struct RunCheckpoint {
       guard communicator.rank == 0 else { return }
       try store.commit(
         Manifest(
-          step: state.step, ranks: communicator.size, configSHA256: sha256(config.toml),
+          step: state.step, ranks: communicator.size, configSHA256: SHA256.digits(of: config.toml.utf8),
           files: all))
     }
     try agreeOnWriting(

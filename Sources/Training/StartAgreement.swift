@@ -2,7 +2,7 @@
 // A mistake is then named once, and no rank is left waiting for one that has given up.
 import Communication
 import Compute
-import Crypto
+import Checkpointing
 import Foundation
 
 /// Runs `prepare` on every rank; where it fails on any, all throw one `UserError` naming each
@@ -67,12 +67,4 @@ private func firstDifference(
     }
   }
   return nil
-}
-
-/// SHA-256 of a text, hexadecimal.
-func sha256(_ text: String) -> String {
-  SHA256.hash(data: Data(text.utf8)).map { byte in
-    let digits = String(byte, radix: 16)
-    return digits.count == 1 ? "0" + digits : digits
-  }.joined()
 }

@@ -86,7 +86,7 @@ public final class Trainer {
     engine = Engine(threads: threadCount(configured: config.run.threads))
     try requireEqual(
       [
-        ("program version", programVersion), ("config", sha256(config.toml)),
+        ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
         ("corpus", "\(digest)"),
         ("output folder", folder), ("options", "\(options)"),
       ], communicator)
