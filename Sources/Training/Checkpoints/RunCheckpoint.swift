@@ -49,8 +49,8 @@ struct RunCheckpoint {
       guard communicator.rank == 0 else { return }
       try store.commit(
         Manifest(
-          step: state.step, ranks: communicator.size, configSHA256: SHA256.digits(of: config.toml.utf8),
-          files: all))
+          step: state.step, ranks: communicator.size,
+          configSHA256: SHA256.digits(of: config.toml.utf8), files: all))
     }
     try agreeOnWriting(
       state.step, "checkpoint of step \(state.step) is written, but older ones are in its way"

@@ -1,68 +1,10 @@
-// What a step costs, from the config alone: useful floating-point operations and memory. `plan` prints it,
-// `benchmark` compares it with what was measured.
+// Memory of a rank, from the config alone. `plan` prints it, `train` refuses what does not fit.
 import Attention
 import Communication
 import Compute
 import Reformer
 
-/// Useful operations of a training step on one window: multiply and add count as two.
-///
-/// Counted are matrix products: forward, the one recomputation of the reversible layers, and the two products
-/// of each gradient. Norms, softmax, sorting and gathers are not, nor are products that flash attention
-/// does once more.
-public struct FlopCount: Sendable {
-  /// Forward pass of one window through embedding, blocks and head.
-  public let forward: Double
-  /// A training step's operations in each phase that has any.
-  public let phases: [Phase: Double]
-  /// A whole training step of one window.
-  public var step: Double { phases.values.reduce(0, +) }
-
-  /// Counts for windows of `config.length`.
-  public init(_ config: ReformerConfig) {
-    let length = Double(config.length)
-    let (width, features) = (Double(config.width), Double(config.heads * config.headWidth))
-    let head = 2 * length * 2 * width * Double(config.vocabulary)
-    let feedForward = 4 * length * width * Double(config.feedForwardWidth)
-    var forward = head
-    // Of what is computed forward, recomputed and differentiated by its input; a product's gradient by its
-    // weight is one more.
-    var phases: [Phase: Double] = [.loss: 2 * head, .weightGradients: head]
-    for kind in config.layers {
-      let count = kind == .lsh || (kind == .full && config.fullSharedQueryKey) ? 3.0 : 4.0
-      let projections = 2 * length * width * features * count
-      // Queries times keys; probabilities times values are as many.
-      var scores = 0.0
-      var hash = 0.0
-      switch kind {
-      case .full:
-        scores = length * length * features
-      case .local:
-        let window = Double(config.local.chunk * (config.local.chunksBefore + 1))
-        scores = 2 * length * min(window, length) * features
-      case .lsh:
-        let window = Double(config.lsh.chunk * (config.lsh.chunksBefore + 1))
-        scores = 2 * length * Double(config.lsh.hashes) * min(window, length) * features
-        if config.length > config.lsh.chunk {
-          hash = 2 * length * features * Double(config.lsh.hashes * config.lsh.rotationWidth)
-        }
-      }
-      forward += projections + feedForward + 2 * scores + hash
-      // Hashing has no gradient but is recomputed; attention has two inputs to each product.
-      for (phase, operations) in [
-        (Phase.projections, 3 * projections), (.feedForward, 3 * feedForward),
-        (.weightGradients, projections + feedForward), (.scores, 4 * scores),
-        (.values, 4 * scores), (.hash, 2 * hash),
-      ] {
-        phases[phase, default: 0] += operations
-      }
-    }
-    self.forward = forward
-    self.phases = phases
-  }
-}
-
-/// Predicted memory of one rank, in bytes (DESIGN section 4).
+/// Predicted memory of one rank, in bytes.
 public struct MemoryPlan: Codable, Sendable {
   /// Parameters.
   public let parametersBytes: Int

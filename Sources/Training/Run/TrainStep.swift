@@ -235,9 +235,3 @@ final class TrainStep {
         + "optimizer.clip)" : reasons.joined(separator: "; ")
   }
 }
-
-/// Seconds since an instant.
-func seconds(since start: ContinuousClock.Instant) -> Double {
-  let parts = (ContinuousClock.now - start).components
-  return Double(parts.seconds) + Double(parts.attoseconds) * 1e-18
-}

@@ -34,9 +34,6 @@ public struct TrainOptions: Sendable {
   }
 }
 
-/// Version of the program; all ranks of a run must have the same.
-public let programVersion = "0.1.0"
-
 /// A run on one rank.
 ///
 /// All ranks make one and call `run`.

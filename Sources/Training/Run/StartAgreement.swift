@@ -1,8 +1,8 @@
 // Before anything is computed or written, all ranks agree that they can start and that they start the same run.
 // A mistake is then named once, and no rank is left waiting for one that has given up.
+import Checkpointing
 import Communication
 import Compute
-import Checkpointing
 import Foundation
 
 /// Runs `prepare` on every rank; where it fails on any, all throw one `UserError` naming each

@@ -1,0 +1,12 @@
+// What an error means for the exit code of the program.
+import Checkpointing
+import Communication
+import Corpus
+
+/// The exit code of an error: 2 for wrong input, 1 for a run that failed.
+public func runExitCode(_ error: any Error) -> Int32 {
+  switch error {
+  case is UserError, is ConfigError, is CorpusError, is CheckpointError: 2
+  default: 1
+  }
+}
