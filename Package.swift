@@ -77,10 +77,10 @@ let package = Package(
     .testTarget(
       name: "TrainingTests",
       dependencies: [
-        "Training", "Attention", "Communication", "Compute", "Reformer", "Checkpointing",
-        "TestSupport", "reformer-train",
+        "Training", "Attention", "CKernels", "Communication", "Compute", "Corpus", "Reformer",
+        "Checkpointing", "TestSupport", "reformer-train",
       ],
-      exclude: ["Fixtures"],
+      exclude: ["Fixtures", "Golden"],
       swiftSettings: strict),
   ]
 )

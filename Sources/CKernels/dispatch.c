@@ -1,11 +1,13 @@
 // Chooses the instruction set and forwards the exported functions to its kernels.
 #include <stdatomic.h>  // atomic pointer: threads may make the first call together
+#include <stdlib.h>     // getenv
+#include <string.h>     // strcmp
 
 #include "table.h"
 
 enum { LEVEL_SCALAR, LEVEL_AVX2, LEVEL_AVX512, LEVEL_COUNT };
 
-static const char *const level_names[LEVEL_COUNT] = {"scalar", "avx2", "avx512"};
+static const char *const level_names[LEVEL_COUNT] = {"portable", "avx2", "avx512"};
 
 static const struct ck_table *const level_tables[LEVEL_COUNT] = {
     &ck_table_scalar,
@@ -34,12 +36,28 @@ int ck_best_level(void) {
   return LEVEL_SCALAR;
 }
 
+// The level that the environment asks for; the best one where it asks for nothing, or for what this CPU
+// or this program has not (ck_refused_level says so to whoever starts a run).
+static int first_level(void) {
+  const char *wanted = getenv("REFORMER_INSTRUCTIONS");
+  const int best = ck_best_level();
+  for (int level = 0; wanted && level <= best; level++) {
+    if (strcmp(wanted, level_names[level]) == 0) return level;
+  }
+  return best;
+}
+
+const char *ck_refused_level(void) {
+  const char *wanted = getenv("REFORMER_INSTRUCTIONS");
+  return wanted && strcmp(wanted, level_names[first_level()]) != 0 ? wanted : NULL;
+}
+
 // The table in use. Two threads that both find none choose the same one, so the race is harmless.
 static const struct ck_table *table(void) {
   if (__builtin_expect(thread_table != NULL, 0)) return thread_table;
   const struct ck_table *current = atomic_load_explicit(&active_table, memory_order_relaxed);
   if (__builtin_expect(current == NULL, 0)) {
-    current = level_tables[ck_best_level()];
+    current = level_tables[first_level()];
     atomic_store_explicit(&active_table, current, memory_order_relaxed);
   }
   return current;

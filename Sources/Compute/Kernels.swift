@@ -5,10 +5,19 @@ import CKernels
 ///
 /// Names and formulas: `CKernels.h`.
 public enum Kernels {
-  /// The instruction set in use: `scalar`, `avx2` or `avx512`.
+  /// The instruction set in use: `portable`, `avx2` or `avx512`.
   ///
-  /// Bits depend on it.
+  /// The best one of the processor, or what the environment variable `REFORMER_INSTRUCTIONS` names. Bits depend
+  /// on it.
   public static var instructionSet: String { String(cString: ck_level_name(ck_active_level())) }
+
+  /// What is wrong with `REFORMER_INSTRUCTIONS`, if anything.
+  public static var environmentError: String? {
+    guard let wanted = ck_refused_level() else { return nil }
+    let legal = (0...ck_best_level()).map { String(cString: ck_level_name($0)) }
+    return "REFORMER_INSTRUCTIONS=\(String(cString: wanted)): this processor has "
+      + legal.joined(separator: ", ")
+  }
 
   // MARK: Vectors
 

@@ -58,7 +58,7 @@ public enum MatrixLibrary: String, Sendable, CaseIterable {
   ///
   /// oneDNN generates code for x86-64 processors from AVX2 on; elsewhere its products are plain loops.
   public static var automatic: MatrixLibrary {
-    Kernels.instructionSet == "scalar" ? .openblas : .onednn
+    Kernels.instructionSet == "portable" ? .openblas : .onednn
   }
 
   /// The library of this process.

@@ -1,6 +1,7 @@
 // The program: parses the command line, runs one command, turns errors into one line and an exit code.
 import ArgumentParser
 import Communication
+import Compute
 import Foundation
 import Training
 
@@ -23,6 +24,7 @@ struct ReformerTrain: ParsableCommand {
   static func main() {
     do {
       var command = try parseAsRoot()
+      if let problem = Kernels.environmentError { throw UserError(problem) }
       try command.run()
     } catch {
       // Requests for help are no errors; everything else that ArgumentParser throws is wrong input.

@@ -33,11 +33,12 @@ public struct ProgramRun {
   /// Runs `program` with `arguments`, alone, or with `ranks` under mpirun, or on two hosts.
   ///
   /// `twoHosts`: options of launch/two-hosts.sh, which runs reformer-train. `folder`: working
-  /// directory. `act`: called once with the process when its output holds `text`, for example to
+  /// directory. `environment`: variables beside those of the tests. `act`: called once with the process when its output holds `text`, for example to
   /// send a signal. Traps when the program was not built.
   public init(
     _ program: String, ranks: Int? = nil, twoHosts options: [String]? = nil, arguments: [String],
-    folder: String? = nil, when text: String? = nil, act: (Process) -> Void = { _ in }
+    folder: String? = nil, environment: [String: String] = [:], when text: String? = nil,
+    act: (Process) -> Void = { _ in }
   ) throws {
     let path = Self.path(program)
     let process = Process()
@@ -55,6 +56,9 @@ public struct ProgramRun {
       process.arguments = arguments
     }
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+    if !environment.isEmpty {
+      process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    }
     let pipe = Pipe()
     process.standardOutput = pipe
     process.standardError = pipe

@@ -48,13 +48,13 @@ struct TinyRun {
   }
 
   /// Words in a fixed made-up order.
-  private static func text() -> String {
+  static func text(bytes: Int = 12_000) -> String {
     let words = [
       "chunk", "bucket", "round", "stream", "query", "value", "byte", "sort", "of", "the",
     ]
     var state: UInt32 = 7
     var text = ""
-    while text.utf8.count < 12_000 {
+    while text.utf8.count < bytes {
       state = state &* 1_664_525 &+ 1_013_904_223
       text += words[Int(state >> 16) % words.count] + (state % 7 == 0 ? ".\n" : " ")
     }

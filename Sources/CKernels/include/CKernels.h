@@ -1,7 +1,8 @@
 // The leaf loops of the trainer: everything that touches every number of a tile.
 //
-// Each function exists for three instruction sets (scalar, AVX2+FMA, AVX-512) compiled from one body;
-// the first call picks the best one the CPU has. Matrices are row-major; `*_stride` counts floats
+// Each function exists for three instruction sets (portable, AVX2+FMA, AVX-512) compiled from one body;
+// the first call picks the best one the CPU has, or the one that the environment variable
+// REFORMER_INSTRUCTIONS names. Matrices are row-major; `*_stride` counts floats
 // between rows. Nothing here allocates or keeps state apart from the chosen level.
 #pragma once
 #include <stddef.h>
@@ -11,13 +12,14 @@
 extern "C" {
 #endif
 
-// ---- Instruction-set level: 0 scalar, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL).
+// ---- Instruction-set level: 0 portable, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL).
 int ck_best_level(void);            // the best level this CPU can run
 int ck_active_level(void);          // the level in use
+const char *ck_refused_level(void);  // REFORMER_INSTRUCTIONS where it names no level of this CPU, else NULL
 int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
 // The same for the calling thread alone, so that tests can run side by side; -1 ends it.
 int ck_set_thread_level(int level);
-const char *ck_level_name(int level);  // "scalar", "avx2", "avx512"
+const char *ck_level_name(int level);  // "portable", "avx2", "avx512"
 
 // ---- Vectors
 void ck_add(float *x, const float *y, size_t n);                    // x += y

@@ -12,7 +12,7 @@ public struct BenchmarkReport: Codable, Sendable {
   public let length: Int
   /// Threads of the process.
   public let threads: Int
-  /// `scalar`, `avx2` or `avx512`.
+  /// `portable`, `avx2` or `avx512`.
   public let instructionSet: String
   /// Library behind matrix products.
   public let matrixLibrary: String

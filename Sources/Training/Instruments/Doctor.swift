@@ -14,7 +14,7 @@ public struct DoctorReport: Codable, Sendable {
   public let cores: Int
   /// Threads of a rank.
   public let threads: Int
-  /// `scalar`, `avx2` or `avx512`.
+  /// `portable`, `avx2` or `avx512`.
   public let instructionSet: String
   /// Library behind matrix products, with OpenBLAS its kernel set.
   public let matrixLibrary: String
@@ -65,7 +65,7 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
     warnings.append(
       "\(here) ranks share \(cores) cores of this host; use at most one rank per core")
   }
-  if Kernels.instructionSet == "scalar" {
+  if Kernels.instructionSet == "portable" {
     warnings.append("this processor has no AVX2: training runs, tens of times slower")
   }
   if let difference = try machineDifference(communicator) {

@@ -1,0 +1,100 @@
+// The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
+// windows a step, and a resume with other threads in the middle.
+import Foundation
+import TestSupport
+
+/// One pinned run.
+struct GoldenRun: Sendable, CustomStringConvertible {
+  let name: String
+  /// `[model]`, `[attention.*]` and `[data]` keys that differ between the runs.
+  let keys: String
+
+  var description: String { name }
+
+  static let all = [
+    GoldenRun(
+      name: "local",
+      keys: """
+        data.length = 300
+        model.layers = ["local", "local"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [10, 22]
+        model.activation = "gelu"
+        attention.local.chunk = 24
+        """),
+    GoldenRun(
+      name: "lsh",
+      keys: """
+        data.length = 300
+        model.layers = ["lsh", "lsh"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [8, 24]
+        attention.lsh.chunk = 16
+        attention.lsh.hashes = 2
+        attention.lsh.buckets = [4, 8]
+        """),
+    GoldenRun(
+      name: "full",
+      keys: """
+        data.length = 300
+        model.layers = ["full", "full"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [16, 16]
+        model.heads_per_group = 2
+        attention.full.shared_query_key = true
+        """),
+    // More than a block of positions, three axes, padding in the last chunk, bytes that are not their ids.
+    GoldenRun(
+      name: "mixed",
+      keys: """
+        data.length = 1100
+        model.layers = ["local", "lsh", "full"]
+        model.axial_shape = [11, 10, 10]
+        model.axial_widths = [6, 10, 16]
+        model.vocabulary = 258
+        model.byte_offset = 2
+        model.residual_fraction_bits = 20
+        attention.local.chunk = 32
+        attention.local.chunks_before = 2
+        attention.lsh.chunk = 20
+        attention.lsh.hashes = 3
+        """),
+  ]
+
+  private static let common = """
+    data.split = [0.8, 0.1, 0.1]
+    run.name = "golden"
+    run.steps = 20
+    run.global_batch = 2
+    run.seed = 5
+    run.threads = 2
+    model.width = 32
+    model.heads = 2
+    model.head_width = 12
+    model.heads_per_group = 1
+    model.feed_forward_width = 40
+    model.dropout = 0.1
+    model.attention_dropout = 0.1
+    optimizer.learning_rate = 0.01
+    optimizer.schedule = "cosine"
+    optimizer.warmup_steps = 4
+    optimizer.weight_decay = 0.01
+    """
+
+  /// The config as a file of the folder.
+  func writeConfig(in folder: TemporaryFolder, corpus: String) throws -> String {
+    var tables: [String: [String: String]] = ["data": ["corpus": "\"\(corpus)\""]]
+    for line in (Self.common + "\n" + keys).split(separator: "\n") {
+      let parts = line.split(separator: "=", maxSplits: 1).map {
+        $0.trimmingCharacters(in: .whitespaces)
+      }
+      let path = parts[0].split(separator: ".")
+      let table = path.dropLast().joined(separator: ".")
+      tables[table, default: [:]][String(path[path.count - 1])] = parts[1]
+    }
+    let text = tables.sorted { $0.key < $1.key }.map { table, keys in
+      "[\(table)]\n" + keys.sorted { $0.key < $1.key }.map { "\($0) = \($1)\n" }.joined()
+    }.joined()
+    return try folder.write("\(name).toml", text: text)
+  }
+}
