@@ -55,7 +55,9 @@ struct PlanCommand: ParsableCommand {
       parameters: layout.parameterCount,
       flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length), ranks: ranks,
       threads: threads, peakRssBytes: memory.peakRssBytes,
-      peakRssBytesAllRanks: together * memory.peakRssBytes, memory: memory, wireBytesPerStep: wire,
+      // Absurd sizes are told, not trapped on.
+      peakRssBytesAllRanks: Int(min(Double(together) * Double(memory.peakRssBytes), 0x1p62)),
+      memory: memory, wireBytesPerStep: wire,
       headsPerGroup: config.model.headsPerGroup, memoryBudgetBytes: budget, fits: fits,
       smallerRuns: smaller.map(\.change))
     if json { return try printJSON(report) }
@@ -75,6 +77,7 @@ struct PlanCommand: ParsableCommand {
     row("residual streams and gradients", memory.streamsBytes)
     row("scratch", memory.scratchBytes)
     if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
+    if memory.snapshotBytes > 0 { row("copy for background checkpoints", memory.snapshotBytes) }
     row("program", memory.programBytes)
     row("peak", memory.peakRssBytes)
     if together > 1 { row("peak of \(together) ranks on a machine", report.peakRssBytesAllRanks) }

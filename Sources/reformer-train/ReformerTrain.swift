@@ -12,6 +12,7 @@ struct ReformerTrain: ParsableCommand {
     abstract: "Trains byte-level Reformer language models with very long context on CPUs.",
     discussion: """
       mpirun -np 2 reformer-train --config configs/quickstart.toml
+      reformer-train help config shows the keys of a config.
       Exit codes: 0 done, 1 the run failed, 2 wrong input.
       """,
     version: programVersion,
@@ -23,7 +24,7 @@ struct ReformerTrain: ParsableCommand {
 
   static func main() {
     do {
-      var command = try parseAsRoot()
+      var command = try parsed(Array(CommandLine.arguments.dropFirst()))
       if let problem = Kernels.environmentError { throw UserError(problem) }
       try command.run()
     } catch {
@@ -37,6 +38,12 @@ struct ReformerTrain: ParsableCommand {
       if isFirstRank { complain(text) }
       Foundation.exit(isUsage ? 2 : runExitCode(error))
     }
+  }
+
+  /// The parser's own `help` knows commands only.
+  private static func parsed(_ words: [String]) throws -> any ParsableCommand {
+    guard words.starts(with: ["help", "config"]) else { return try parseAsRoot(words) }
+    return try HelpConfigCommand.parse(Array(words.dropFirst(2)))
   }
 
   /// Before MPI runs, only the launcher's variables tell ranks apart; one message is enough.

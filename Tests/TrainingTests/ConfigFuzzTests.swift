@@ -1,4 +1,5 @@
 import Foundation
+import Reformer
 import TestSupport
 import Testing
 import Training
@@ -45,7 +46,7 @@ struct ConfigFuzzTests {
   }
 
   private struct Refused: Error, CustomStringConvertible {
-    let description = "config.toml: is not UTF-8 text"
+    var description = "config.toml: is not UTF-8 text"
   }
 
   @Test("states", .timeLimit(.minutes(60)))
@@ -63,6 +64,33 @@ struct ConfigFuzzTests {
     ) { input in
       let state = try TrainingState(bytes: input, path: "state.json")
       #expect(state.step >= 0 && state.trainedBytes >= 0)
+    }
+    #expect(problem == nil)
+  }
+
+  @Test("Hugging Face configs", .timeLimit(.minutes(60)))
+  func huggingFace() throws {
+    let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
+    let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    let samples = try ["local", "lsh", "mixed"].map {
+      [UInt8](try Data(contentsOf: fixtures.appendingPathComponent("Fixtures/\($0)/config.json")))
+    }
+    let path = folder.path("config.json")
+    let problem = try Fuzzing(inputs: 6_000).problem(
+      "config.json", samples: samples,
+      words: [
+        "\"hidden_size\": -8,", "\"num_attention_heads\": 9223372036854775807,",
+        "\"lsh_attn_chunk_length\": 0,", "\"axial_pos_shape\": [],", "\"num_buckets\": [-4, 3],",
+      ]
+    ) { input in
+      try Data(input).write(to: URL(fileURLWithPath: path))
+      do {
+        let config = try HuggingFaceConfig(path: path).reformerConfig(length: 64)
+        #expect(config.parameterLayout.count > 0)
+      } catch let error as UserError {
+        throw Refused(description: error.description.replacing(folder.path + "/", with: ""))
+      }
     }
     #expect(problem == nil)
   }

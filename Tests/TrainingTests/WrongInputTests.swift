@@ -88,4 +88,29 @@ struct WrongInputTests {
     #expect(resumed.output.contains("step-00000010/model.safetensors"))
     #expect(resumed.output.contains("resuming") && resumed.output.contains("step-00000005"))
   }
+
+  @Test(
+    "a reference case that no model can have is refused, not trapped on",
+    arguments: [
+      (#""hidden_size": 64"#, #""hidden_size": -8"#, "hidden_size, our model.width = -8; legal"),
+      (#""num_hashes": 2"#, #""num_hashes": 4"#, "rotations.0 has 512 entries, config.json asks"),
+      (#""lsh_attn_chunk_length": 16"#, #""lsh_attn_chunk_length": 0"#, "chunk_length = 0"),
+      (#""vocab_size": 256"#, #""vocab_size": 0"#, "vocab_size = 0"),
+      (#""num_attention_heads": 2"#, #""num_attention_heads": 0"#, "num_attention_heads, our"),
+    ])
+  func conformance(old: String, new: String, expected: String) throws {
+    let folder = try TemporaryFolder()
+    let fixture = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Fixtures/lsh").path
+    for file in ["model.safetensors", "reference.safetensors"] {
+      try FileManager.default.copyItem(atPath: "\(fixture)/\(file)", toPath: folder.path(file))
+    }
+    let config = try String(contentsOfFile: fixture + "/config.json", encoding: .utf8)
+    #expect(config.contains(old))
+    try folder.write("config.json", text: config.replacing(old, with: new))
+    let run = try ProgramRun("reformer-train", arguments: ["conformance", folder.path])
+    #expect(run.status == 2, "\(run.output)")
+    #expect(run.output.hasPrefix("error: ") && run.output.contains(expected), "\(run.output)")
+    #expect(run.output.split(separator: "\n").count == 1, "\(run.output)")
+  }
 }

@@ -126,6 +126,12 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     guard localNumChunksAfter == 0 && lshNumChunksAfter == 0 else {
       throw fail("lsh_num_chunks_after or local_num_chunks_after", "above 0", "0 (causal)")
     }
+    guard lshAttnChunkLength >= 1 else {
+      throw fail("lsh_attn_chunk_length", lshAttnChunkLength, "1 or more")
+    }
+    guard (1...RunConfig.largestSize).contains(vocabSize) else {
+      throw fail("vocab_size", vocabSize, "1 to \(RunConfig.largestSize)")
+    }
     let buckets: [Int] =
       switch numBuckets {
       case .count(let count): [count]
@@ -134,7 +140,7 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
         LSHAttentionSizes.automaticBuckets(
           length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
       }
-    return ReformerConfig(
+    let config = ReformerConfig(
       vocabulary: vocabSize, length: length, width: hiddenSize, layers: kinds,
       heads: numAttentionHeads, headWidth: attentionHeadSize, feedForwardWidth: feedForwardSize,
       activation: activation, axialShape: axialPosShape, axialWidths: axialPosEmbdsDim,
@@ -144,5 +150,27 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
         chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
         buckets: buckets),
       local: LocalAttentionSizes(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore))
+    do { try config.checkSizes() } catch {
+      let ours = Self.names.first { error.description.hasPrefix("\($0.key) = ") }
+      throw UserError(
+        "config.json: " + (ours.map { "\($0.value), our " } ?? "") + error.description)
+    }
+    return config
   }
+
+  /// What our config calls what theirs calls otherwise.
+  private static let names = [
+    "model.width": "hidden_size", "model.layers": "attn_layers",
+    "model.heads": "num_attention_heads", "model.head_width": "attention_head_size",
+    "model.feed_forward_width": "feed_forward_size", "model.vocabulary": "vocab_size",
+    "model.axial_shape": "axial_pos_shape", "model.axial_widths": "axial_pos_embds_dim",
+    "model.dropout": "hidden_dropout_prob",
+    "model.attention_dropout": "lsh_attention_probs_dropout_prob",
+    "model.layer_norm_epsilon": "layer_norm_eps",
+    "attention.local.chunk": "local_attn_chunk_length",
+    "attention.local.chunks_before": "local_num_chunks_before",
+    "attention.lsh.chunk": "lsh_attn_chunk_length",
+    "attention.lsh.chunks_before": "lsh_num_chunks_before", "attention.lsh.hashes": "num_hashes",
+    "attention.lsh.buckets": "num_buckets",
+  ]
 }

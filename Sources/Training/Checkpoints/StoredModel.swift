@@ -29,7 +29,8 @@ public struct StoredModel {
   public init(path: String, overrides: [String] = []) throws {
     folder = try RunCheckpoint.checkpointFolder(path)
     config = try RunConfig.load(
-      file: folder + "/" + RunCheckpoint.configName, overrides: overrides)
+      stored: folder + "/" + RunCheckpoint.configName, overrides: overrides,
+      notice: Progress(rank: 0).message)
     let manifest = try Manifest(folder: folder)
     let state = try TrainingState(folder: folder)
     step = manifest.step

@@ -1,192 +1,21 @@
-// A run's config: what the TOML file says, typed. Keys are the properties' names in snake_case,
-// `model.head_width` for `model.headWidth`; RunConfigKeys.swift lists them all, RunConfigFile.swift
-// reads and writes them, RunConfig+Validation.swift says which values are legal.
+// A run's config: what the TOML file says, typed, and what follows from it. Each section has a file of its own with
+// its keys; RunConfigFile.swift reads and writes them, RunConfig+Validation.swift checks combinations.
 import Attention
 import Compute
 import Optimizers
 import Reformer
 
-/// Optimizers a config may name.
-public enum OptimizerKind: String, Codable, Sendable, CaseIterable {
-  /// Adam with decoupled weight decay.
-  case adam
-}
-
-/// `[model]`: sizes and constants of the network.
-///
-/// Nothing in it may change on resume.
-public struct ModelSection: Sendable, Equatable {
-  /// Features of each residual stream; required.
-  public var width = 0
-  /// Attention kind per layer, first to last: `full`, `local`, `lsh`; required.
-  public var layers: [AttentionKind] = []
-  /// Attention heads; required.
-  public var heads = 0
-  /// Features per head; required.
-  public var headWidth = 0
-  /// Heads that go over the sequence together; default `"auto"`: `automaticHeadsPerGroup`.
-  public var headsPerGroup = 0
-  /// Hidden features of the feed-forward layers; required.
-  public var feedForwardWidth = 0
-  /// `relu` or `gelu`; default `relu`.
-  public var activation = Activation.relu
-  /// Token ids; at least 256 + `byte_offset`; default 256.
-  public var vocabulary = 256
-  /// Token id of byte 0; default 0.
-  public var byteOffset = 0
-  /// Axes of the position grid; their product is at least `data.length`; required.
-  public var axialShape: [Int] = []
-  /// Features per axis; they add up to `width`; required.
-  public var axialWidths: [Int] = []
-  /// Dropout on embeddings and sub-layer outputs; default 0.
-  public var dropout = 0.0
-  /// Dropout on attention probabilities; default 0.
-  public var attentionDropout = 0.0
-  /// Added to the variance in LayerNorm; default 1e-12.
-  public var layerNormEpsilon = 1e-12
-  /// Fraction bits of the fixed-point residual streams, 8 to 24; default 18.
-  public var residualFractionBits = 18
-}
-
-/// `[attention.full]`, `[attention.local]` and `[attention.lsh]`.
-///
-/// Nothing in it may change on resume.
-public struct AttentionSection: Sendable, Equatable {
-  /// `full.shared_query_key`: one projection for queries and keys; default false.
-  public var fullSharedQueryKey = false
-  /// `local`: `chunk` default 64, `chunks_before` default 1.
-  public var local = LocalAttentionSizes(chunk: 64, chunksBefore: 1)
-  /// `lsh`: `chunk` default 64, `chunks_before` default 1, `hashes` default 2, `buckets` default
-  /// `"auto"`: `LSHAttentionSizes.automaticBuckets`.
-  public var lsh = LSHAttentionSizes(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
-}
-
-/// `[data]`: what is read.
-///
-/// Only the corpus' path may change on resume, not its content.
-public struct DataSection: Sendable, Equatable {
-  /// Path of the corpus; required.
-  public var corpus = ""
-  /// Bytes of a training window; required.
-  public var length = 0
-  /// Shares of training, validation and test, in this order of the corpus; default
-  /// `[0.9, 0.05, 0.05]`.
-  public var split = [0.9, 0.05, 0.05]
-}
-
-/// `[optimizer]`: how parameters follow gradients.
-///
-/// Only `kind` may not change on resume.
-public struct OptimizerSection: Sendable, Equatable {
-  /// `adam`; default `adam`.
-  public var kind = OptimizerKind.adam
-  /// Peak learning rate; default 5e-4.
-  public var learningRate = 5e-4
-  /// `constant`, `rsqrt` or `cosine`; default `constant`.
-  public var schedule = ScheduleKind.constant
-  /// Steps of linear warm-up; default 100.
-  public var warmupSteps = 100
-  /// Decay of the average of gradients; default 0.9.
-  public var beta1 = 0.9
-  /// Decay of the average of squared gradients; default 0.98.
-  public var beta2 = 0.98
-  /// Added to the root of the second moment; default 1e-9.
-  public var epsilon = 1e-9
-  /// Decoupled weight decay of matrices; default 0.
-  public var weightDecay = 0.0
-  /// Largest norm of the gradient; 0 switches clipping off; default 1.
-  public var clip = 1.0
-}
-
-/// How matrix products are computed.
-public enum MatrixProducts: String, Codable, Sendable, CaseIterable {
-  /// By the faster library for this processor.
-  case auto
-  /// By oneDNN.
-  case onednn
-  /// By OpenBLAS.
-  case openblas
-}
-
-/// What a run does when a checkpoint cannot be written.
-public enum CheckpointErrorPolicy: String, Codable, Sendable, CaseIterable {
-  /// It ends, with an error.
-  case stop
-  /// It says so, and tries again when the next one is due; the last one must succeed.
-  case `continue`
-}
-
-/// `[run]`: the run around the model.
-///
-/// Only `seed` and `global_batch` may not change on resume.
-public struct RunSection: Sendable, Equatable {
-  /// Name of the run and of its folder; required.
-  public var name = ""
-  /// Optimizer steps; required.
-  public var steps = 0
-  /// Windows per step, over all ranks; default 1.
-  public var globalBatch = 1
-  /// Seed of every random number; default 1.
-  public var seed = 1
-  /// Threads per rank; default `"auto"`, held as 0: this node's cores over its ranks.
-  public var threads = 0
-  /// Library for matrix products; default `"auto"`: oneDNN from AVX2 on, else OpenBLAS.
-  public var matrixProducts = MatrixProducts.auto
-  /// Steps between evaluations; 0 evaluates at the end only; default 0.
-  public var evaluateEvery = 0
-  /// Validation bytes per evaluation; 0 takes the whole split; default 0.
-  public var evaluateBytes = 0
-  /// Steps between checkpoints; 0 saves at the end only; default 0.
-  public var checkpointEvery = 0
-  /// Newest checkpoints kept; default 2.
-  public var keep = 2
-  /// Keep every checkpoint of a multiple of this step for good; 0 keeps none; default 0.
-  public var keepEvery = 0
-  /// Keep the checkpoint with the best validation score, linked as `best`; default true.
-  public var keepBest = true
-  /// What to do when a checkpoint cannot be written: `stop` or `continue`; default `stop`.
-  public var onCheckpointError = CheckpointErrorPolicy.stop
-  /// Train on while a checkpoint is written, from a copy of parameters and moments; default false.
-  public var backgroundCheckpoints = false
-  /// Steps in a row that may be skipped, their loss or gradient not finite or a spike; one more ends
-  /// the run; default 5.
-  public var skipLimit = 5
-  /// Skip steps whose loss or gradient norm is so many standard deviations above its mean; 0 skips none;
-  /// default 0.
-  public var spikeDeviations = 0.0
-  /// Steps between log lines; default 1.
-  public var logEvery = 1
-  /// Memory a rank may use, in GB of 1e9 bytes: a run planned larger is refused; 0 sets no limit;
-  /// default 0.
-  public var memoryBudgetGB = 0.0
-  /// Exchange gradients and parameters while computing; false waits for them instead, with the same
-  /// bits; default true.
-  public var overlap = true
-  /// Steps between comparisons of the ranks' parameters; 0 never compares; default 100.
-  public var replicaCheckEvery = 100
-  /// Seconds a rank waits for another before the run fails, or as long as its own part of a step
-  /// took where that is longer; writing a checkpoint counts; 0 waits for ever; default 60.
-  public var waitLimitSeconds = 60.0
-  /// Keep activations instead of recomputing them: more memory, less work, same bits; default false.
-  public var keepActivations = false
-}
-
 /// A whole config, read from TOML and checked.
 ///
 /// `"auto"` model sizes are resolved already.
 public struct RunConfig: Sendable, Equatable {
-  /// `[model]`.
-  public var model = ModelSection()
-  /// `[attention.*]`.
-  public var attention = AttentionSection()
-  /// `[data]`.
-  public var data = DataSection()
-  /// `[optimizer]`.
-  public var optimizer = OptimizerSection()
-  /// `[run]`.
-  public var run = RunSection()
+  package var run = RunSection()
+  package var data = DataSection()
+  package var model = ModelSection()
+  package var attention = AttentionSection()
+  package var optimizer = OptimizerSection()
 
-  /// Blank required keys; only the reader fills them.
+  /// Blank required keys; only readers fill them.
   init() {}
 
   /// What determines the model's mathematics.
@@ -246,16 +75,13 @@ public struct RunConfig: Sendable, Equatable {
     }
   }
 
-  /// Replaces what stands for `"auto"` by numbers; leaves sizes alone that validation will refuse.
+  /// Replaces what stands for `"auto"` by numbers; leaves alone what validation will refuse.
   mutating func resolveAutomatic() {
-    guard (1...Self.largestLength).contains(data.length) else { return }
-    if model.headsPerGroup == 0, Self.sizes.contains(model.heads),
-      Self.sizes.contains(model.headWidth), Self.sizes.contains(model.heads * model.headWidth)
-    {
+    if model.headsPerGroup == 0, model.heads * model.headWidth <= Self.largestSize {
       model.headsPerGroup = Self.automaticHeadsPerGroup(
         heads: model.heads, headWidth: model.headWidth, length: data.length)
     }
-    if attention.lsh.buckets.isEmpty, Self.sizes.contains(attention.lsh.chunk) {
+    if attention.lsh.buckets.isEmpty {
       attention.lsh.buckets = LSHAttentionSizes.automaticBuckets(
         length: data.length, longestLength: data.length, chunk: attention.lsh.chunk)
     }
@@ -267,19 +93,40 @@ public struct RunConfig: Sendable, Equatable {
   /// (steps, learning rate, logging, threads, paths, ...) may change; that the corpus' content did
   /// not is for its digest to say.
   public func differencesThatForbidResume(from saved: RunConfig) -> [String] {
-    differences(from: saved, fixed: true)
+    differences(from: saved, .fixed)
   }
 
   /// Keys that differ from the config a checkpoint was written with, and may.
   public func differencesThatAllowResume(from saved: RunConfig) -> [String] {
-    differences(from: saved, fixed: false)
+    differences(from: saved, .free)
   }
 
-  private func differences(from saved: RunConfig, fixed: Bool) -> [String] {
+  private func differences(from saved: RunConfig, _ onResume: OnResume) -> [String] {
     ConfigKey.all.compactMap { key in
       let (old, new) = (key.get(saved), key.get(self))
-      guard key.isFixed == fixed, old != new else { return nil }
+      guard key.onResume == onResume, old != new else { return nil }
       return "\(key.name): \(old.toml) in the checkpoint, \(new.toml) now"
     }
+  }
+}
+
+extension ReformerConfig {
+  /// Checks sizes and constants that came from elsewhere than a run's config, by the same rules.
+  ///
+  /// - Throws: `ConfigError`, with our name of what is wrong.
+  func checkSizes() throws(ConfigError) {
+    var config = RunConfig()
+    (config.run.name, config.run.steps, config.data.corpus) = ("elsewhere", 1, "elsewhere")
+    config.data.length = length
+    config.model = ModelSection(
+      width: width, layers: layers, heads: heads, headWidth: headWidth,
+      headsPerGroup: headsPerGroup, feedForwardWidth: feedForwardWidth, activation: activation,
+      // Elsewhere token ids need not be bytes.
+      vocabulary: max(vocabulary, 256), byteOffset: byteOffset, axialShape: axialShape,
+      axialWidths: axialWidths, dropout: dropout, attentionDropout: attentionDropout,
+      layerNormEpsilon: layerNormEpsilon, residualFractionBits: residualFractionBits)
+    config.attention = AttentionSection(
+      fullSharedQueryKey: fullSharedQueryKey, local: local, lsh: lsh)
+    try config.validate()
   }
 }

@@ -24,6 +24,21 @@ extension RunConfig {
   public static func load(
     file: String, overrides: [String] = []
   ) throws(ConfigError) -> RunConfig {
+    try RunConfig(toml: text(file), file: file, overrides: overrides)
+  }
+
+  /// Reads the resolved config that a run, perhaps of an earlier program, has stored in `file`.
+  ///
+  /// - `notice`: told in a line where a value goes by another name since then.
+  /// - Throws: as `load(file:overrides:)`.
+  public static func load(
+    stored file: String, overrides: [String] = [], notice: (String) -> Void
+  ) throws(ConfigError) -> RunConfig {
+    try RunConfig(
+      toml: text(file), file: file, overrides: overrides, isStored: true, notice: notice)
+  }
+
+  private static func text(_ file: String) throws(ConfigError) -> String {
     // Pipes are welcome too; a data file given by mistake is not read whole.
     guard let bytes = try? FileHandle(forReadingAtPath: file)?.read(upToCount: byteLimit + 1),
       bytes.count <= byteLimit
@@ -31,7 +46,7 @@ extension RunConfig {
     guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
       throw ConfigError("\(file): is not UTF-8 text; give the path of a TOML file")
     }
-    return try RunConfig(toml: text, file: file, overrides: overrides)
+    return text
   }
 
   /// A config with every key is about 2 kB.
@@ -40,15 +55,22 @@ extension RunConfig {
   /// Reads and checks the config in `text`, as `load` does.
   ///
   /// - `file`: its name in messages.
+  /// - `isStored`: whether values may go by former names; `notice` is told of each that does.
   public init(
-    toml text: String, file: String, overrides: [String] = []
+    toml text: String, file: String, overrides: [String] = [], isStored: Bool = false,
+    notice: (String) -> Void = { _ in }
   ) throws(ConfigError) {
     self.init()
     var given: Set<String> = []
     do {
       for (name, value) in try ConfigScanner.document(text) {
         if case .other("{}") = value, Self.isSection(name) { continue }
-        try assign(name, value)
+        if isStored, let current = ConfigKey.byName[name]?.renamed(value) {
+          try assign(name, current)
+          notice("\(file): \(name) = \(value.toml) is called \(current.toml) now")
+        } else {
+          try assign(name, value)
+        }
         given.insert(name)
       }
     } catch {
@@ -74,13 +96,9 @@ extension RunConfig {
   /// The config as TOML with every key; reading it gives an equal config.
   public var toml: String {
     var text = ""
-    var section: Substring = ""
-    for key in ConfigKey.all {
-      if key.section != section {
-        text += "\(text.isEmpty ? "" : "\n")[\(key.section)]\n"
-        section = key.section
-      }
-      text += "\(key.lastName) = \(key.get(self).toml)\n"
+    for section in ConfigSection.all {
+      text += "\(text.isEmpty ? "" : "\n")[\(section.name)]\n"
+      for key in section.keys { text += "\(key.lastName) = \(key.get(self).toml)\n" }
     }
     return text
   }
@@ -88,7 +106,8 @@ extension RunConfig {
   private mutating func assign(_ name: String, _ value: ConfigValue) throws(ConfigError) {
     guard let key = ConfigKey.byName[name] else { throw Self.unknown(name, value) }
     guard key.set(&self, value) else {
-      throw ConfigError("\(name) = \(value.toml); legal values: \(key.legal)")
+      let current = key.renamed(value).map { " (\(value.toml) is called \($0.toml) now)" } ?? ""
+      throw key.refusal(of: value, legal: key.legal + current)
     }
   }
 
@@ -101,7 +120,7 @@ extension RunConfig {
     let word = text[text.index(after: equals)...].trimmingCharacters(in: .whitespaces)
     let value = Self.value(of: word)
     // For a key that takes text, a word that happens to look like a number is still text.
-    let isText = ConfigKey.byName[name]?.legal == String.legal
+    let isText = ConfigKey.byName[name]?.takesText == true
     if isText, case .text = value {
     } else if isText {
       try assign(name, .text(word))
@@ -121,31 +140,41 @@ extension RunConfig {
 
   /// Whether keys live under this name, which may then stand alone.
   private static func isSection(_ name: String) -> Bool {
-    ConfigKey.all.contains { $0.section == name || $0.section.hasPrefix("\(name).") }
+    ConfigSection.all.contains { $0.name == name || $0.name.hasPrefix("\(name).") }
   }
 
   private static func unknown(_ name: String, _ value: ConfigValue) -> ConfigError {
-    let parts = name.split(separator: ".")
-    let sections = ConfigKey.all.map(\.section).reduce(into: [Substring]()) {
-      if $0.last != $1 { $0.append($1) }
-    }
     if isSection(name) {
       return ConfigError("\(name) = \(value.toml); legal values: a section, written [\(name)]")
     }
-    let message = "unknown key \(name) = \(value.toml)"
+    return ConfigError("unknown key \(name) = \(value.toml); \(ConfigKey.whatIsMeant(by: name))")
+  }
+}
+
+extension ConfigKey {
+  /// The current name of a value that goes by a former one.
+  func renamed(_ value: ConfigValue) -> ConfigValue? {
+    guard case .text(let text) = value else { return nil }
+    return formerNames[text]
+  }
+
+  /// What to say about a name that is no key's.
+  package static func whatIsMeant(by name: String) -> String {
+    let parts = name.split(separator: ".")
     // The right name in the wrong section, or a few letters off.
-    if let same = ConfigKey.all.first(where: { $0.lastName == parts.last ?? "" }) {
-      return ConfigError("\(message); did you mean \(same.name)?")
+    if let same = all.first(where: { $0.lastName == parts.last ?? "" }) {
+      return "did you mean \(same.name)?"
     }
-    let ranked = ConfigKey.all.map { (distance(name, $0.name), $0.name) }
+    let ranked = all.map { (distance(name, $0.name), $0.name) }
     if let best = ranked.min(by: { $0.0 < $1.0 }), best.0 <= 3 {
-      return ConfigError("\(message); did you mean \(best.1)?")
+      return "did you mean \(best.1)?"
     }
-    let section = parts.dropLast().joined(separator: ".")
-    let siblings = ConfigKey.all.filter { $0.section == section }.map(\.lastName)
-    return siblings.isEmpty
-      ? ConfigError("\(message); legal sections: \(sections.joined(separator: ", "))")
-      : ConfigError("\(message); legal keys of [\(section)]: \(siblings.joined(separator: ", "))")
+    let sectionName = parts.dropLast().joined(separator: ".")
+    if let section = ConfigSection.all.first(where: { $0.name == sectionName }) {
+      let names = section.keys.map(\.lastName).joined(separator: ", ")
+      return "legal keys of [\(sectionName)]: \(names)"
+    }
+    return "legal sections: " + ConfigSection.all.map(\.name).joined(separator: ", ")
   }
 
   /// Letters to insert, delete or replace to get from one text to the other (Levenshtein).

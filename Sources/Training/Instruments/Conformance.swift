@@ -40,9 +40,15 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
 
   var rotations: [Int: [Float]] = [:]
   for layer in config.layers.indices where config.layers[layer] == .lsh {
-    if reference.tensor("rotations.\(layer)") != nil {
-      rotations[layer] = try reference.floats("rotations.\(layer)")
+    guard reference.tensor("rotations.\(layer)") != nil else { continue }
+    let given = try reference.floats("rotations.\(layer)")
+    let needed = config.heads * config.headWidth * config.lsh.hashes * config.lsh.rotationWidth
+    guard given.count == needed else {
+      throw UserError(
+        "\(reference.path): rotations.\(layer) has \(given.count) entries, config.json asks for "
+          + "\(needed)")
     }
+    rotations[layer] = given
   }
   let ids = try reference.integers("input_ids")
   let expectedLogits = try reference.floats("logits")

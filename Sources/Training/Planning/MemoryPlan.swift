@@ -42,7 +42,8 @@ public struct MemoryPlan: Codable, Sendable {
     let float = MemoryLayout<Float>.size
     let samples = config.run.globalBatch / ranks
     parametersBytes = layout.count * float
-    gradientsBytes = layout.count * float * GradientAccumulator.bufferCount(samples: samples)
+    gradientsBytes = Self.bytes(
+      Double(layout.count) * Double(GradientAccumulator.bufferCount(samples: samples)))
     momentsBytes =
       2 * float
       * GradientReduction.ownedRanges(layout: layout, rank: 0, ranks: ranks)
@@ -58,7 +59,7 @@ public struct MemoryPlan: Codable, Sendable {
     var attention = 0
     var perThread =
       Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
-    var kept = 0
+    var kept = 0.0
     for layer in model.attentionLayers {
       let projections = layer.projections.count
       let group = layer.activationFloats(length: length, heads: heads, headWidth: model.headWidth)
@@ -70,18 +71,22 @@ public struct MemoryPlan: Codable, Sendable {
       let projecting = gradients + packed + block * (width + projections * features)
       attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
       perThread = max(perThread, scratch.perThread)
-      kept += model.heads / heads * group + 2 * length * width
-      kept += length * (width + hidden)
+      kept += Double(model.heads / heads * group + 3 * length * width + length * hidden)
     }
     let feedForward =
       4 * width * model.feedForwardWidth
       + block * (2 * width + hidden + model.feedForwardWidth)
     let head = 4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
     let embedding = 2 * block * width
-    scratchBytes = float * (max(attention, feedForward, head, embedding) + threads * perThread)
-    kept *= float
-    keptBytes = config.run.keepActivations ? kept : 0
+    scratchBytes = Self.bytes(
+      Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
+    keptBytes = config.run.keepActivations ? Self.bytes(kept) : 0
     snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
+  }
+
+  /// Bytes of so many floats; the largest sizes that a config may have would overflow 64 bits.
+  private static func bytes(_ floats: Double) -> Int {
+    Int(min(floats * Double(MemoryLayout<Float>.size), 0x1p58))
   }
 }

@@ -1,0 +1,54 @@
+// `[optimizer]`: how parameters follow gradients.
+import Optimizers
+
+/// Optimizers a config may name.
+public enum OptimizerKind: String, Codable, Sendable, CaseIterable {
+  /// Adam with decoupled weight decay.
+  case adam
+}
+
+/// `[optimizer]`; `keys` says what each property means.
+package struct OptimizerSection: Sendable, Equatable {
+  package var kind = OptimizerKind.adam
+  package var learningRate = 5e-4
+  package var schedule = ScheduleKind.constant
+  package var warmupSteps = 100
+  package var beta1 = 0.9
+  package var beta2 = 0.98
+  package var epsilon = 1e-9
+  package var weightDecay = 0.0
+  package var clip = 1.0
+
+  /// Kernels take these as 32-bit numbers, where they must neither vanish nor overflow.
+  private static let (least, most) = (1e-30, 1e30)
+
+  static let keys = ConfigSection(
+    name: "optimizer", text: "how parameters follow gradients",
+    keys: [
+      ConfigKey("optimizer.kind", \.optimizer.kind, .any, .fixed, "The method."),
+      ConfigKey(
+        "optimizer.learning_rate", \.optimizer.learningRate, .from(least, to: most), .free,
+        "Peak learning rate."),
+      ConfigKey(
+        "optimizer.schedule", \.optimizer.schedule, .any, .free,
+        "Course of the learning rate after warm-up."),
+      ConfigKey(
+        "optimizer.warmup_steps", \.optimizer.warmupSteps, .from(0, to: 1_000_000_000), .free,
+        "Steps of linear warm-up."),
+      ConfigKey(
+        "optimizer.beta1", \.optimizer.beta1, .from(0, below: 1), .free,
+        "Decay of the average of gradients."),
+      ConfigKey(
+        "optimizer.beta2", \.optimizer.beta2, .from(0, below: 1), .free,
+        "Decay of the average of squared gradients."),
+      ConfigKey(
+        "optimizer.epsilon", \.optimizer.epsilon, .from(least, to: 1), .free,
+        "Added to the root of the second moment."),
+      ConfigKey(
+        "optimizer.weight_decay", \.optimizer.weightDecay, .from(0, to: most), .free,
+        "Decoupled weight decay of matrices."),
+      ConfigKey(
+        "optimizer.clip", \.optimizer.clip, .from(0, to: most, zero: "for no clipping"), .free,
+        "Largest norm of the gradient."),
+    ])
+}
