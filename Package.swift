@@ -49,7 +49,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .target(
-      name: "TestSupport", dependencies: ["Compute"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["Communication", "Compute"], path: "Tests/TestSupport",
       swiftSettings: strict),
     .testTarget(
       name: "ComputeTests", dependencies: ["Compute", "CKernels", "TestSupport"],

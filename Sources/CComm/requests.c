@@ -36,6 +36,7 @@ static int oldest_moving = 0;  // no message before this place is on its way
 static struct line *lines = NULL;
 static int line_count = 0;
 static int waiting = 0;  // messages that have not begun
+static int trouble = 0;  // an error that no wait has returned yet
 
 static int grow_table(void) {
   int count = table_count == 0 ? 64 : 2 * table_count;
@@ -166,6 +167,7 @@ static int finished(struct message *m) {
     }
     m->done++;
   }
+  if (m->code != 0) trouble = m->code;
   if (!m->through && !m->receiving) leave_line((int)(m - table));
   m->through = 1;
   return 1;
@@ -180,17 +182,16 @@ void ccomm_push_lines(void) {
 }
 
 int ccomm_progress(void) {
-  // Any test moves a little of everything, on TCP about what one system call moves. Errors wait for
-  // their wait.
+  // Any test moves a little of everything, on TCP about what one system call moves.
   for (int look = 0; look < 4; look++) {
     ccomm_push_lines();
     while (oldest_moving < table_count
            && (table[oldest_moving].next_free != IN_USE || finished(&table[oldest_moving]))) {
       oldest_moving++;
     }
-    if (oldest_moving == table_count) return 0;
+    if (oldest_moving == table_count) break;
   }
-  return 0;
+  return trouble;
 }
 
 int ccomm_wait(int handle) {
@@ -204,6 +205,7 @@ int ccomm_wait(int handle) {
     if (ccomm_waited_too_long(&started)) return CCOMM_TIMED_OUT;
   }
   int code = table[handle].code;
+  if (code == trouble) trouble = 0;
   release(handle);
   return code;
 }

@@ -20,7 +20,7 @@ public struct CommunicationError: Error, Hashable, Sendable, CustomStringConvert
   }
 
   /// The reason of a wait that reached its limit.
-  static func noAnswer(_ seconds: Double) -> String {
+  package static func noAnswer(_ seconds: Double) -> String {
     "no answer for \(Int(seconds.rounded(.up))) s: another rank has died or hangs, or the network is "
       + "down"
   }

@@ -1,5 +1,5 @@
-// What the trainer asks of the ranks around it. One implementation per way of running: alone, as
-// threads of one process (tests), and under MPI.
+// What the trainer asks of the ranks around it. One implementation per way of running: alone and
+// under MPI; tests have one more, of threads of one process.
 import Compute
 
 /// How integers of all ranks become one.
@@ -14,7 +14,9 @@ public enum IntegerReduction: Sendable {
 
 /// A message under way; its bytes must stay in place, and unchanged, until it is waited for.
 public struct Transfer: Sendable, Hashable {
-  let handle: Int
+  package let handle: Int
+
+  package init(handle: Int) { self.handle = handle }
 }
 
 /// A group of ranks that work on one run, seen from one of them.
@@ -57,10 +59,11 @@ public protocol Communicator: AnyObject {
     _ bytes: UnsafeRawBufferPointer, to target: Int, tag: Int
   ) throws(CommunicationError) -> Transfer
 
-  /// Lets messages under way move; never blocks. Errors come from the wait.
+  /// Lets messages under way move; never blocks.
   ///
-  /// MPI moves data only inside its own calls, so long computations call this now and then.
-  func progress()
+  /// MPI moves data only inside its own calls, so long computations call this now and then. Throws
+  /// what is known by now to make the wait for a message fail.
+  func progress() throws(CommunicationError)
 
   /// Returns when all `transfers` are through; each may be waited for once.
   ///
@@ -111,7 +114,8 @@ extension Communicator {
     }
   }
 
-  func checkPeer(_ peer: Int, tag: Int) {
+  /// Traps where a message to `peer` with this tag cannot be.
+  package func checkPeer(_ peer: Int, tag: Int) {
     precondition((0..<size).contains(peer) && peer != rank, "rank \(rank) to rank \(peer)")
     precondition((0..<32768).contains(tag), "tag \(tag)")
   }

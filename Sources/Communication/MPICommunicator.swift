@@ -156,7 +156,9 @@ public final class MPICommunicator: Communicator {
   }
 
   /// Lets messages under way move.
-  public func progress() { ccomm_progress() }
+  public func progress() throws(CommunicationError) {
+    try check(ccomm_progress(), "exchange between the ranks")
+  }
 
   /// Returns when all `transfers` are through.
   public func wait(for transfers: [Transfer], in operation: String) throws(CommunicationError) {

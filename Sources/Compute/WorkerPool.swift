@@ -10,6 +10,14 @@ public final class WorkerPool: @unchecked Sendable {
   /// Called by the caller of `run` after each task it does itself, for work that must not wait for
   /// the end of a long computation, such as moving messages.
   public var betweenTasks: (() -> Void)?
+  /// Whether tasks that have not begun are left out, so that a long computation whose result nobody wants
+  /// ends with the tasks under way.
+  ///
+  /// Only the caller of `run` sets it, and clears it once it is out of the computation.
+  public var isCancelled: Bool {
+    get { cancelled.load(ordering: .relaxed) }
+    set { cancelled.store(newValue, ordering: .relaxed) }
+  }
   let arenas: [ScratchArena]
 
   private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -21,6 +29,7 @@ public final class WorkerPool: @unchecked Sendable {
   private let nextTask = Atomic<Int>(0)
   private let working = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
+  private let cancelled = Atomic<Bool>(false)
   private var taskCount = 0
   private var body: ((Int, ScratchArena) -> Void)?
 
@@ -80,14 +89,14 @@ public final class WorkerPool: @unchecked Sendable {
   /// Most bytes of scratch any thread was ever lent, summed over threads.
   public var scratchHighWaterBytes: Int { arenas.reduce(0) { $0 + $1.highWaterBytes } }
 
-  /// Runs `task(0) … task(count - 1)`, each once, and returns when all are done.
+  /// Runs `task(0) … task(count - 1)`, each once unless cancelled, and returns when all are done.
   ///
   /// Tasks run at the same time and must write disjoint memory. Each gets the scratch of its thread, taken back
   /// when the task ends. Not to be called from inside a task.
   public func run(_ count: Int, _ task: (_ index: Int, _ scratch: ScratchArena) -> Void) {
     guard threadCount > 1 && count > 1 else {
       arenas[0].laps.start()
-      for index in 0..<count {
+      for index in 0..<count where !isCancelled {
         arenas[0].frame { task(index, arenas[0]) }
         betweenTasks?()
       }
@@ -124,7 +133,7 @@ public final class WorkerPool: @unchecked Sendable {
     arena.laps.start()
     while true {
       let index = nextTask.add(1, ordering: .relaxed).oldValue
-      guard index < taskCount else { return }
+      guard index < taskCount, !isCancelled else { return }
       arena.frame { body(index, arena) }
       if worker == 0 { betweenTasks?() }
     }

@@ -40,7 +40,7 @@ private func exchangeRing(
       let buffer = Buffer<UInt8>(count)
       incoming.append((peer, buffer))
       transfers.append(try communicator.startReceive(into: buffer.view.bytes, from: peer, tag: 5))
-      communicator.progress()
+      try communicator.progress()
     }
   }
   try communicator.wait(for: transfers, in: "message check")
@@ -83,10 +83,22 @@ func checkMessageErrors(
     for (count, message) in cases {
       let transfer = try communicator.startReceive(
         into: bytes.view[0..<count].bytes, from: 0, tag: 6)
+      // Before anyone waits, a look at what goes on tells; a message takes its time to come.
+      var early = "no error"
+      let limit = ContinuousClock.now + .seconds(30)
+      while early == "no error", ContinuousClock.now < limit {
+        early = failure { () throws(CommunicationError) in try communicator.progress() }
+      }
+      tally.expect(
+        early.hasPrefix("exchange between the ranks failed on rank 1: "), "\"\(early)\" in progress"
+      )
       let error = failure { () throws(CommunicationError) in
         try communicator.wait(for: [transfer], in: "gradient exchange")
       }
       tally.expect(error == message, "\"\(message)\", not \"\(error)\"")
+      tally.expect(
+        failure { () throws(CommunicationError) in try communicator.progress() } == "no error",
+        "an error is over once it was waited for")
       let again = failure { () throws(CommunicationError) in
         try communicator.wait(for: [transfer], in: "second wait")
       }

@@ -28,13 +28,13 @@ func checkReduction(_ communicator: MPICommunicator, _ tally: Tally) throws(Comm
     for group in layout.groups.indices.reversed() {
       let sum = accumulator.sumLast(layout.groups[group].range)
       try reduction.start(group: group, gradients: sum)
-      communicator.progress()
+      try communicator.progress()
     }
     let total = accumulator.total()
     try reduction.finish(gradients: total)
     let squaredNorm = try reduction.squaredNorm(gradients: total)
     try reduction.startGather(parameters: total)
-    communicator.progress()
+    try communicator.progress()
     try reduction.endGather()
 
     let sameBits = GradientReduction.sameBits(globalBatch: batch, ranks: communicator.size)

@@ -1,5 +1,6 @@
 import Communication
 import Compute
+import TestSupport
 import Testing
 
 @Suite("Communicators")

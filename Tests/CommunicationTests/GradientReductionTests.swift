@@ -1,5 +1,6 @@
 import Communication
 import Compute
+import TestSupport
 import Testing
 
 @Suite("Gradient reduction")
@@ -30,7 +31,7 @@ struct GradientReductionTests {
       let gradients = accumulator.total()
       for group in layout.groups.indices.reversed() {
         try reduction.start(group: group, gradients: gradients)
-        communicator.progress()
+        try communicator.progress()
       }
       try reduction.finish(gradients: gradients)
       let sum = gradients.array

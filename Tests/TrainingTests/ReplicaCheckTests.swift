@@ -1,6 +1,7 @@
 // Ranks that have come apart are noticed and named.
 import Communication
 import Compute
+import TestSupport
 import Testing
 import Training
 

@@ -49,7 +49,7 @@ int ccomm_reduce_i64(int64_t *values, size_t count, int operation);  // result o
 // a rank that waits for one must have begun to receive those sent to it before.
 int ccomm_send(const void *bytes, size_t count, int peer, int tag, int *handle);
 int ccomm_receive(void *bytes, size_t count, int peer, int tag, int *handle);
-int ccomm_progress(void);             // moves what can move; never blocks
+int ccomm_progress(void);  // moves what can move; never blocks; the error of a message not yet waited for
 int ccomm_wait(int handle);           // returns when the message is through; frees the handle
 
 #ifdef __cplusplus

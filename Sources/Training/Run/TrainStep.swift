@@ -38,16 +38,31 @@ public struct StepResult: Sendable {
   public let stopRequested: Bool
 }
 
+/// What one rank's samples came to.
+private struct OwnSamples {
+  /// Nats per byte, in order; NaN where there is none.
+  var losses: [Double] = []
+  /// The first error.
+  var failure: (any Error)?
+}
+
+/// What all ranks know about a step once they have told each other.
+private struct Agreement {
+  let lossNats: Double
+  let gradientNorm: Double
+  let outcome: StepOutcome
+  let stopRequested: Bool
+}
+
 /// The moving parts of a step.
-final class TrainStep {
+package final class TrainStep {
   let model: ReformerModel
   let optimizer: Adam
   private let parameters: Buffer<Float>
   private let config: RunConfig
   private let engine: Engine
   private let communicator: any Communicator
-  private let accumulator: GradientAccumulator
-  private let reduction: GradientReduction
+  private let exchange: StepExchange
   private let schedule: LearningRateSchedule
   private let stop: StopRequest
 
@@ -55,7 +70,7 @@ final class TrainStep {
   private static let stopFlag = 1.0
   private static let abandonFlag = 2.0
 
-  init(
+  package init(
     config: RunConfig, communicator: any Communicator, engine: Engine,
     stop: StopRequest = StopRequest()
   ) {
@@ -65,22 +80,18 @@ final class TrainStep {
     self.engine = engine
     model = ReformerModel(
       config: config.reformer, engine: engine, keepActivations: config.run.keepActivations)
-    let layout = model.layout
-    parameters = Buffer(layout.count)
-    accumulator = GradientAccumulator(count: layout.count, pool: engine.pool)
-    reduction = GradientReduction(
-      communicator: communicator, layout: layout, pool: engine.pool)
+    parameters = Buffer(model.layout.count)
+    exchange = StepExchange(
+      config: config, layout: model.layout, communicator: communicator, engine: engine, stop: stop)
     optimizer = Adam(
-      settings: config.adam, ranges: reduction.ownedRanges,
-      decayRanges: Adam.decayRanges(of: layout))
+      settings: config.adam, ranges: exchange.ownedRanges,
+      decayRanges: Adam.decayRanges(of: model.layout))
     schedule = config.learningRateSchedule
-    guard config.run.overlap, communicator.size > 1 else { return }
-    engine.pool.betweenTasks = { communicator.progress() }
   }
 
   /// All parameters, once the pieces still on their way from other ranks have come.
   func currentParameters() throws(CommunicationError) -> View<Float> {
-    try reduction.endGather()
+    try exchange.endGather()
     return parameters.view
   }
 
@@ -92,125 +103,69 @@ final class TrainStep {
   ///
   /// A step is skipped when any rank's loss or the gradient is not finite or a residual stream left its
   /// range. The outcome is the same on all ranks.
-  func run(
+  package func run(
     step: Int, objection: (Double, Double) -> String? = { _, _ in nil },
-    progress: (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
+    progress: @escaping (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
   ) throws -> StepResult {
     let start = ContinuousClock.now
-    let samples = BatchPlan.samples(
-      step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
-      ranks: communicator.size)
-    var losses: [Double] = []
-    var failure: (any Error)?
-    var exchangeFailure: (any Error)?
-    var waited = 0.0
-    var started: Set<Int> = []
-    let layout = model.layout
-    var total: View<Float>?
-
-    func startReduction(_ group: Int) throws {
-      guard started.insert(group).inserted else { return }
-      let sum = accumulator.sumLast(layout.groups[group].range)
-      total = sum
-      try reduction.start(group: group, gradients: sum)
-    }
-    /// Runs an exchange from inside the model, which knows no such errors; the first ends the step.
-    func exchange(_ body: () throws -> Void) {
-      guard exchangeFailure == nil else { return }
-      do { try body() } catch { exchangeFailure = error }
-    }
-    func timed(_ wait: () throws -> Void) throws {
-      let start = ContinuousClock.now
-      defer { waited += seconds(since: start) }
-      try wait()
-    }
-    for sample in samples {
-      let gradients = accumulator.next()
-      let isLast = sample == samples.upperBound - 1
-      do {
-        // The sum is of no use any more, so only the exchange is left to do.
-        if failure != nil { throw ReformerError.stopped }
-        let tokens = try batch(sample)
-        losses.append(
-          try gradient(
-            tokens, sample: sample, step: step, into: gradients,
-            groupNeeded: { group in
-              exchange { try timed { try reduction.finishGather(group: group) } }
-            },
-            groupReady: { group in
-              // The last sample makes the rank's sum final, group by group: it can be sent at once.
-              guard config.run.overlap && isLast && failure == nil else { return }
-              exchange { try startReduction(group) }
-            },
-            progress: {
-              progress((Double(sample - samples.lowerBound) + $0) / Double(samples.count))
-            }))
-      } catch {
-        // This rank goes on talking to the others, or they would wait for it; the loss tells them.
-        failure = failure ?? error
-        losses.append(.nan)
-      }
-      if !isLast { accumulator.push() }
-    }
+    let own = passes(step: step, progress: progress, batch: batch)
     // Ranks that do equal work wait for each other less than that work takes, however slow their
     // machines.
     if config.run.waitLimitSeconds > 0 {
-      communicator.waitLimit = max(config.run.waitLimitSeconds, seconds(since: start) - waited)
+      communicator.waitLimit = max(
+        config.run.waitLimitSeconds, seconds(since: start) - exchange.waited)
     }
-    // Without the others there is nothing to agree on: this ends the run on all ranks.
-    if let exchangeFailure { throw exchangeFailure }
-    // The update will change this rank's pieces, which may still be on their way to others.
-    try timed { try reduction.endGather() }
-    for group in layout.groups.indices.reversed() { try startReduction(group) }
-    guard let sum = total else { preconditionFailure("a model without parameters") }
-
-    var squares = 0.0
-    var reports: [[Double]] = []
-    var flag = stop.isMade ? Self.stopFlag : 0
-    if case .stopped? = failure as? ReformerError { flag = Self.abandonFlag }
-    try timed {
-      try reduction.finish(gradients: sum)
-      _ = accumulator.total()
-      squares = try reduction.squaredNorm(gradients: sum)
-      // The stop flag rides with the losses: one exchange instead of two.
-      reports = try communicator.gatherAll(doubles: losses + [flag])
-    }
-    let allLosses = reports.flatMap { $0.dropLast() }
-    let batchSize = Double(config.run.globalBatch)
-    let loss = allLosses.reduce(0, +) / batchSize
-    let norm = squares.squareRoot() / batchSize
+    let (gradients, squaredNorm) = try exchange.sumOverRanks()
+    let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
     let rate = schedule.rate(step: step)
-    func result(_ outcome: StepOutcome) -> StepResult {
-      StepResult(
-        lossNats: loss, gradientNorm: norm, learningRate: rate, outcome: outcome,
-        seconds: seconds(since: start),
-        communicationExposedSeconds: communicator.size == 1 ? 0 : waited,
-        stopRequested: reports.contains { $0.last != 0 })
+    if agreement.outcome == .applied {
+      update(step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate)
+      try exchange.shareParameters(parameters.view)
     }
-    if reports.contains(where: { $0.last == Self.abandonFlag }) { return result(.abandoned) }
-    if !(loss.isFinite && norm.isFinite) {
-      return result(.skipped(try commonReason(own: failure.map { "\($0)" })))
-    }
-    if let reason = objection(loss, norm) { return result(.skipped(reason)) }
-
-    let scale =
-      GradientClipping.scale(squaredNorm: norm * norm, limit: config.optimizer.clip) / batchSize
-    engine.pool.run(optimizer.pieceCount) { piece, scratch in
-      optimizer.update(
-        piece: piece, parameters: parameters.view, gradients: sum, rate: rate,
-        gradientScale: scale, step: step)
-      scratch.lap(.optimizer)
-    }
-    try timed {
-      try reduction.startGather(parameters: parameters.view)
-      if !config.run.overlap { try reduction.endGather() }
-    }
-    return result(.applied)
+    return StepResult(
+      lossNats: agreement.lossNats, gradientNorm: agreement.gradientNorm, learningRate: rate,
+      outcome: agreement.outcome, seconds: seconds(since: start),
+      communicationExposedSeconds: communicator.size == 1 ? 0 : exchange.waited,
+      stopRequested: agreement.stopRequested)
   }
 
-  private func gradient(
-    _ batch: Batch, sample: Int, step: Int, into gradients: View<Float>,
-    groupNeeded: (Int) -> Void, groupReady: (Int) -> Void, progress: (Double) -> Void
+  /// This rank's samples, forward and backward.
+  ///
+  /// After an error the rest is left out, but the rank goes on talking to the others, or they would wait
+  /// for it; the losses tell them.
+  private func passes(
+    step: Int, progress: @escaping (Double) -> Void, batch: (Int) throws -> Batch
+  ) -> OwnSamples {
+    let samples = BatchPlan.samples(
+      step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
+      ranks: communicator.size)
+    var own = OwnSamples()
+    exchange.begin(samples: samples.count, report: progress)
+    for sample in samples {
+      let gradients = exchange.beginSample()
+      var loss = Double.nan
+      do {
+        if own.failure == nil {
+          loss = try pass(
+            batch(sample), into: gradients,
+            address: RandomAddress(
+              seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)))
+        }
+      } catch {
+        own.failure = error
+      }
+      if !exchange.endSample() {
+        loss = .nan
+        own.failure = ReformerError.stopped
+      }
+      own.losses.append(loss)
+    }
+    return own
+  }
+
+  /// Loss of one window; its gradient is added to `gradients`.
+  private func pass(
+    _ batch: Batch, into gradients: View<Float>, address: RandomAddress
   ) throws -> Double {
     let inputs = Buffer<Int32>(batch.inputs.count)
     let targets = Buffer<Int32>(batch.targets.count)
@@ -218,11 +173,48 @@ final class TrainStep {
     targets.view.copy(from: batch.targets)
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients, inputs: inputs.view,
-      targets: targets.view,
-      address: RandomAddress(
-        seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-      groupNeeded: groupNeeded, shouldStop: { stop.isUrgent }, groupReady: groupReady,
-      progress: progress)
+      targets: targets.view, address: address, groupNeeded: exchange.needs,
+      shouldStop: { exchange.shouldStop }, groupReady: exchange.ready, progress: exchange.progress)
+  }
+
+  /// What becomes of the step, from what all ranks have to say about it.
+  private func agree(
+    _ own: OwnSamples, squaredNorm: Double, objection: (Double, Double) -> String?
+  ) throws -> Agreement {
+    var flag = stop.isMade ? Self.stopFlag : 0
+    if case .stopped? = own.failure as? ReformerError { flag = Self.abandonFlag }
+    // The flag rides with the losses: one exchange instead of two.
+    let reports = try exchange.gather(own.losses + [flag])
+    let batchSize = Double(config.run.globalBatch)
+    let loss = reports.flatMap { $0.dropLast() }.reduce(0, +) / batchSize
+    let norm = squaredNorm.squareRoot() / batchSize
+    let flags = reports.compactMap(\.last)
+    let outcome: StepOutcome =
+      if flags.contains(Self.abandonFlag) {
+        .abandoned
+      } else if !(loss.isFinite && norm.isFinite) {
+        .skipped(try commonReason(own: own.failure.map { "\($0)" }))
+      } else if let reason = objection(loss, norm) {
+        .skipped(reason)
+      } else {
+        .applied
+      }
+    return Agreement(
+      lossNats: loss, gradientNorm: norm, outcome: outcome,
+      stopRequested: flags.contains { $0 != 0 })
+  }
+
+  /// Moves the parameters that this rank owns.
+  private func update(step: Int, gradients: View<Float>, norm: Double, rate: Double) {
+    let scale =
+      GradientClipping.scale(squaredNorm: norm * norm, limit: config.optimizer.clip)
+      / Double(config.run.globalBatch)
+    engine.pool.run(optimizer.pieceCount) { piece, scratch in
+      optimizer.update(
+        piece: piece, parameters: parameters.view, gradients: gradients, rate: rate,
+        gradientScale: scale, step: step)
+      scratch.lap(.optimizer)
+    }
   }
 
   /// The reasons of all ranks that have one, on all ranks.

@@ -1,4 +1,5 @@
 // The meeting place of the ranks of a `ThreadedCommunicator`: everything under one lock.
+import Communication
 import Foundation
 
 /// What the threads of one group share.
@@ -106,6 +107,13 @@ final class ThreadHub: @unchecked Sendable {
     if case .failed(let reason) = states.removeValue(forKey: transfer.handle) {
       throw CommunicationError(operation: operation, rank: rank, reason: reason)
     }
+  }
+
+  /// Throws once every exchange fails.
+  func check(rank: Int) throws(CommunicationError) {
+    let reason = condition.withLock { stopReason }
+    guard let reason else { return }
+    throw CommunicationError(operation: "exchange", rank: rank, reason: reason)
   }
 
   private func takeFirst(_ queues: inout [Channel: [Posted]], _ channel: Channel) -> Posted? {

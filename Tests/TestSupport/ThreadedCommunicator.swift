@@ -1,5 +1,6 @@
 // Several ranks in one process, one thread each: what tests of rank code run on where mpirun would be
 // slow. Data really moves, and only when sender and receiver have both come, as large MPI messages do.
+import Communication
 import Foundation
 
 /// One of several ranks that are threads of this process.
@@ -104,7 +105,7 @@ public final class ThreadedCommunicator: Communicator {
   }
 
   /// Messages move when the second of the two ranks comes; there is nothing to push.
-  public func progress() {}
+  public func progress() throws(CommunicationError) { try hub.check(rank: rank) }
 
   /// Returns when all `transfers` are through.
   public func wait(for transfers: [Transfer], in operation: String) throws(CommunicationError) {
