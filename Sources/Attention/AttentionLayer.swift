@@ -1,41 +1,43 @@
-// What the model asks of an attention kind. A layer works on a group of heads whose queries, keys
-// and values are already projected; norm, projections and the residual streams belong to
-// `Reformer`.
+// What the model, the plan and the tests ask of an attention kind. A layer works on a group of heads whose queries,
+// keys and values are already projected; norm, projections and the residual streams belong to `Reformer`.
 import Compute
 
-/// Activations of one head group over the whole sequence.
+/// Heads that go over the sequence together: what was projected for them, and where their output goes.
 ///
 /// L positions, g heads, K features per head.
-public struct HeadGroupActivations {
+public struct HeadGroup: Sendable {
+  /// Number of heads.
+  public let heads: Int
   /// One `[L, g * K]` per entry of `AttentionLayer.projections`.
   ///
   /// Head h has columns `h * K ..< (h + 1) * K`.
   public let projected: [Matrix]
   /// `[L, g * K]`, normalised.
   public let output: Matrix
-  /// `[L, g]`: largest logit each position saw.
-  public let maximum: Matrix
-  /// `[L, g]`: sum of exp(logit - maximum).
-  public let sum: Matrix
-  /// `[L, g]`: factor from query to key where they share a projection.
-  public let keyScale: Matrix
-  /// `[g, R, padded L]`: positions in sorted order, R rounds; empty unless the layer sorts.
-  public let order: View<Int32>
 
-  /// Heads in the group.
-  public var heads: Int { maximum.columns }
+  /// Wraps memory of these shapes.
+  public init(heads: Int, projected: [Matrix], output: Matrix) {
+    self.heads = heads
+    self.projected = projected
+    self.output = output
+  }
+
   /// Positions.
   public var length: Int { output.rows }
+  /// Features per head.
+  public var headWidth: Int { output.columns / heads }
 
   /// Columns of one head.
   func head(_ index: Int, of matrix: Matrix) -> Matrix {
-    let width = output.columns / heads
-    return matrix.columns(index * width..<(index + 1) * width)
+    matrix.columns(index * headWidth..<(index + 1) * headWidth)
   }
 }
 
-/// Randomness of one attention layer in one pass.
-public struct AttentionDraws {
+/// A kind's own parameters or their gradients, in the order of `AttentionLayer.parameters`.
+public typealias OwnParameters = [View<Float>]
+
+/// Where a pass stands: its randomness, and the parameters that belong to the kind itself.
+public struct AttentionPass {
   /// Address of the pass.
   public let address: RandomAddress
   /// Index of the layer in the model.
@@ -47,16 +49,23 @@ public struct AttentionDraws {
   /// Rotations to use instead of drawn ones: `[heads, K, hashes, rotationWidth]`, all heads of the
   /// layer.
   public let givenRotations: [Float]?
+  /// The kind's own parameters.
+  public let parameters: OwnParameters
+  /// Threads and memory.
+  public let engine: Engine
 
   /// All parts at once.
   public init(
-    address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?
+    address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
+    parameters: OwnParameters = [], engine: Engine
   ) {
     self.address = address
     self.layer = layer
     self.firstHead = firstHead
     self.dropout = dropout
     self.givenRotations = givenRotations
+    self.parameters = parameters
+    self.engine = engine
   }
 
   func dropoutStream(head: Int) -> CounterRandom {
@@ -64,45 +73,116 @@ public struct AttentionDraws {
   }
 }
 
-/// One kind of attention over a head group.
+/// What the queries of one head see: the definition of a kind, which its fast form is compared with.
+public struct Sight: Sendable {
+  /// A key in the sight of a query, as often as it is there.
+  public struct Key: Sendable {
+    /// Place in the sequence.
+    public let position: Int
+    /// Number of the random draw that may drop it.
+    public let draw: Int
+    /// Whether its logit is -1e5, so that it counts only where there is nothing else.
+    public let isLastResort: Bool
+  }
+
+  /// `[L]`: the keys of each query.
+  public let keys: [[Key]]
+}
+
+/// Floats that a pass lends beside the group and what is saved: by the engine, and by each thread.
+public struct AttentionScratch: Sendable {
+  /// By the engine.
+  public let shared: Int
+  /// By each thread.
+  public let perThread: Int
+
+  /// Both at once.
+  public init(shared: Int, perThread: Int) {
+    self.shared = shared
+    self.perThread = perThread
+  }
+}
+
+/// One kind of attention with its sizes.
 public protocol AttentionLayer: Sendable {
-  /// Names of the projections in the checkpoint, in the order of `HeadGroupActivations.projected`.
+  /// What `forward` leaves for `backward`, and nothing that either could do without.
+  associatedtype Saved: Sendable
+
+  /// Its name in `model.layers`, which is that in `attn_layers` of Hugging Face's `config.json`.
+  static var name: String { get }
+  /// Whether Hugging Face's Reformer has this kind.
+  static var isInHuggingFace: Bool { get }
+  /// Small sizes that bring every rule of the kind into play; the contract tests run over them.
+  static var examples: [Self] { get }
+
+  /// What is wrong with its sizes, if anything, and what would be right.
+  var problem: String? { get }
+  /// Names of the projections in the checkpoint, in the order of `HeadGroup.projected`: queries first, values
+  /// last; where there are two, keys are queries of unit length.
   var projections: [String] { get }
+  /// Whether no output depends on any later position, not even in its last bit.
+  var isStrictlyCausal: Bool { get }
 
-  /// Positions in sorted order that a pass over `length` positions keeps per head; 0 when it does
-  /// not sort.
-  func orderCount(length: Int) -> Int
+  /// Parameters beside the projections, for `heads` heads of `headWidth` features; names are relative to the
+  /// layer's attention.
+  func parameters(heads: Int, headWidth: Int) -> [ParameterSpecification]
 
-  /// Floats that a pass lends beside the activations and gradients of a group: by the engine, and by each
-  /// thread; for the memory plan.
-  func scratchFloats(length: Int, heads: Int, headWidth: Int) -> (shared: Int, perThread: Int)
+  /// Useful operations of queries times keys, and of hashing; `features` are those of all heads together.
+  func operations(length: Int, features: Int) -> (scores: Double, hash: Double)
 
-  /// Fills `order`, `keyScale`, `output`, `maximum` and `sum` from `projected`.
-  func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine)
+  /// Floats (or integers as large) of `save`.
+  func savedFloats(length: Int, heads: Int) -> Int
 
-  /// Writes the gradients of `projected` into `gradients` (same shapes, contents undefined before)
-  /// from the gradient of `output` and what `forward` left in `group`.
+  /// Floats that a pass lends beside that.
+  func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch
+
+  /// Lends memory for what `forward` saves of `heads` heads.
+  func save(length: Int, heads: Int, from arena: ScratchArena) -> Saved
+
+  /// Fills `saved` and the group's output from what was projected.
+  func forward(_ group: HeadGroup, saved: Saved, pass: AttentionPass)
+
+  /// Writes the gradients of what was projected into `gradients` (same shapes, contents undefined before) from
+  /// that of the output and what `forward` left; those of the kind's own parameters are added to `ownGradients`.
   func backward(
-    _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
-    draws: AttentionDraws, engine: Engine)
+    _ group: HeadGroup, saved: Saved, outputGradient: Matrix, gradients: [Matrix],
+    ownGradients: OwnParameters, pass: AttentionPass)
+
+  /// The definition: what each query of head `head` sees in a pass that left `saved`.
+  func sight(length: Int, head: Int, saved: Saved) -> Sight
 }
 
 extension AttentionLayer {
-  /// Floats (or integers as large) of `activations`.
-  public func activationFloats(length: Int, heads: Int, headWidth: Int) -> Int {
-    length * heads * ((projections.count + 1) * headWidth + 3)
-      + heads * orderCount(length: length)
+  /// Whether queries and keys share one projection.
+  public var sharesQueryKey: Bool { projections.count == 2 }
+
+  /// None.
+  public func parameters(heads: Int, headWidth: Int) -> [ParameterSpecification] { [] }
+}
+
+/// What a softmax over a multiset of keys leaves for its gradient, with the keys' scales.
+public struct SoftmaxRows: Sendable {
+  /// `[L, g]`: largest logit each position saw.
+  let maximum: Matrix
+  /// `[L, g]`: sum of exp(logit - maximum).
+  let sum: Matrix
+  /// `[L, g]`: factor from stored to used keys.
+  let keyScale: Matrix
+
+  /// Floats of `init`.
+  static func floats(length: Int, heads: Int, sharesQueryKey: Bool) -> Int {
+    heads * (2 * length + (sharesQueryKey ? length : 1))
   }
 
-  /// Lends the activations of `heads` heads of `headWidth` features over `length` positions.
-  public func activations(
-    length: Int, heads: Int, headWidth: Int, from arena: ScratchArena
-  ) -> HeadGroupActivations {
-    HeadGroupActivations(
-      projected: projections.map { _ in arena.matrix(length, heads * headWidth) },
-      output: arena.matrix(length, heads * headWidth),
-      maximum: arena.matrix(length, heads), sum: arena.matrix(length, heads),
-      keyScale: arena.matrix(length, heads),
-      order: arena.integers(heads * orderCount(length: length)))
+  /// Lends the rows; where keys have a projection of their own, their scale is one for all positions.
+  init(length: Int, heads: Int, sharesQueryKey: Bool, from arena: ScratchArena) {
+    maximum = arena.matrix(length, heads)
+    sum = arena.matrix(length, heads)
+    keyScale =
+      sharesQueryKey
+      ? arena.matrix(length, heads) : Matrix(repeating: arena.floats(heads), rows: length)
   }
+
+  /// One column per head of `matrix`.
+  static func column(_ head: Int, of matrix: Matrix) -> Matrix { matrix.columns(head..<head + 1) }
 }

@@ -2,7 +2,7 @@
 // list is the sequence itself (local) or all hash rounds one after the other, each sorted by bucket
 // (LSH). A chunk sees itself and the chunks just before it; all rounds together are one softmax
 // over the multiset of keys seen, so rounds are merged as they come and nothing of a round is kept
-// (flash attention, Dao et al. 2022; DESIGN 3).
+// (flash attention, Dao et al. 2022).
 import Compute
 import Glibc
 
@@ -21,24 +21,12 @@ struct ChunkAttention {
   /// Only hash rounds need it; in sequence order the causal mask would hide those chunks anyway.
   let isCircular: Bool
 
-  /// The length rounded up to whole chunks; the padding is past every position, so causality masks
-  /// it.
-  var paddedLength: Int { (length + chunk - 1) / chunk * chunk }
-  private var chunksPerRound: Int { paddedLength / chunk }
-  /// Chunks one task walks through.
-  ///
-  /// Fixed by size: it sets the order in which key gradients are added.
-  private var chunksPerTask: Int { max(1, 1024 / chunk) }
-  private var tasks: [Range<Int>] { Tiling.ranges(chunksPerRound, by: chunksPerTask) }
-
-  /// Floats that `backward` lends: for all of `heads` heads, and by each thread.
-  func scratchFloats(heads: Int, headWidth: Int) -> (shared: Int, perThread: Int) {
-    let halo = before * chunk * (2 * headWidth + 1)
-    let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
-    return (
-      heads * (length + tasks.count * halo),
-      (6 * window + 3 * chunk) * headWidth + (2 * window + before + 4) * chunk
-    )
+  /// The list of positions that is cut in chunks.
+  enum Order {
+    /// The sequence as it is.
+    case sequence
+    /// `[R, padded L]`: each round sorted, padding last.
+    case sorted(View<Int32>)
   }
 
   /// One head's part of a pass.
@@ -46,54 +34,62 @@ struct ChunkAttention {
     let queries: Matrix
     let keys: Matrix
     let values: Matrix
-    /// Per-row factor from stored to used keys, or nil.
-    let keyScale: Matrix?
-    /// `[R, padded L]`.
-    let order: View<Int32>
+    /// `[L, 1]`: per-row factor from stored to used keys.
+    let keyScale: Matrix
+    let order: Order
     let output: Matrix
     let maximum: Matrix
     let sum: Matrix
     let dropoutStream: CounterRandom
   }
 
-  /// One head's gradients: `output` flows in, the others are added to.
-  struct HeadGradient {
-    let output: Matrix
-    let queries: Matrix
-    /// With respect to the scaled keys; nil where keys are scaled queries and add to those.
-    let keys: Matrix?
-    let values: Matrix
+  /// The length rounded up to whole chunks; the padding is past every position, so causality masks
+  /// it.
+  var paddedLength: Int { (length + chunk - 1) / chunk * chunk }
+  private var chunksPerRound: Int { paddedLength / chunk }
+  /// Chunks one task walks through.
+  ///
+  /// Fixed by size: it sets the order in which key gradients are added.
+  var chunksPerTask: Int { max(1, 1024 / chunk) }
+  var tasks: [Range<Int>] { Tiling.ranges(chunksPerRound, by: chunksPerTask) }
+  var pieces: [Range<Int>] { Tiling.ranges(length, by: Tiling.blockRows) }
 
-    /// Adds rows of gradients at `positions`, which a list of a round has once.
-    func add(keys rows: Matrix, values valueRows: Matrix, of head: Head, at positions: View<Int32>)
-    {
-      if let keys {
-        Kernels.scatterAdd(rows, to: keys, rows: positions)
-      } else if let scale = head.keyScale {
-        Kernels.keyScaleBackward(
-          rows, x: head.queries, scale: scale, into: queries, rows: positions)
-      }
-      Kernels.scatterAdd(valueRows, to: values, rows: positions)
+  /// Floats that `backward` lends, which needs more than `forward`.
+  func scratch(heads: Int, headWidth: Int) -> AttentionScratch {
+    let halo = before * chunk * (2 * headWidth + 1)
+    let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
+    // Strips are padded, rows are not.
+    let strips = StripMatrix.floats(2 * (window + chunk), headWidth)
+    return AttentionScratch(
+      shared: heads * (length + tasks.count * halo),
+      perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 5) * chunk + window)
+  }
+
+  /// The heads of a group; `order`: the list of each.
+  func heads(
+    _ group: HeadGroup, _ rows: SoftmaxRows, _ pass: AttentionPass, _ order: (Int) -> Order
+  ) -> [Head] {
+    let count = group.projected.count
+    return (0..<group.heads).map { head in
+      Head(
+        queries: group.head(head, of: group.projected[0]),
+        keys: group.head(head, of: group.projected[count - 2]),
+        values: group.head(head, of: group.projected[count - 1]),
+        keyScale: SoftmaxRows.column(head, of: rows.keyScale), order: order(head),
+        output: group.head(head, of: group.output),
+        maximum: SoftmaxRows.column(head, of: rows.maximum),
+        sum: SoftmaxRows.column(head, of: rows.sum),
+        dropoutStream: pass.dropoutStream(head: head))
     }
   }
 
-  /// Gradients of the chunks that a task looks back at but does not own.
-  private struct Halo {
-    let keys: Matrix
-    let values: Matrix
-    let positions: View<Int32>
-
-    func store(_ keyRows: Matrix, _ valueRows: Matrix, _ at: View<Int32>, chunk index: Int) {
-      let rows = index * at.count..<(index + 1) * at.count
-      keys.rows(rows).copy(from: keyRows)
-      values.rows(rows).copy(from: valueRows)
-      positions[rows].copy(from: at)
-    }
-  }
-
-  /// Computes output, maximum and sum of every head.
-  func forward(_ heads: [Head], dropout: Double, engine: Engine) {
-    let pieces = Tiling.ranges(length, by: Tiling.blockRows)
+  /// Computes the output of every head, and maximum and sum of its `rows`.
+  func forward(
+    _ group: HeadGroup, rows: SoftmaxRows, pass: AttentionPass, order: (Int) -> Order
+  ) {
+    let (pieces, tasks) = (pieces, tasks)
+    let (engine, dropout) = (pass.engine, pass.dropout)
+    let heads = heads(group, rows, pass, order)
     engine.pool.run(heads.count * pieces.count) { task, scratch in
       let head = heads[task / pieces.count]
       let rows = pieces[task % pieces.count]
@@ -102,7 +98,6 @@ struct ChunkAttention {
       head.sum.rows(rows).fill(0)
       scratch.lap(.merge)
     }
-    let tasks = tasks
     for round in 0..<rounds {
       engine.pool.run(heads.count * tasks.count) { task, scratch in
         forward(
@@ -138,8 +133,8 @@ struct ChunkAttention {
     _ head: Head, round: Int, chunks: Range<Int>, dropout: Double, scratch: ScratchArena
   ) {
     let width = head.queries.columns
-    let window = ChunkWindow(
-      chunk: chunk, before: before, width: width, forGradient: false, from: scratch)
+    let window = ChunkWindow(chunk: chunk, before: before, width: width, from: scratch)
+    let list = scratch.integers(chunk)
     let queries = scratch.strips(chunk, width)
     let partial = scratch.matrix(chunk, width)
     let scores = scratch.matrix(chunk, window.rows)
@@ -147,7 +142,8 @@ struct ChunkAttention {
     let sum = scratch.floats(chunk)
     for index in chunks.lowerBound - before..<chunks.upperBound {
       let slot = slot(index)
-      window.load(positions(head, round: round, chunk: index, scratch), of: head, slot: slot)
+      fill(list, with: head.order, round: round, chunk: index)
+      window.load(list, keys: head.keys, scale: head.keyScale, values: head.values, slot: slot)
       guard index >= chunks.lowerBound else { continue }
       let own = window.positions[window.rows(ofSlot: slot)]
       gather(head.queries, rows: own, into: queries)
@@ -159,7 +155,7 @@ struct ChunkAttention {
         maximum: maximum, sum: sum)
       if dropout > 0 {
         head.dropoutStream.dropout(
-          scores.dense, rate: dropout, first: dropoutAddress(round: round, chunk: index))
+          scores.dense, rate: dropout, first: firstDraw(round: round, chunk: index))
       }
       scratch.lap(.softmax)
       tileProduct(scores.left, window.values, into: partial.result)
@@ -171,148 +167,52 @@ struct ChunkAttention {
     }
   }
 
-  /// Adds the gradients of every head.
-  func backward(
-    _ heads: [Head], _ gradients: [HeadGradient], dropout: Double, engine: Engine
-  ) {
-    let width = heads[0].queries.columns
-    let tasks = tasks
-    let halo = before * chunk
-    engine.scratch.frame {
-      // Sum over features of output times its gradient: what the softmax gradient subtracts.
-      let dots = heads.map { _ in engine.scratch.matrix(length, 1) }
-      let pieces = Tiling.ranges(length, by: Tiling.blockRows)
-      engine.pool.run(heads.count * pieces.count) { task, scratch in
-        let head = task / pieces.count
-        let rows = pieces[task % pieces.count]
-        Kernels.rowDots(
-          heads[head].output.rows(rows), gradients[head].output.rows(rows),
-          into: dots[head].rows(rows).dense)
-        scratch.lap(.softmax)
-      }
-      // A task's first chunks look back at keys that belong to the task before. Their gradients
-      // wait here until all tasks of the round are done, so no two threads ever add to one row.
-      let halos = heads.map { _ in
-        tasks.map { _ in
-          Halo(
-            keys: engine.scratch.matrix(halo, width), values: engine.scratch.matrix(halo, width),
-            positions: engine.scratch.integers(halo))
-        }
-      }
-      for round in 0..<rounds {
-        engine.pool.run(heads.count * tasks.count) { task, scratch in
-          let (head, part) = task.quotientAndRemainder(dividingBy: tasks.count)
-          backward(
-            heads[head], gradients[head], dots: dots[head], round: round, chunks: tasks[part],
-            halo: halos[head][part], dropout: dropout, scratch: scratch)
-        }
-        guard halo > 0 else { continue }
-        engine.pool.run(heads.count) { head, scratch in
-          for part in halos[head] {
-            gradients[head].add(
-              keys: part.keys, values: part.values, of: heads[head], at: part.positions)
-          }
-          scratch.lap(.scatter)
-        }
-      }
-    }
-  }
-
-  private func backward(
-    _ head: Head, _ gradient: HeadGradient, dots: Matrix, round: Int, chunks: Range<Int>,
-    halo: Halo, dropout: Double, scratch: ScratchArena
-  ) {
-    let width = head.queries.columns
-    let window = ChunkWindow(
-      chunk: chunk, before: before, width: width, forGradient: true, from: scratch)
-    let keyGradients = scratch.matrix(window.rows, width)
-    let valueGradients = scratch.matrix(window.rows, width)
-    let queries = scratch.strips(chunk, width)
-    let queryGradients = scratch.matrix(chunk, width)
-    let outputGradients = scratch.strips(chunk, width)
-    let scores = scratch.matrix(chunk, window.rows)
-    let scoreGradients = scratch.matrix(chunk, window.rows)
-    let maximum = scratch.matrix(chunk, 1)
-    let sum = scratch.matrix(chunk, 1)
-    let ownDots = scratch.matrix(chunk, 1)
-    let first = chunks.lowerBound - before
-
-    // Gives the gradients of a chunk that no later chunk of the task sees to their positions.
-    func finish(_ index: Int) {
-      let rows = window.rows(ofSlot: slot(index))
-      let (keys, values) = (keyGradients.rows(rows), valueGradients.rows(rows))
-      if index < chunks.lowerBound {
-        halo.store(keys, values, window.positions[rows], chunk: index - first)
-      } else {
-        gradient.add(keys: keys, values: values, of: head, at: window.positions[rows])
-      }
-      scratch.lap(.scatter)
-    }
-
-    for index in first..<chunks.upperBound {
-      if index - window.slots >= first { finish(index - window.slots) }
-      let slot = slot(index)
-      let rows = window.rows(ofSlot: slot)
-      window.load(positions(head, round: round, chunk: index, scratch), of: head, slot: slot)
-      keyGradients.rows(rows).fill(0)
-      valueGradients.rows(rows).fill(0)
-      guard index >= chunks.lowerBound else { continue }
-      let own = window.positions[rows]
-      gather(head.queries, rows: own, into: queries)
-      gather(gradient.output, rows: own, into: outputGradients)
-      Kernels.gather(head.maximum, rows: own, into: maximum)
-      Kernels.gather(head.sum, rows: own, into: sum)
-      Kernels.gather(dots, rows: own, into: ownDots)
-      scratch.lap(.gather)
-      tileProduct(queries.left, window.keysAcross, into: scores.result)
-      scratch.lap(.scores)
-      if let across = window.valuesAcross {
-        tileProduct(outputGradients.left, across, into: scoreGradients.result)
-      }
-      scratch.lap(.values)
-      let address = dropoutAddress(round: round, chunk: index)
-      if dropout > 0 {
-        head.dropoutStream.dropout(scoreGradients.dense, rate: dropout, first: address)
-      }
-      Kernels.maskedSoftmaxBackward(
-        scores, scoreGradients, queryPositions: own, keyPositions: window.positions,
-        masksSelf: masksSelf, maximum: maximum.dense, sum: sum.dense, outputDots: ownDots.dense)
-      if dropout > 0 {
-        head.dropoutStream.dropout(scores.dense, rate: dropout, first: address)
-      }
-      scratch.lap(.softmax)
-      tileProduct(
-        scores.leftTransposed, outputGradients, into: valueGradients.result, accumulate: true)
-      scratch.lap(.values)
-      tileProduct(
-        scoreGradients.leftTransposed, queries, into: keyGradients.result, accumulate: true)
-      tileProduct(scoreGradients.left, window.keys, into: queryGradients.result)
-      scratch.lap(.scores)
-      Kernels.scatterAdd(queryGradients, to: gradient.queries, rows: own)
-      scratch.lap(.scatter)
-    }
-    for index in max(first, chunks.upperBound - window.slots)..<chunks.upperBound { finish(index) }
-  }
-
-  private func slot(_ index: Int) -> Int { (index + before) % (before + 1) }
+  /// Place of a chunk in the ring of those in sight.
+  func slot(_ index: Int) -> Int { (index + before) % (before + 1) }
 
   /// Positions of a chunk of the list; past every position where the list has no such chunk.
-  private func positions(
-    _ head: Head, round: Int, chunk index: Int, _ scratch: ScratchArena
-  ) -> View<Int32> {
+  func fill(_ positions: View<Int32>, with order: Order, round: Int, chunk index: Int) {
     let list = rounds * chunksPerRound
     let place = round * chunksPerRound + index
-    guard place >= 0 || isCircular else {
-      let none = scratch.integers(chunk)
-      none.fill(Int32.max)
-      return none
-    }
+    guard place >= 0 || isCircular else { return positions.fill(Int32.max) }
     // A look-back longer than the whole list goes round more than once.
     let start = (place % list + list) % list * chunk
-    return head.order[start..<start + chunk]
+    switch order {
+    case .sequence: for row in 0..<chunk { positions[row] = Int32(start + row) }
+    case .sorted(let sorted): positions.copy(from: sorted[start..<start + chunk])
+    }
   }
 
-  private func dropoutAddress(round: Int, chunk index: Int) -> Int {
+  /// Number of the first dropout draw of a chunk's scores.
+  func firstDraw(round: Int, chunk index: Int) -> Int {
     (round * chunksPerRound + index) * chunk * (before + 1) * ChunkWindow.slotRows(chunk: chunk)
+  }
+
+  /// What the queries of a head see, spelt out.
+  func sight(_ order: Order) -> Sight {
+    var keys = [[Sight.Key]](repeating: [], count: length)
+    let list = Buffer<Int32>(chunk)
+    func positions(_ round: Int, _ index: Int) -> [Int] {
+      fill(list.view, with: order, round: round, chunk: index)
+      return list.view.array.map(Int.init)
+    }
+    let slotRows = ChunkWindow.slotRows(chunk: chunk)
+    for round in 0..<rounds {
+      for index in 0..<chunksPerRound {
+        let queries = positions(round, index)
+        for back in 0...before {
+          for (row, key) in positions(round, index - back).enumerated() {
+            for (place, query) in queries.enumerated() where query < length && key <= query {
+              let draw =
+                firstDraw(round: round, chunk: index)
+                + (place * (before + 1) + slot(index - back)) * slotRows + row
+              keys[query].append(
+                Sight.Key(position: key, draw: draw, isLastResort: masksSelf && key == query))
+            }
+          }
+        }
+      }
+    }
+    return Sight(keys: keys)
   }
 }

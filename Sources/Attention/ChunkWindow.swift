@@ -7,8 +7,8 @@ import Compute
 /// A slot is a chunk rounded up to whole strips, W rows are all slots. Rows that pad a slot have
 /// position `Int32.max`, which causality masks, and are zero.
 struct ChunkWindow {
-  let chunk: Int
   let slots: Int
+  private let chunk: Int
   private let slotRows: Int
   /// `[W]`: position of each row.
   let positions: View<Int32>
@@ -18,14 +18,12 @@ struct ChunkWindow {
   let keysAcross: StripMatrix
   /// `[W, K]`.
   let values: StripMatrix
-  /// `[K, W]`, where the gradient needs it.
-  let valuesAcross: StripMatrix?
 
   /// Rows of all slots.
   var rows: Int { slots * slotRows }
 
   /// Lends a window for chunks of `chunk` positions and heads of `width` features.
-  init(chunk: Int, before: Int, width: Int, forGradient: Bool, from arena: ScratchArena) {
+  init(chunk: Int, before: Int, width: Int, from arena: ScratchArena) {
     self.chunk = chunk
     slots = before + 1
     slotRows = Self.slotRows(chunk: chunk)
@@ -34,12 +32,16 @@ struct ChunkWindow {
     keys = arena.strips(rows, width)
     keysAcross = arena.strips(width, rows)
     values = arena.strips(rows, width)
-    valuesAcross = forGradient ? arena.strips(width, rows) : nil
     guard slotRows > chunk else { return }
     positions.fill(Int32.max)
-    for matrix in [keys, keysAcross, values, valuesAcross] {
-      for run in matrix?.runs ?? [] { run.fill(0) }
-    }
+    for matrix in [keys, keysAcross, values] { matrix.runs.forEach { $0.fill(0) } }
+  }
+
+  /// Lends a matrix `[width, W]` that is zero where slots are padded.
+  func across(width: Int, from arena: ScratchArena) -> StripMatrix {
+    let across = arena.strips(width, rows)
+    if slotRows > chunk { across.runs.forEach { $0.fill(0) } }
+    return across
   }
 
   static func slotRows(chunk: Int) -> Int {
@@ -49,21 +51,24 @@ struct ChunkWindow {
   /// Rows of the chunk in `slot`, padding left out.
   func rows(ofSlot slot: Int) -> Range<Int> { slot * slotRows..<slot * slotRows + chunk }
 
-  /// Puts the chunk at `chunkPositions` in `slot`.
-  func load(_ chunkPositions: View<Int32>, of head: ChunkAttention.Head, slot: Int) {
+  /// Puts the keys, times their scales, and the values at `chunkPositions` in `slot`.
+  func load(
+    _ chunkPositions: View<Int32>, keys source: Matrix, scale: Matrix, values valueSource: Matrix,
+    slot: Int
+  ) {
     let rows = rows(ofSlot: slot)
     positions[rows].copy(from: chunkPositions)
-    gather(head.keys, rows: chunkPositions, scale: head.keyScale, into: keys.rows(rows))
-    gather(head.values, rows: chunkPositions, into: values.rows(rows))
+    gather(source, rows: chunkPositions, scale: scale, into: keys.rows(rows))
+    gather(valueSource, rows: chunkPositions, into: values.rows(rows))
     transpose(keys.rows(rows), into: keysAcross, columns: rows)
-    if let valuesAcross { transpose(values.rows(rows), into: valuesAcross, columns: rows) }
   }
+}
 
-  private func transpose(_ rows: StripMatrix, into across: StripMatrix, columns: Range<Int>) {
-    for strip in 0..<rows.stripCount {
-      let (features, matrix) = rows.strip(strip)
-      across.rows(features).columns(columns).copy(transposing: matrix)
-    }
+/// Writes the transpose of `rows` into the columns `columns` of `across`.
+func transpose(_ rows: StripMatrix, into across: StripMatrix, columns: Range<Int>) {
+  for strip in 0..<rows.stripCount {
+    let (features, matrix) = rows.strip(strip)
+    across.rows(features).columns(columns).copy(transposing: matrix)
   }
 }
 

@@ -14,13 +14,51 @@ public struct FullAttention: AttentionLayer {
   /// A layer with shared or separate queries and keys.
   public init(sharesQueryKey: Bool) { self.sharesQueryKey = sharesQueryKey }
 
+  /// Nothing can be.
+  public var problem: String? { nil }
+
   /// Queries and keys may share one projection.
   public var projections: [String] {
     sharesQueryKey ? ["query_key", "value"] : ["query", "key", "value"]
   }
 
-  /// None: positions stay in order.
-  public func orderCount(length: Int) -> Int { 0 }
+  /// A position sees earlier ones in an order that nothing later enters.
+  public var isStrictlyCausal: Bool { true }
+
+  /// `full`.
+  public static let name = "full"
+  /// Hugging Face's Reformer knows full attention only as the fallback of its other kinds.
+  public static let isInHuggingFace = false
+  /// With shared and with separate queries and keys.
+  public static let examples = [
+    FullAttention(sharesQueryKey: true), FullAttention(sharesQueryKey: false),
+  ]
+
+  /// Of the keys up to each query.
+  public func operations(length: Int, features: Int) -> (scores: Double, hash: Double) {
+    (Double(length) * Double(length) * Double(features), 0)
+  }
+
+  /// Maximum, sum and key scale of each row.
+  public func savedFloats(length: Int, heads: Int) -> Int {
+    SoftmaxRows.floats(length: length, heads: heads, sharesQueryKey: sharesQueryKey)
+  }
+
+  /// Lends them.
+  public func save(length: Int, heads: Int, from arena: ScratchArena) -> SoftmaxRows {
+    SoftmaxRows(length: length, heads: heads, sharesQueryKey: sharesQueryKey, from: arena)
+  }
+
+  /// Every position up to the query.
+  public func sight(length: Int, head: Int, saved: SoftmaxRows) -> Sight {
+    Sight(
+      keys: (0..<length).map { query in
+        (0...query).map {
+          Sight.Key(
+            position: $0, draw: query * length + $0, isLastResort: sharesQueryKey && $0 == query)
+        }
+      })
+  }
 
   private struct Head {
     let queries: Matrix
@@ -34,44 +72,45 @@ public struct FullAttention: AttentionLayer {
   }
 
   private func head(
-    _ index: Int, of group: HeadGroupActivations, _ draws: AttentionDraws
+    _ index: Int, of group: HeadGroup, _ saved: SoftmaxRows, _ pass: AttentionPass
   ) -> Head {
     let keys = sharesQueryKey ? group.projected[0] : group.projected[1]
     return Head(
       queries: group.head(index, of: group.projected[0]), keys: group.head(index, of: keys),
       values: group.head(index, of: group.projected[sharesQueryKey ? 1 : 2]),
-      keyScale: group.keyScale.columns(index..<index + 1),
+      keyScale: SoftmaxRows.column(index, of: saved.keyScale),
       output: group.head(index, of: group.output),
-      maximum: group.maximum.columns(index..<index + 1), sum: group.sum.columns(index..<index + 1),
-      dropoutStream: draws.dropoutStream(head: index))
+      maximum: SoftmaxRows.column(index, of: saved.maximum),
+      sum: SoftmaxRows.column(index, of: saved.sum),
+      dropoutStream: pass.dropoutStream(head: index))
   }
 
   /// Sums of outputs times gradients, and the tiles of a task.
-  public func scratchFloats(
-    length: Int, heads: Int, headWidth: Int
-  ) -> (shared: Int, perThread: Int) {
-    (heads * length, Self.tile * (3 * headWidth + 2 * Self.tile + 5))
+  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
+    AttentionScratch(
+      shared: heads * length, perThread: Self.tile * (3 * headWidth + 2 * Self.tile + 5))
   }
 
   /// Exact attention, tile by tile.
-  public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
+  public func forward(_ group: HeadGroup, saved: SoftmaxRows, pass: AttentionPass) {
+    let engine = pass.engine
     let tiles = Tiling.ranges(group.length, by: Self.tile)
     engine.pool.run(group.heads) { index, _ in
-      let head = head(index, of: group, draws)
+      let head = head(index, of: group, saved, pass)
       if sharesQueryKey {
         Kernels.keyScale(head.queries, into: head.keyScale)
       } else {
-        head.keyScale.fill(1 / Float(head.queries.columns).squareRoot())
+        head.keyScale.row(0).fill(1 / Float(head.queries.columns).squareRoot())
       }
       head.output.fill(0)
       head.maximum.fill(-.infinity)
       head.sum.fill(0)
     }
     engine.pool.run(group.heads * tiles.count) { task, scratch in
-      let head = head(task / tiles.count, of: group, draws)
+      let head = head(task / tiles.count, of: group, saved, pass)
       // Late tiles see the most keys; starting with them balances the threads.
       forward(
-        head, tiles: tiles, query: tiles.count - 1 - task % tiles.count, dropout: draws.dropout,
+        head, tiles: tiles, query: tiles.count - 1 - task % tiles.count, dropout: pass.dropout,
         scratch: scratch)
     }
   }
@@ -111,9 +150,10 @@ public struct FullAttention: AttentionLayer {
 
   /// Gradients of the projections, in two passes over the tiles.
   public func backward(
-    _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
-    draws: AttentionDraws, engine: Engine
+    _ group: HeadGroup, saved: SoftmaxRows, outputGradient: Matrix, gradients: [Matrix],
+    ownGradients: OwnParameters, pass: AttentionPass
   ) {
+    let engine = pass.engine
     let tiles = Tiling.ranges(group.length, by: Self.tile)
     engine.scratch.frame {
       let dots = engine.scratch.matrix(group.heads, group.length)
@@ -124,7 +164,7 @@ public struct FullAttention: AttentionLayer {
       }
       let passes = (0..<group.heads).map { index in
         Pass(
-          head: head(index, of: group, draws), tiles: tiles, dropout: draws.dropout,
+          head: head(index, of: group, saved, pass), tiles: tiles, dropout: pass.dropout,
           outputGradient: group.head(index, of: outputGradient), dots: dots.row(index))
       }
       // Two passes, one by queries and one by keys: scores are computed twice, but every gradient

@@ -3,40 +3,134 @@
 // positions by bucket, and chunks of the sorted list attend to themselves and the chunks before.
 import Compute
 
+/// Sizes of LSH attention.
+public struct LSHAttentionSizes: Codable, Sendable, Equatable {
+  /// Positions per chunk of the sorted list.
+  public var chunk: Int
+  /// Earlier chunks of the sorted list each chunk sees (circular).
+  public var chunksBefore: Int
+  /// Hash rounds.
+  public var hashes: Int
+  /// Bucket count as factors, each even; a single entry is the plain count.
+  public var buckets: [Int]
+
+  /// All sizes at once.
+  public init(chunk: Int, chunksBefore: Int, hashes: Int, buckets: [Int]) {
+    self.chunk = chunk
+    self.chunksBefore = chunksBefore
+    self.hashes = hashes
+    self.buckets = buckets
+  }
+
+  /// Number of buckets per round.
+  public var bucketCount: Int { buckets.reduce(1, *) }
+  /// Columns of one round's rotation matrix.
+  public var rotationWidth: Int { buckets.reduce(0, +) / 2 }
+
+  /// Bucket factors for a length, as Hugging Face chooses them: a power of two near
+  /// 2 * length / chunk, split in two near its root when it exceeds
+  /// 2 * max(sqrt(longestLength / chunk), chunk).
+  public static func automaticBuckets(
+    length: Int, longestLength: Int, chunk: Int
+  ) -> [Int] {
+    let wanted = max(1, 2 * (length / chunk))
+    let power = max(1, Int.bitWidth - 1 - wanted.leadingZeroBitCount)
+    let count = 1 << power
+    let limit = 2 * max(Int(Double(longestLength / chunk).squareRoot()), chunk)
+    guard count > limit else { return [count] }
+    return [1 << (power / 2), 1 << (power - power / 2)]
+  }
+}
+
 /// Causal attention among positions that hash alike.
 public struct LSHAttention: AttentionLayer {
   /// Chunk, look-back, rounds and buckets.
   public let sizes: LSHAttentionSizes
-  private let short: FullAttention
+  private let short = FullAttention(sharesQueryKey: true)
 
   /// A layer with these sizes.
-  public init(_ sizes: LSHAttentionSizes) {
-    self.sizes = sizes
-    short = FullAttention(sharesQueryKey: true)
+  public init(_ sizes: LSHAttentionSizes) { self.sizes = sizes }
+
+  /// What a pass leaves for its gradient.
+  public struct Saved: Sendable {
+    let rows: SoftmaxRows
+    /// `[g, R, padded L]`: positions in sorted order; empty where one chunk holds everything.
+    package let order: View<Int32>
+  }
+
+  /// `lsh`.
+  public static let name = "lsh"
+  /// As `LSHSelfAttention`.
+  public static let isInHuggingFace = true
+  /// One round and several, factored buckets, chunks with and without padding to strips.
+  public static let examples = [
+    LSHAttentionSizes(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
+    LSHAttentionSizes(chunk: 7, chunksBefore: 2, hashes: 1, buckets: [8]),
+    LSHAttentionSizes(chunk: 32, chunksBefore: 0, hashes: 4, buckets: [2]),
+  ].map(LSHAttention.init)
+
+  /// Chunks of at least a position, at least a round, and even bucket factors.
+  public var problem: String? {
+    if let problem = LocalAttention(
+      LocalAttentionSizes(chunk: sizes.chunk, chunksBefore: sizes.chunksBefore)
+    ).problem {
+      return problem
+    }
+    guard (1...1024).contains(sizes.hashes) else {
+      return "\(sizes.hashes) hash rounds; legal: 1 to 1024"
+    }
+    let most = 1 << 20
+    let count = sizes.buckets.reduce(1) { min($0 * max(0, min($1, most)), most + 1) }
+    return !sizes.buckets.isEmpty && count <= most
+      && sizes.buckets.allSatisfy { $0 >= 2 && $0 % 2 == 0 }
+      ? nil : "buckets \(sizes.buckets); legal: even factors with a product of at most \(most)"
   }
 
   /// Queries and keys share one projection.
   public var projections: [String] { ["query_key", "value"] }
+  /// Where chunks of the sorted list begin depends on later positions, and so does which keys a query sees.
+  public var isStrictlyCausal: Bool { false }
 
-  /// All hash rounds one after the other, each padded to whole chunks.
-  public func orderCount(length: Int) -> Int {
-    length <= sizes.chunk ? 0 : sizes.hashes * chunks(length).paddedLength
+  /// Of the keys in a window, whether masked or not, in every round.
+  public func operations(length: Int, features: Int) -> (scores: Double, hash: Double) {
+    let window = min(sizes.chunk * (sizes.chunksBefore + 1), length)
+    let products = 2 * Double(length) * Double(features)
+    let hash = length > sizes.chunk ? products * Double(columns) : 0
+    return (products * Double(sizes.hashes) * Double(window), hash)
+  }
+
+  /// All hash rounds one after the other, each padded to whole chunks, and the rows.
+  public func savedFloats(length: Int, heads: Int) -> Int {
+    short.savedFloats(length: length, heads: heads) + heads * orderCount(length)
   }
 
   /// While it sorts, the buckets; later what the chunks need.
-  public func scratchFloats(
-    length: Int, heads: Int, headWidth: Int
-  ) -> (shared: Int, perThread: Int) {
+  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
     guard length > sizes.chunk else {
-      return short.scratchFloats(length: length, heads: heads, headWidth: headWidth)
+      return short.scratch(length: length, heads: heads, headWidth: headWidth)
     }
-    let columns = sizes.hashes * sizes.rotationWidth
-    let sorting = heads * (sizes.hashes * length + StripMatrix.floats(headWidth, columns))
-    let chunks = chunks(length).scratchFloats(heads: heads, headWidth: headWidth)
-    return (
-      max(sorting, chunks.shared),
-      max(chunks.perThread, max(Tiling.tileRows, headWidth) * columns, sizes.bucketCount + 1)
-    )
+    let lists = heads * sizes.hashes
+    let sorting =
+      lists * (length + sortPieces(length).count * sizes.bucketCount)
+      + heads * StripMatrix.floats(headWidth, columns)
+    let chunks = chunks(length).scratch(heads: heads, headWidth: headWidth)
+    return AttentionScratch(
+      shared: max(sorting, chunks.shared),
+      perThread: max(chunks.perThread, max(Tiling.tileRows, headWidth) * columns))
+  }
+
+  /// Lends the rows and the order.
+  public func save(length: Int, heads: Int, from arena: ScratchArena) -> Saved {
+    Saved(
+      rows: short.save(length: length, heads: heads, from: arena),
+      order: arena.integers(heads * orderCount(length)))
+  }
+
+  /// Columns of the rotations of one head.
+  private var columns: Int { sizes.hashes * sizes.rotationWidth }
+
+  private func orderCount(_ length: Int) -> Int {
+    length <= sizes.chunk ? 0 : sizes.hashes * chunks(length).paddedLength
   }
 
   private func chunks(_ length: Int) -> ChunkAttention {
@@ -46,68 +140,56 @@ public struct LSHAttention: AttentionLayer {
   }
 
   /// Hashes, sorts, and attends within chunks of the sorted lists.
-  public func forward(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
+  public func forward(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
     // Dense fallback: one chunk sees everything, so hashing would change nothing.
     guard group.length > sizes.chunk else {
-      return short.forward(group, draws: draws, engine: engine)
+      return short.forward(group, saved: saved.rows, pass: pass)
     }
-    sort(group, draws: draws, engine: engine)
-    chunks(group.length).forward(heads(group, draws), dropout: draws.dropout, engine: engine)
+    sort(group, saved: saved, pass: pass)
+    chunks(group.length).forward(
+      group, rows: saved.rows, pass: pass, order: order(of: saved, length: group.length))
   }
 
   /// Gradients of the projections, from the order that `forward` left.
   public func backward(
-    _ group: HeadGroupActivations, outputGradient: Matrix, gradients: [Matrix],
-    draws: AttentionDraws, engine: Engine
+    _ group: HeadGroup, saved: Saved, outputGradient: Matrix, gradients: [Matrix],
+    ownGradients: OwnParameters, pass: AttentionPass
   ) {
     guard group.length > sizes.chunk else {
       return short.backward(
-        group, outputGradient: outputGradient, gradients: gradients, draws: draws, engine: engine)
+        group, saved: saved.rows, outputGradient: outputGradient, gradients: gradients,
+        ownGradients: ownGradients, pass: pass)
     }
-    let length = group.length
-    let pieces = Tiling.ranges(length, by: Tiling.blockRows)
-    engine.pool.run(pieces.count) { task, scratch in
-      for gradient in gradients { gradient.rows(pieces[task]).fill(0) }
-      scratch.lap(.scatter)
-    }
-    let headGradients = (0..<group.heads).map { head in
-      ChunkAttention.HeadGradient(
-        output: group.head(head, of: outputGradient), queries: group.head(head, of: gradients[0]),
-        keys: nil, values: group.head(head, of: gradients[1]))
-    }
-    chunks(length).backward(
-      heads(group, draws), headGradients, dropout: draws.dropout, engine: engine)
+    chunks(group.length).backward(
+      group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
+      order: order(of: saved, length: group.length))
   }
 
-  private func heads(
-    _ group: HeadGroupActivations, _ draws: AttentionDraws
-  ) -> [ChunkAttention.Head] {
-    let count = orderCount(length: group.length)
-    return (0..<group.heads).map { head in
-      let queryKey = group.head(head, of: group.projected[0])
-      return ChunkAttention.Head(
-        queries: queryKey, keys: queryKey, values: group.head(head, of: group.projected[1]),
-        keyScale: group.keyScale.columns(head..<head + 1),
-        order: group.order[head * count..<(head + 1) * count],
-        output: group.head(head, of: group.output), maximum: group.maximum.columns(head..<head + 1),
-        sum: group.sum.columns(head..<head + 1), dropoutStream: draws.dropoutStream(head: head))
+  /// The chunks of each round's sorted list, up to the query.
+  public func sight(length: Int, head: Int, saved: Saved) -> Sight {
+    guard length > sizes.chunk else {
+      return short.sight(length: length, head: head, saved: saved.rows)
     }
+    return chunks(length).sight(order(of: saved, length: length)(head))
   }
 
-  /// Fills `keyScale` and `order`.
-  private func sort(_ group: HeadGroupActivations, draws: AttentionDraws, engine: Engine) {
-    let length = group.length
-    let padded = chunks(length).paddedLength
-    let width = group.output.columns / group.heads
-    let columns = sizes.hashes * sizes.rotationWidth
+  private func order(of saved: Saved, length: Int) -> (Int) -> ChunkAttention.Order {
+    let count = orderCount(length)
+    return { head in .sorted(saved.order[head * count..<(head + 1) * count]) }
+  }
+
+  /// Fills the key scales and the order.
+  private func sort(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
+    let (length, width, hashes) = (group.length, group.headWidth, sizes.hashes)
     let factors = sizes.buckets.map(Int32.init)
     let tiles = Tiling.ranges(length, by: Tiling.tileRows)
+    let engine = pass.engine
     engine.scratch.frame {
       let rotations = (0..<group.heads).map { _ in engine.scratch.strips(width, columns) }
-      let buckets = engine.scratch.integers(group.heads * sizes.hashes * length)
+      let buckets = engine.scratch.integers(group.heads * hashes * length)
       engine.pool.run(group.heads) { head, scratch in
         let rows = scratch.matrix(width, columns)
-        fillRotations(rows, head: head, draws: draws)
+        fillRotations(rows, head: head, pass: pass)
         rotations[head].copy(from: rows)
         scratch.lap(.hash)
       }
@@ -115,37 +197,83 @@ public struct LSHAttention: AttentionLayer {
         let (head, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
         let rows = tiles[tile]
         let queryKey = group.head(head, of: group.projected[0]).rows(rows)
-        Kernels.keyScale(queryKey, into: group.keyScale.columns(head..<head + 1).rows(rows))
+        Kernels.keyScale(
+          queryKey, into: SoftmaxRows.column(head, of: saved.rows.keyScale).rows(rows))
         let rotated = scratch.matrix(rows.count, columns)
         tileProduct(queryKey.left, rotations[head], into: rotated.result)
-        for round in 0..<sizes.hashes {
-          let start = (head * sizes.hashes + round) * length
+        for round in 0..<hashes {
+          let start = (head * hashes + round) * length
           Kernels.hashBuckets(
             rotated.columns(round * sizes.rotationWidth..<(round + 1) * sizes.rotationWidth),
             factors: factors, into: buckets[start + rows.lowerBound..<start + rows.upperBound])
         }
         scratch.lap(.hash)
       }
-      engine.pool.run(group.heads * sizes.hashes) { list, scratch in
-        let order = group.order[list * padded..<(list + 1) * padded]
-        Kernels.countingSort(
-          buckets[list * length..<(list + 1) * length], bucketCount: sizes.bucketCount,
-          counts: scratch.integers(sizes.bucketCount + 1), into: order[0..<length])
-        for index in length..<padded { order[index] = Int32(index) }
-        scratch.lap(.sort)
+      sortLists(buckets, length: length, into: saved.order, engine: engine)
+    }
+  }
+
+  /// Pieces of a list that are counted and placed by one task each: long enough that their counts take a
+  /// fraction of the memory of the list.
+  private func sortPieces(_ length: Int) -> [Range<Int>] {
+    Tiling.ranges(length, by: max(4096, 4 * sizes.bucketCount))
+  }
+
+  /// Stable counting sort of each list's positions by bucket; padding stays behind.
+  private func sortLists(
+    _ buckets: View<Int32>, length: Int, into order: View<Int32>, engine: Engine
+  ) {
+    let pieces = sortPieces(length)
+    let (lists, padded) = (buckets.count / length, chunks(length).paddedLength)
+    // `[list, piece, bucket]`: how many of the bucket the piece has, then the place of the first.
+    let counts = engine.scratch.integers(lists * pieces.count * sizes.bucketCount)
+    func part(_ task: Int) -> (buckets: View<Int32>, counts: View<Int32>) {
+      let (list, piece) = task.quotientAndRemainder(dividingBy: pieces.count)
+      let own = pieces[piece]
+      return (
+        buckets[list * length + own.lowerBound..<list * length + own.upperBound],
+        counts[task * sizes.bucketCount..<(task + 1) * sizes.bucketCount]
+      )
+    }
+    engine.pool.run(lists * pieces.count) { task, scratch in
+      let (buckets, counts) = part(task)
+      counts.fill(0)
+      for index in 0..<buckets.count { counts.base[Int(buckets.base[index])] += 1 }
+      scratch.lap(.sort)
+    }
+    engine.pool.run(lists) { list, scratch in
+      var place: Int32 = 0
+      for bucket in 0..<sizes.bucketCount {
+        for piece in 0..<pieces.count {
+          let index = (list * pieces.count + piece) * sizes.bucketCount + bucket
+          (counts.base[index], place) = (place, place + counts.base[index])
+        }
       }
+      for index in length..<padded { order[list * padded + index] = Int32(index) }
+      scratch.lap(.sort)
+    }
+    engine.pool.run(lists * pieces.count) { task, scratch in
+      let (buckets, counts) = part(task)
+      let first = pieces[task % pieces.count].lowerBound
+      let order = order[task / pieces.count * padded..<(task / pieces.count + 1) * padded]
+      for index in 0..<buckets.count {
+        let bucket = Int(buckets.base[index])
+        order[Int(counts.base[bucket])] = Int32(first + index)
+        counts.base[bucket] += 1
+      }
+      scratch.lap(.sort)
     }
   }
 
   /// `[K, hashes * rotationWidth]` of one head: standard normal, or as given.
-  private func fillRotations(_ rotations: Matrix, head: Int, draws: AttentionDraws) {
-    if let given = draws.givenRotations {
+  private func fillRotations(_ rotations: Matrix, head: Int, pass: AttentionPass) {
+    if let given = pass.givenRotations {
       let count = rotations.rows * rotations.columns
-      let start = (draws.firstHead + head) * count
+      let start = (pass.firstHead + head) * count
       precondition(start + count <= given.count, "\(given.count) rotation entries are too few")
       rotations.dense.copy(from: Array(given[start..<start + count]))
     } else {
-      draws.address.stream(.hashRotation, layer: draws.layer, head: draws.firstHead + head)
+      pass.address.stream(.hashRotation, layer: pass.layer, head: pass.firstHead + head)
         .normal(into: rotations.dense)
     }
   }

@@ -25,6 +25,11 @@ public struct Matrix: @unchecked Sendable {
     self.init(base: view.base, rows: rows, columns: columns, stride: columns)
   }
 
+  /// The numbers of `row` as each of `rows` rows, in no more memory than it has.
+  public init(repeating row: View<Float>, rows: Int) {
+    self.init(base: row.base, rows: rows, columns: row.count, stride: 0)
+  }
+
   /// A parameter (or its gradient) of two dimensions inside a flat buffer.
   public init(_ flat: View<Float>, _ slot: Slot) {
     precondition(slot.shape.count == 2, "\(slot.name) is no matrix")

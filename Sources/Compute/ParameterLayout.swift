@@ -1,24 +1,77 @@
-// Where every parameter lies. Parameters, gradients and moments are flat buffers with this layout,
-// so reduction, clipping, update and saving walk one list.
+// What parameters there are and where every one lies. Parameters, gradients and moments are flat buffers with this
+// layout, so reduction, clipping, update and saving walk one list.
 
-/// One named tensor inside a flat parameter buffer.
-public struct Slot: Sendable, Hashable {
+/// What a tensor is, which decides how an optimizer treats it.
+public enum ParameterKind: Sendable, Hashable {
+  /// Multiplies activations.
+  case matrix
+  /// Biases and gains.
+  case vector
+  /// Rows looked up by token.
+  case embedding
+  /// Rows looked up by position.
+  case table
+}
+
+/// What a tensor holds before the first step.
+public enum FirstValues: Sendable, Hashable {
+  /// One number everywhere.
+  case constant(Float)
+  /// Normal numbers of this deviation around 0.
+  case normal(deviation: Double)
+  /// Waves along the rows of a table, a whole number of turns each.
+  case waves
+  /// The values of the tensor called `queries`, turned so that head h meets the waves of a table h + 1 rows before:
+  /// the table's rows have `features` features and stand last among the inputs.
+  case turned(queries: String, headWidth: Int, features: Int, rows: Int)
+}
+
+/// All there is to say of one tensor but its place.
+public struct ParameterSpecification: Sendable, Hashable {
   /// The tensor's name in the checkpoint, as in Hugging Face's state dict.
   public let name: String
   /// Row-major shape.
   public let shape: [Int]
+  /// What it is.
+  public let kind: ParameterKind
+  /// What it holds before the first step.
+  public let first: FirstValues
+
+  /// All parts at once.
+  public init(_ name: String, _ shape: [Int], _ kind: ParameterKind, _ first: FirstValues) {
+    self.name = name
+    self.shape = shape
+    self.kind = kind
+    self.first = first
+  }
+
+  /// Whether weight decay applies.
+  ///
+  /// Biases and gains are left alone, and so are looked-up rows: those that a batch does not show would shrink
+  /// without a gradient to hold them.
+  public var decays: Bool { kind == .matrix }
+}
+
+/// One tensor inside a flat parameter buffer.
+public struct Slot: Sendable, Hashable {
+  /// What it is.
+  public let specification: ParameterSpecification
   /// First element in the flat buffer.
   public let offset: Int
 
+  /// The tensor's name in the checkpoint.
+  public var name: String { specification.name }
+  /// Row-major shape.
+  public var shape: [Int] { specification.shape }
   /// Number of elements.
   public var count: Int { shape.reduce(1, *) }
   /// The elements' places in the flat buffer.
   public var range: Range<Int> { offset..<(offset + count) }
 }
 
-/// Parameters whose gradients become final together: one block, the embedding or the head.
+/// Parameters whose gradients become final together: those of a sub-layer, the embeddings or the head.
 public struct ParameterGroup: Sendable, Hashable {
-  /// For people and metadata: `embeddings`, `layers.3`, `head`.
+  /// For people and metadata: `embeddings`, `layers.3.attention`, `head`.
   public let name: String
   /// Whole segments of the flat buffer; padding after the last slot is always zero.
   public let range: Range<Int>
@@ -26,7 +79,7 @@ public struct ParameterGroup: Sendable, Hashable {
   public let slots: [Slot]
 }
 
-/// The places of all parameters in one flat buffer.
+/// The places of all parameters in one flat buffer, given out in the order in which a model's parts ask for them.
 public struct ParameterLayout: Sendable, Hashable {
   /// Groups start at multiples of this many elements.
   ///
@@ -35,32 +88,42 @@ public struct ParameterLayout: Sendable, Hashable {
   public static let segment = 1024
 
   /// In buffer order.
-  public let groups: [ParameterGroup]
+  public private(set) var groups: [ParameterGroup] = []
   /// Elements of the flat buffer, padding included.
-  public let count: Int
-  private let slotsByName: [String: Slot]
+  public private(set) var count = 0
+  private var slotsByName: [String: Slot] = [:]
 
-  /// Lays out `groups`, each a name and its tensors' names and shapes.
-  public init(groups sizes: [(name: String, tensors: [(name: String, shape: [Int])])]) {
-    var groups: [ParameterGroup] = []
-    var byName: [String: Slot] = [:]
-    var offset = 0
-    for size in sizes {
-      let start = offset
-      var slots: [Slot] = []
-      for tensor in size.tensors {
-        let slot = Slot(name: tensor.name, shape: tensor.shape, offset: offset)
-        precondition(byName.updateValue(slot, forKey: tensor.name) == nil, "two \(tensor.name)")
-        slots.append(slot)
-        // Rows of every tensor start on a cache line.
-        offset += (slot.count + 15) / 16 * 16
-      }
-      offset = (offset + Self.segment - 1) / Self.segment * Self.segment
-      groups.append(ParameterGroup(name: size.name, range: start..<offset, slots: slots))
+  /// A layout without parameters.
+  public init() {}
+
+  /// Lays out `groups`, each a name and its tensors' names and shapes, all zeros at first.
+  public init(groups: [(name: String, tensors: [(name: String, shape: [Int])])]) {
+    for group in groups {
+      _ = add(
+        group.name,
+        group.tensors.map {
+          ParameterSpecification(
+            $0.name, $0.shape, $0.shape.count < 2 ? .vector : .matrix, .constant(0))
+        })
     }
-    self.groups = groups
-    count = offset
-    slotsByName = byName
+  }
+
+  /// Adds a group behind the last one; its slots are in the order of `tensors`.
+  ///
+  /// - Returns: the group's index. Traps where a name is taken.
+  public mutating func add(_ name: String, _ tensors: [ParameterSpecification]) -> Int {
+    let start = count
+    var slots: [Slot] = []
+    for tensor in tensors {
+      let slot = Slot(specification: tensor, offset: count)
+      precondition(slotsByName.updateValue(slot, forKey: tensor.name) == nil, "two \(tensor.name)")
+      slots.append(slot)
+      // Rows of every tensor start on a cache line.
+      count += (slot.count + 15) / 16 * 16
+    }
+    count = (count + Self.segment - 1) / Self.segment * Self.segment
+    groups.append(ParameterGroup(name: name, range: start..<count, slots: slots))
+    return groups.count - 1
   }
 
   /// All tensors in buffer order.

@@ -78,16 +78,12 @@ public final class Adam: Sendable {
     self.pieces = pieces
   }
 
-  /// Where weight decay applies: matrices of blocks and head.
+  /// Where weight decay applies.
   ///
-  /// Biases and LayerNorm gains (fewer than two dimensions) are left alone, and so are embeddings
-  /// (names with `.embeddings.`): rows of bytes and positions that a batch does not show would
-  /// shrink without a gradient to hold them. Ends are rounded up over the zero padding to
-  /// multiples of 16, so that pieces start on cache lines.
+  /// Ends are rounded up over the zero padding to multiples of 16, so that pieces start on cache lines.
   public static func decayRanges(of layout: ParameterLayout) -> [Range<Int>] {
     var merged: [Range<Int>] = []
-    for slot in layout.slots
-    where slot.shape.count >= 2 && !slot.name.contains(".embeddings.") {
+    for slot in layout.slots where slot.specification.decays {
       let range = slot.offset..<((slot.range.upperBound + 15) / 16 * 16)
       if let last = merged.last, last.upperBound == range.lowerBound {
         merged[merged.count - 1] = last.lowerBound..<range.upperBound

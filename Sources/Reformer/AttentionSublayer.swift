@@ -1,71 +1,121 @@
 // The attention half of a block, F = W_o Attention(LN(X2)), one group of heads at a time: scratch
 // grows with the heads of a group, not with D. Each group adds its rounded share to the stream and
-// takes the same share out again on the way back (DESIGN section 3).
+// takes the same share out again on the way back.
 import Attention
 import Compute
 
-/// Attention sub-layer of one block.
+/// Attention sub-layer of one layer.
 ///
 /// D width, g heads per group, K features per head.
-struct AttentionSublayer {
+struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
+  let group: Int
   let norm: LayerNorm
   let projections: [Slot]
+  /// The kind's own parameters.
+  let own: [Slot]
   let outWeight: Slot
-  let attention: any AttentionLayer
+  let attention: Attention
   let config: ReformerConfig
   let layer: Int
 
-  init(_ config: ReformerConfig, layout: ParameterLayout, layer: Int) {
-    let name = ParameterName.layer(layer) + "attention."
-    attention = config.attentionLayers[layer]
+  init(
+    _ attention: Attention, _ config: ReformerConfig, layout: inout ParameterLayout, layer: Int
+  ) {
+    let name = ReformerConfig.layerName(layer) + "attention."
+    let features = config.heads * config.headWidth
+    let inside = name + "self_attention."
+    let projections = attention.projections.map {
+      ParameterSpecification(
+        inside + "\($0).weight", [features, config.width], .matrix,
+        // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
+        // steps to find them.
+        $0 == "key"
+          ? .turned(
+            queries: inside + "query.weight", headWidth: config.headWidth,
+            features: config.axialWidths[config.axialWidths.count - 1],
+            rows: config.axialShape[config.axialShape.count - 1])
+          : config.reading(inputs: config.width))
+    }
+    let own = attention.parameters(heads: config.heads, headWidth: config.headWidth).map {
+      ParameterSpecification(inside + $0.name, $0.shape, $0.kind, $0.first)
+    }
+    let outWeight = ParameterSpecification(
+      name + "output.dense.weight", [config.width, features], .matrix,
+      config.writing(inputs: features))
+    group = layout.add(
+      "layers.\(layer).attention",
+      LayerNorm.parameters(name + "layer_norm", width: config.width) + projections + own + [
+        outWeight
+      ])
     norm = LayerNorm(name + "layer_norm", layout: layout, epsilon: config.layerNormEpsilon)
-    projections = attention.projections.map { layout[name + "self_attention.\($0).weight"] }
-    outWeight = layout[name + "output.dense.weight"]
+    self.projections = projections.map { [layout] in layout[$0.name] }
+    self.own = own.map { [layout] in layout[$0.name] }
+    self.outWeight = layout[outWeight.name]
+    self.attention = attention
     self.config = config
     self.layer = layer
   }
 
   /// First heads of the groups.
-  var groups: [Int] { Array(stride(from: 0, to: config.heads, by: config.headsPerGroup)) }
+  private var groups: [Int] {
+    Array(stride(from: 0, to: config.heads, by: config.headsPerGroup))
+  }
 
   /// Features of a group, columns of the projections.
   private func features(_ firstHead: Int) -> Range<Int> {
     firstHead * config.headWidth..<(firstHead + config.headsPerGroup) * config.headWidth
   }
 
-  private func draws(_ firstHead: Int, _ pass: Pass) -> AttentionDraws {
-    AttentionDraws(
+  private func attentionPass(_ firstHead: Int, _ pass: Pass) -> AttentionPass {
+    AttentionPass(
       address: pass.address, layer: layer, firstHead: firstHead,
       dropout: pass.isTraining ? config.attentionDropout : 0,
-      givenRotations: pass.givenRotations[layer])
+      givenRotations: pass.givenRotations[layer],
+      parameters: own.map { pass.parameters[$0.range] }, engine: pass.engine)
   }
 
-  /// Lends the activations of one group.
-  func activations(length: Int, from arena: ScratchArena) -> HeadGroupActivations {
-    attention.activations(
-      length: length, heads: config.headsPerGroup, headWidth: config.headWidth, from: arena)
+  /// What a group of heads computes on the way forward and needs on the way back.
+  private struct Activations {
+    let group: HeadGroup
+    let saved: Attention.Saved
   }
 
-  /// target += F(source).
-  ///
-  /// `kept`: where to leave each group's activations, if anywhere.
+  private func activations(length: Int, from arena: ScratchArena) -> Activations {
+    let heads = config.headsPerGroup
+    let matrices = (0...projections.count).map { _ in
+      arena.matrix(length, heads * config.headWidth)
+    }
+    return Activations(
+      group: HeadGroup(
+        heads: heads, projected: Array(matrices.dropLast()), output: matrices[projections.count]),
+      saved: attention.save(length: length, heads: heads, from: arena))
+  }
+
+  func keptFloats(length: Int) -> [Int] {
+    let heads = config.headsPerGroup
+    let own = (projections.count + 1) * length * heads * config.headWidth
+    return groups.map { _ in own + attention.savedFloats(length: length, heads: heads) }
+  }
+
   func forward(
-    source: ResidualStream, target: ResidualStream, pass: Pass, kept: [HeadGroupActivations]?
+    source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
-      try pass.engine.scratch.frame { () throws(ReformerError) in
-        let group = kept?[index] ?? activations(length: pass.length, from: pass.engine.scratch)
+      let memory = pass.memory(group: group, part: index)
+      try memory.frame { () throws(ReformerError) in
         try run(
-          group, firstHead: firstHead, source: source, target: target, .forward, pass: pass)
+          activations(length: pass.length, from: memory), firstHead: firstHead, source: source,
+          target: target, .forward, pass: pass)
       }
     }
   }
 
   /// Projections, attention and the group's share of the output.
   private func run(
-    _ group: HeadGroupActivations, firstHead: Int, source: ResidualStream,
+    _ activations: Activations, firstHead: Int, source: ResidualStream,
     target: ResidualStream, _ direction: Direction, pass: Pass
   ) throws(ReformerError) {
+    let group = activations.group
     let features = features(firstHead)
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     pass.engine.scratch.frame {
@@ -89,7 +139,7 @@ struct AttentionSublayer {
         scratch.lap(.projections)
       }
     }
-    attention.forward(group, draws: draws(firstHead, pass), engine: pass.engine)
+    attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
     let weight = Matrix(pass.parameters, outWeight).columns(features)
     let check = RangeCheck()
     pass.engine.scratch.frame {
@@ -109,46 +159,54 @@ struct AttentionSublayer {
       fractionBits: target.fractionBits)
   }
 
-  /// target -= F(source), and the gradients of F: `targetGradient` flows in, `sourceGradient` is
-  /// added to.
-  ///
-  /// With `kept` activations the target is left alone and attention is not computed again.
   func backward(
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
-    targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: [HeadGroupActivations]?
+    targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
-      try pass.engine.scratch.frame { () throws(ReformerError) in
-        let arena = pass.engine.scratch
-        let group: HeadGroupActivations
-        if let kept {
-          group = kept[index]
-        } else {
-          group = activations(length: pass.length, from: arena)
+      let memory = pass.memory(group: group, part: index)
+      try memory.frame { () throws(ReformerError) in
+        let own = activations(length: pass.length, from: memory)
+        if pass.kept == nil {
           try run(
-            group, firstHead: firstHead, source: source, target: target, .backward, pass: pass)
+            own, firstHead: firstHead, source: source, target: target, .backward, pass: pass)
         }
-        let width = group.output.columns
-        let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
-        arena.frame {
-          let outputGradient = arena.matrix(pass.length, width)
-          outputBackward(
-            group, firstHead: firstHead, targetGradient: targetGradient,
-            outputGradient: outputGradient, gradients: gradients, pass: pass)
-          attention.backward(
-            group, outputGradient: outputGradient, gradients: projectedGradients,
-            draws: draws(firstHead, pass), engine: pass.engine)
+        pass.engine.scratch.frame {
+          let projectedGradients = attentionBackward(
+            own, firstHead: firstHead, targetGradient: targetGradient, gradients: gradients,
+            pass: pass)
+          projectionBackward(
+            projectedGradients, firstHead: firstHead, source: source,
+            sourceGradient: sourceGradient, gradients: gradients, pass: pass)
         }
-        projectionBackward(
-          projectedGradients, firstHead: firstHead, source: source,
-          sourceGradient: sourceGradient, gradients: gradients, pass: pass)
       }
     }
   }
 
+  /// Gradients of the group's projections, in memory lent until the caller's frame ends.
+  private func attentionBackward(
+    _ activations: Activations, firstHead: Int, targetGradient: Matrix, gradients: View<Float>,
+    pass: Pass
+  ) -> [Matrix] {
+    let arena = pass.engine.scratch
+    let width = activations.group.output.columns
+    let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
+    arena.frame {
+      let outputGradient = arena.matrix(pass.length, width)
+      outputBackward(
+        activations.group, firstHead: firstHead, targetGradient: targetGradient,
+        outputGradient: outputGradient, gradients: gradients, pass: pass)
+      attention.backward(
+        activations.group, saved: activations.saved, outputGradient: outputGradient,
+        gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
+        pass: attentionPass(firstHead, pass))
+    }
+    return projectedGradients
+  }
+
   /// Gradients of the output matrix and of the group's output.
   private func outputBackward(
-    _ group: HeadGroupActivations, firstHead: Int, targetGradient: Matrix,
+    _ group: HeadGroup, firstHead: Int, targetGradient: Matrix,
     outputGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)

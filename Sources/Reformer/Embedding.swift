@@ -6,6 +6,7 @@ import Compute
 ///
 /// V tokens, D width.
 struct Embedding {
+  let group: Int
   let words: Slot
   let axes: [Slot]
   let shape: [Int]
@@ -13,13 +14,24 @@ struct Embedding {
   let width: Int
   let dropout: Double
 
-  init(_ config: ReformerConfig, layout: ParameterLayout) {
-    words = layout[ParameterName.words]
-    axes = config.axialShape.indices.map { layout[ParameterName.axial($0)] }
+  init(_ config: ReformerConfig, layout: inout ParameterLayout) {
+    let name = "reformer.embeddings."
     shape = config.axialShape
     widths = config.axialWidths
     width = config.width
     dropout = config.dropout
+    let axes = zip(shape.indices, widths).map { [shape] axis, features in
+      var sizes = [Int](repeating: 1, count: shape.count)
+      sizes[axis] = shape[axis]
+      return ParameterSpecification(
+        name + "position_embeddings.weights.\(axis)", sizes + [features], .table, .waves)
+    }
+    let words = ParameterSpecification(
+      name + "word_embeddings.weight", [config.vocabulary, width], .embedding,
+      .normal(deviation: 0.5))
+    group = layout.add("embeddings", [words] + axes)
+    self.words = layout[words.name]
+    self.axes = axes.map { [layout] in layout[$0.name] }
   }
 
   /// Row of each axis' table for a position; positions are row-major over the axes.
@@ -46,7 +58,7 @@ struct Embedding {
 
   /// Sets both streams from `tokens` `[L]`.
   func forward(
-    tokens: View<Int32>, first: ResidualStream, second: ResidualStream, pass: Pass
+    tokens: View<Int32>, streams: [ResidualStream], pass: Pass
   ) throws(ReformerError) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
@@ -64,21 +76,20 @@ struct Embedding {
       pass.dropRows(sum, rows, rate: dropout, .embeddingDropout)
       pass.dropRows(positions, rows, rate: dropout, .positionDropout)
       Kernels.add(sum.dense, positions.dense)
-      for stream in [first, second] {
+      for stream in streams {
         stream.values[rows.lowerBound * width..<rows.upperBound * width].fill(0)
         stream.apply(sum, to: rows, .forward, check: check)
       }
       scratch.lap(.embedding)
     }
-    try check.pass("embedding", fractionBits: first.fractionBits)
+    try check.pass("embedding", fractionBits: streams[0].fractionBits)
   }
 
-  /// Adds the gradients of all tables from those of both streams; `firstGradient` is used up.
+  /// Adds the gradients of all tables from those of both streams; the first of these is used up.
   ///
   /// Tasks own feature ranges and walk the positions in order: many positions share a row.
   func backward(
-    tokens: View<Int32>, firstGradient: Matrix, secondGradient: Matrix, gradients: View<Float>,
-    pass: Pass
+    tokens: View<Int32>, streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
     let wordGradients = Matrix(gradients, words)
     for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
@@ -89,8 +100,8 @@ struct Embedding {
         pass.engine.pool.run(tiles.count) { index, scratch in
           let tile = tiles[index]
           let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-          let sum = firstGradient.rows(rows)
-          Kernels.add(sum.dense, secondGradient.rows(rows).dense)
+          let sum = streamGradients[0].rows(rows)
+          Kernels.add(sum.dense, streamGradients[1].rows(rows).dense)
           forWords.rows(tile).copy(from: sum)
           forPositions.rows(tile).copy(from: sum)
           pass.dropRows(forWords.rows(tile), rows, rate: dropout, .embeddingDropout)

@@ -5,7 +5,8 @@ import Compute
 /// Feed-forward sub-layer of one block.
 ///
 /// D width, F hidden width.
-struct FeedForward {
+struct FeedForward: ReversibleSublayer {
+  let group: Int
   let norm: LayerNorm
   let inWeight: Slot
   let inBias: Slot
@@ -15,8 +16,19 @@ struct FeedForward {
   let dropout: Double
   let layer: Int
 
-  init(_ config: ReformerConfig, layout: ParameterLayout, layer: Int) {
-    let name = ParameterName.layer(layer) + "feed_forward."
+  init(_ config: ReformerConfig, layout: inout ParameterLayout, layer: Int) {
+    let name = ReformerConfig.layerName(layer) + "feed_forward."
+    let (width, hidden) = (config.width, config.feedForwardWidth)
+    group = layout.add(
+      "layers.\(layer).feed_forward",
+      LayerNorm.parameters(name + "layer_norm", width: width) + [
+        ParameterSpecification(
+          name + "dense.dense.weight", [hidden, width], .matrix, config.reading(inputs: width)),
+        ParameterSpecification(name + "dense.dense.bias", [hidden], .vector, .constant(0)),
+        ParameterSpecification(
+          name + "output.dense.weight", [width, hidden], .matrix, config.writing(inputs: hidden)),
+        ParameterSpecification(name + "output.dense.bias", [width], .vector, .constant(0)),
+      ])
     norm = LayerNorm(name + "layer_norm", layout: layout, epsilon: config.layerNormEpsilon)
     inWeight = layout[name + "dense.dense.weight"]
     inBias = layout[name + "dense.dense.bias"]
@@ -65,15 +77,25 @@ struct FeedForward {
         Matrix(pass.parameters, outWeight), withBackward: withBackward, engine: pass.engine))
   }
 
-  /// target += G(source) over the whole sequence.
-  ///
-  /// `kept`: where to leave the activations, if anywhere.
+  func keptFloats(length: Int) -> [Int] {
+    let hidden = StripMatrix.floats(length, inBias.count)
+    return [StripMatrix.floats(length, norm.width) + (activation == .relu ? 1 : 2) * hidden]
+  }
+
+  /// The activations of the whole sequence, if they are kept.
+  private func kept(_ pass: Pass) -> Activations? {
+    guard pass.kept != nil else { return nil }
+    let memory = pass.memory(group: group)
+    return memory.frame { activations(rows: pass.length, from: memory) }
+  }
+
   func forward(
-    source: ResidualStream, target: ResidualStream, pass: Pass, kept: Activations?
+    source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
     let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
     pass.engine.scratch.frame {
+      let kept = kept(pass)
       let weights = pack(pass, withBackward: false)
       pass.engine.pool.run(tiles.count) { index, scratch in
         let rows = tiles[index]
@@ -129,14 +151,11 @@ struct FeedForward {
     scratch.lap(.streams)
   }
 
-  /// target -= G(source), and the gradients of G.
-  ///
-  /// `targetGradient` flows in, `sourceGradient` is added to. With `kept` activations the streams are
-  /// left alone and only the norm is computed again.
   func backward(
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
-    targetGradient: Matrix, gradients: View<Float>, pass: Pass, kept: Activations?
+    targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
+    let kept = kept(pass)
     let check = RangeCheck()
     pass.engine.scratch.frame {
       let weights = pack(pass, withBackward: true)

@@ -8,6 +8,14 @@ struct LayerNorm {
   let bias: Slot
   let epsilon: Float
 
+  /// Its tensors.
+  static func parameters(_ name: String, width: Int) -> [ParameterSpecification] {
+    [
+      ParameterSpecification(name + ".weight", [width], .vector, .constant(1)),
+      ParameterSpecification(name + ".bias", [width], .vector, .constant(0)),
+    ]
+  }
+
   init(_ name: String, layout: ParameterLayout, epsilon: Double) {
     gain = layout[name + ".weight"]
     bias = layout[name + ".bias"]

@@ -6,16 +6,26 @@ import Compute
 ///
 /// D width, V vocabulary.
 struct LossHead {
+  let group: Int
   let norm: LayerNorm
   let weight: Slot
   let bias: Slot
   let dropout: Double
 
-  init(_ config: ReformerConfig, layout: ParameterLayout) {
-    norm = LayerNorm(
-      ParameterName.finalNorm, layout: layout, epsilon: config.layerNormEpsilon)
-    weight = layout[ParameterName.logits]
-    bias = layout[ParameterName.logitBias]
+  init(_ config: ReformerConfig, layout: inout ParameterLayout) {
+    let (name, width) = ("reformer.encoder.layer_norm", 2 * config.width)
+    let (weight, bias) = ("lm_head.decoder.weight", "lm_head.bias")
+    group = layout.add(
+      "head",
+      LayerNorm.parameters(name, width: width) + [
+        // First logits are near 0.
+        ParameterSpecification(
+          weight, [config.vocabulary, width], .matrix, config.reading(inputs: width, scale: 0.1)),
+        ParameterSpecification(bias, [config.vocabulary], .vector, .constant(0)),
+      ])
+    norm = LayerNorm(name, layout: layout, epsilon: config.layerNormEpsilon)
+    self.weight = layout[weight]
+    self.bias = layout[bias]
     dropout = config.dropout
   }
 

@@ -1,6 +1,35 @@
 // One pass over one window: what all sub-layers share while it lasts.
 import Compute
 
+/// Whoever follows a pass: other ranks' parameters and gradients, and people who wait.
+public protocol PassObserver {
+  /// The pass is about to read the parameters of a group, first to last.
+  func needs(group: Int)
+  /// The gradient of a group is final, last to first.
+  func ready(group: Int)
+  /// Asked before each sub-layer; where it says yes, the pass is given up.
+  var shouldStop: Bool { get }
+  /// The share of the pass that is done.
+  func progress(_ share: Double)
+}
+
+extension PassObserver {
+  /// Nothing to do.
+  public func needs(group: Int) {}
+  /// Nothing to do.
+  public func ready(group: Int) {}
+  /// Never.
+  public var shouldStop: Bool { false }
+  /// Nothing to do.
+  public func progress(_ share: Double) {}
+}
+
+/// Nobody.
+public struct Unobserved: PassObserver {
+  /// Follows nothing.
+  public init() {}
+}
+
 /// Parameters, randomness and machinery of a pass.
 ///
 /// L positions.
@@ -13,6 +42,15 @@ struct Pass {
   /// Rotations to use instead of drawn ones, by layer.
   let givenRotations: [Int: [Float]]
   let engine: Engine
+  /// Where activations stay for the way back, or nil to compute them again.
+  let kept: KeptActivations?
+
+  /// Memory for what a sub-layer computes on its way forward and needs on its way back.
+  ///
+  /// Kept memory gives the same places, contents and all, when asked in the same order on the way back.
+  func memory(group: Int, part: Int = 0) -> ScratchArena {
+    kept?.arena(group: group, part: part) ?? engine.scratch
+  }
 
   func drops(_ rate: Double) -> Bool { isTraining && rate > 0 }
 
@@ -38,5 +76,36 @@ struct Pass {
           strip.row(index), rate: rate, first: row * x.columns + columns.lowerBound)
       }
     }
+  }
+}
+
+/// Activations that `keep_activations` stores instead of computing them again: the oracle for exact
+/// reversibility, at the memory cost of an ordinary network.
+final class KeptActivations: Sendable {
+  private let arenas: [Int: [ScratchArena]]
+  private let sources: [Int: Buffer<Int32>]
+
+  /// Memory for windows of up to `length` positions of `width` features.
+  init(_ sublayers: [any ReversibleSublayer], length: Int, width: Int) {
+    arenas = Dictionary(
+      uniqueKeysWithValues: sublayers.map { sublayer in
+        (
+          sublayer.group,
+          // Each lent piece is rounded up to 64 bytes, and no part lends more than a few.
+          sublayer.keptFloats(length: length).map { ScratchArena(capacity: 4 * $0 + (1 << 20)) }
+        )
+      })
+    sources = Dictionary(
+      uniqueKeysWithValues: sublayers.map { ($0.group, Buffer(length * width)) })
+  }
+
+  fileprivate func arena(group: Int, part: Int) -> ScratchArena? { arenas[group]?[part] }
+
+  /// The source stream as a sub-layer found it.
+  func source(group: Int, _ stream: ResidualStream) -> ResidualStream {
+    guard let buffer = sources[group] else { return stream }
+    return ResidualStream(
+      values: buffer.view[0..<stream.values.count], width: stream.width,
+      fractionBits: stream.fractionBits)
   }
 }

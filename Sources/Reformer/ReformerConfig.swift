@@ -1,5 +1,4 @@
-// Everything that determines the model's mathematics. It is written into checkpoints; two runs with
-// equal configs (and corpus, seed, instruction set, matrix back end) give equal bits.
+// Everything that determines the model's mathematics, and what its parts must agree on.
 import Attention
 
 /// Activation of the feed-forward layer.
@@ -12,8 +11,8 @@ public enum Activation: String, Codable, Sendable, CaseIterable {
 
 /// Sizes and constants of a Reformer language model.
 ///
-/// Validated by whoever reads it (`RunConfig`).
-public struct ReformerConfig: Codable, Sendable, Equatable {
+/// `check` says what is wrong with them; a model checks them when it is made.
+public struct ReformerConfig: Sendable {
   /// Token ids, V.
   public var vocabulary: Int
   /// Token id of byte 0.
@@ -22,8 +21,8 @@ public struct ReformerConfig: Codable, Sendable, Equatable {
   public var length: Int
   /// Features of each residual stream, D.
   public var width: Int
-  /// Attention kind of each layer, first to last.
-  public var layers: [AttentionKind]
+  /// Attention of each layer, first to last.
+  public var layers: [any AttentionLayer]
   /// Attention heads, H.
   public var heads: Int
   /// Features per head, K.
@@ -48,20 +47,14 @@ public struct ReformerConfig: Codable, Sendable, Equatable {
   public var layerNormEpsilon: Double
   /// Fixed-point fraction bits of the residual streams.
   public var residualFractionBits: Int
-  /// Sizes of the `lsh` layers.
-  public var lsh: LSHAttentionSizes
-  /// Sizes of the `local` layers.
-  public var local: LocalAttentionSizes
-  /// Whether `full` layers share one projection for queries and keys, as LSH attention does.
-  public var fullSharedQueryKey: Bool
 
   /// All sizes at once.
   public init(
-    vocabulary: Int = 256, byteOffset: Int = 0, length: Int, width: Int, layers: [AttentionKind],
+    vocabulary: Int = 256, byteOffset: Int = 0, length: Int, width: Int,
+    layers: [any AttentionLayer],
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
     activation: Activation = .relu, axialShape: [Int], axialWidths: [Int], dropout: Double = 0,
-    attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
-    lsh: LSHAttentionSizes, local: LocalAttentionSizes, fullSharedQueryKey: Bool = false
+    attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18
   ) {
     self.vocabulary = vocabulary
     self.byteOffset = byteOffset
@@ -79,8 +72,47 @@ public struct ReformerConfig: Codable, Sendable, Equatable {
     self.attentionDropout = attentionDropout
     self.layerNormEpsilon = layerNormEpsilon
     self.residualFractionBits = residualFractionBits
-    self.lsh = lsh
-    self.local = local
-    self.fullSharedQueryKey = fullSharedQueryKey
+  }
+
+  /// Throws for the first size that no model can have, or that does not fit the others.
+  public func check() throws(ReformerError) {
+    let most = 1 << 27
+    func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
+      if !holds { throw .config("\(what); legal: \(legal)") }
+    }
+    for (name, size) in [
+      ("vocabulary", vocabulary), ("length", length), ("width", width), ("heads", heads),
+      ("head width", headWidth), ("feed-forward width", feedForwardWidth),
+    ] {
+      try require((1...most).contains(size), "\(name) \(size)", "1 to \(most)")
+    }
+    try require(
+      heads.multipliedReportingOverflow(by: headWidth).partialValue <= most,
+      "\(heads) heads of \(headWidth) features", "at most \(most) together")
+    try require(
+      (1...heads).contains(headsPerGroup) && heads % headsPerGroup == 0,
+      "\(headsPerGroup) heads per group", "a divisor of \(heads)")
+    try require(
+      byteOffset >= 0 && byteOffset < vocabulary, "byte offset \(byteOffset)",
+      "0 to \(vocabulary - 1)")
+    try require(!layers.isEmpty, "no layers", "at least one")
+    for (index, layer) in layers.enumerated() {
+      if let problem = layer.problem { throw .config("layer \(index): \(problem)") }
+    }
+    // Positions past the product would wrap around to rows of others.
+    let positions = axialShape.reduce(1) { min($0 * max(0, min($1, most)), most) }
+    try require(
+      positions >= length, "position axes \(axialShape)",
+      "sizes whose product is at least \(length)")
+    try require(
+      axialWidths.count == axialShape.count
+        && axialWidths.allSatisfy { (1...width).contains($0) } && axialWidths.reduce(0, +) == width,
+      "features per axis \(axialWidths)", "one per axis that add up to \(width)")
+    try require(0..<1 ~= dropout && 0..<1 ~= attentionDropout, "dropout", "0 <= dropout < 1")
+    try require(
+      layerNormEpsilon > 0 && layerNormEpsilon < 1, "layer norm epsilon \(layerNormEpsilon)",
+      "above 0, below 1")
+    try require(
+      (1...30).contains(residualFractionBits), "\(residualFractionBits) fraction bits", "1 to 30")
   }
 }

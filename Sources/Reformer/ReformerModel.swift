@@ -1,11 +1,8 @@
-// The model's main path: bytes -> embedding -> reversible blocks -> loss, and back through the same
-// blocks.
+// The model's main path: bytes -> embedding -> reversible sub-layers -> loss, and back through the same.
 import Attention
 import Compute
 
-/// A reversible LSH Reformer language model on one rank (Kitaev et al.
-///
-/// 2020).
+/// A reversible LSH Reformer language model on one rank.
 ///
 /// Parameters and gradients are flat buffers with `layout`; the model owns only the residual
 /// streams and their gradients, 16 bytes per position and feature. One pass at a time.
@@ -13,154 +10,109 @@ public final class ReformerModel {
   /// Sizes.
   public let config: ReformerConfig
   /// Where each parameter lies.
-  public let layout: ParameterLayout
+  public var layout: ParameterLayout { parts.layout }
   private let engine: Engine
-  private let embedding: Embedding
-  private let blocks: [ReversibleBlock]
-  private let head: LossHead
-
-  private let firstStream: Buffer<Int32>
-  private let secondStream: Buffer<Int32>
-  private let firstGradient: Buffer<Float>
-  private let secondGradient: Buffer<Float>
+  private let parts: ReformerParts
+  private let streams: [Buffer<Int32>]
+  private let streamGradients: [Buffer<Float>]
   private let rowLoss: Buffer<Float>
-  /// Memory of `keep_activations`, else nil.
-  private let keptArena: ScratchArena?
+  private let kept: KeptActivations?
 
   /// A model for windows of up to `config.length` positions.
   ///
-  /// `keepActivations` stores what the backward pass needs instead of recomputing it: the oracle
-  /// for exact reversibility, at the memory cost of an ordinary network.
-  public init(config: ReformerConfig, engine: Engine, keepActivations: Bool = false) {
+  /// `keepActivations` stores what the backward pass needs instead of recomputing it. Throws where sizes do not fit
+  /// each other.
+  public init(
+    config: ReformerConfig, engine: Engine, keepActivations: Bool = false
+  ) throws(ReformerError) {
+    try config.check()
     self.config = config
     self.engine = engine
-    let layout = config.parameterLayout
-    self.layout = layout
-    embedding = Embedding(config, layout: layout)
-    blocks = config.layers.indices.map { ReversibleBlock(config, layout: layout, layer: $0) }
-    head = LossHead(config, layout: layout)
+    parts = ReformerParts(config)
     let size = config.length * config.width
-    firstStream = Buffer(size)
-    secondStream = Buffer(size)
-    firstGradient = Buffer(size)
-    secondGradient = Buffer(size)
+    streams = [Buffer(size), Buffer(size)]
+    streamGradients = [Buffer(size), Buffer(size)]
     rowLoss = Buffer(config.length)
-    keptArena = keepActivations ? ScratchArena(capacity: 1 << 40) : nil
+    kept =
+      keepActivations
+      ? KeptActivations(
+        parts.stack.steps.map(\.sublayer), length: config.length, width: config.width) : nil
   }
 
-  private func streams(_ length: Int) -> (ResidualStream, ResidualStream) {
-    precondition(length >= 1 && length <= config.length, "window of \(length) positions")
-    func stream(_ buffer: Buffer<Int32>) -> ResidualStream {
+  private func start(_ window: Window) throws(ReformerError) -> [ResidualStream] {
+    try window.check(config)
+    return streams.map {
       ResidualStream(
-        values: buffer.view[0..<length * config.width], width: config.width,
+        values: $0.view[0..<window.length * config.width], width: config.width,
         fractionBits: config.residualFractionBits)
     }
-    return (stream(firstStream), stream(secondStream))
   }
 
   private func pass(
-    _ parameters: View<Float>, _ length: Int, _ address: RandomAddress, isTraining: Bool,
-    _ givenRotations: [Int: [Float]]
+    _ parameters: View<Float>, _ window: Window, _ address: RandomAddress, isTraining: Bool,
+    _ givenRotations: [Int: [Float]] = [:]
   ) -> Pass {
     precondition(parameters.count == layout.count, "parameters of another layout")
     return Pass(
-      parameters: parameters, length: length, address: address, isTraining: isTraining,
-      givenRotations: givenRotations, engine: engine)
+      parameters: parameters, length: window.length, address: address, isTraining: isTraining,
+      givenRotations: givenRotations, engine: engine, kept: isTraining ? kept : nil)
   }
 
   private func sum(_ losses: View<Float>) -> Double {
-    var total = 0.0
-    for index in 0..<losses.count { total += Double(losses[index]) }
-    return total
+    losses.array.reduce(0) { $0 + Double($1) }
   }
 
   /// Loss of one window and its gradient.
   ///
-  /// - `inputs`, `targets`: `[L]` token ids; a negative target is not scored.
   /// - `gradients`: added to; the gradient of the mean loss over scored positions.
-  /// - `groupNeeded`: called with the index of each parameter group before the forward pass reads
-  ///   it, first to last.
-  /// - `groupReady`: called with the index of each parameter group whose gradient is final, last
-  ///   first.
-  /// - `shouldStop`: asked before each block; where it says yes, the pass is given up.
-  /// - `progress`: called after each block, with the share of the pass that is done.
-  /// - Returns the mean loss in nats. Throws when a stream leaves its range, and `stopped`.
+  /// - Returns the mean loss in nats. Throws when the window does not fit, when a stream leaves its range, and
+  ///   `stopped`.
   public func lossAndGradients(
-    parameters: View<Float>, gradients: View<Float>, inputs: View<Int32>, targets: View<Int32>,
-    address: RandomAddress, givenRotations: [Int: [Float]] = [:],
-    groupNeeded: (Int) -> Void = { _ in }, shouldStop: () -> Bool = { false },
-    groupReady: (Int) -> Void = { _ in },
-    progress: (Double) -> Void = { _ in }
+    parameters: View<Float>, gradients: View<Float>, window: Window, address: RandomAddress,
+    givenRotations: [Int: [Float]] = [:], observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
-    let length = inputs.count
-    let (first, second) = streams(length)
-    let pass = pass(parameters, length, address, isTraining: true, givenRotations)
-    let scored = (0..<length).reduce(0) { $0 + (targets[$1] >= 0 ? 1 : 0) }
-    precondition(scored > 0 && gradients.count == layout.count, "nothing to score")
-
-    return try (keptArena ?? engine.scratch).frame { () throws(ReformerError) in
-      let kept = keptArena.map { arena in
-        blocks.map {
-          $0.keep(length: length, width: config.width, from: arena)
-        }
-      }
-      groupNeeded(0)
-      try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
-      for (index, block) in blocks.enumerated() {
-        if shouldStop() { throw .stopped }
-        groupNeeded(2 * index + 1)
-        try block.forward(
-          first: first, second: second, pass: pass, kept: kept?[index],
-          feedForwardNeeded: { groupNeeded(2 * index + 2) })
-        progress(Double(index + 1) / Double(4 * blocks.count))
-      }
-      let streamGradients = [firstGradient, secondGradient].map {
-        Matrix($0.view[0..<length * config.width], rows: length, columns: config.width)
-      }
-      groupNeeded(2 * blocks.count + 1)
-      head.forwardAndBackward(
-        streams: [first, second], targets: targets, scale: 1 / Float(scored),
-        rowLoss: rowLoss.view[0..<length], streamGradients: streamGradients,
-        gradients: gradients, pass: pass)
-      groupReady(2 * blocks.count + 1)
-      for (index, block) in blocks.enumerated().reversed() {
-        if shouldStop() { throw .stopped }
-        try block.backward(
-          first: first, second: second, firstGradient: streamGradients[0],
-          secondGradient: streamGradients[1], gradients: gradients, pass: pass,
-          kept: kept?[index], feedForwardReady: { groupReady(2 * index + 2) })
-        groupReady(2 * index + 1)
-        // On the way back a block is computed once more and differentiated: three times the work.
-        progress(1 - 0.75 * Double(index) / Double(blocks.count))
-      }
-      embedding.backward(
-        tokens: inputs, firstGradient: streamGradients[0], secondGradient: streamGradients[1],
-        gradients: gradients, pass: pass)
-      groupReady(0)
-      return sum(rowLoss.view[0..<length]) / Double(scored)
+    let streams = try start(window)
+    let pass = pass(parameters, window, address, isTraining: true, givenRotations)
+    precondition(window.scoredCount > 0 && gradients.count == layout.count, "nothing to score")
+    let streamGradients = streamGradients.map {
+      Matrix(
+        $0.view[0..<window.length * config.width], rows: window.length, columns: config.width)
     }
+    let rowLoss = rowLoss.view[0..<window.length]
+
+    observer.needs(group: parts.embedding.group)
+    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    try parts.stack.forward(streams, pass: pass, observer: observer)
+    observer.needs(group: parts.head.group)
+    parts.head.forwardAndBackward(
+      streams: streams, targets: window.targets, scale: 1 / Float(window.scoredCount),
+      rowLoss: rowLoss, streamGradients: streamGradients, gradients: gradients, pass: pass)
+    observer.ready(group: parts.head.group)
+    try parts.stack.backward(
+      streams, streamGradients: streamGradients, gradients: gradients, pass: pass,
+      observer: observer)
+    parts.embedding.backward(
+      tokens: window.inputs, streamGradients: streamGradients, gradients: gradients, pass: pass)
+    observer.ready(group: parts.embedding.group)
+    return sum(rowLoss) / Double(window.scoredCount)
   }
 
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
-  /// `logits`: `[L, V]`, filled where given. Shapes and errors as in `lossAndGradients`.
+  /// `logits`: `[L, V]`, filled where given. Errors as in `lossAndGradients`.
   public func loss(
-    parameters: View<Float>, inputs: View<Int32>, targets: View<Int32>, address: RandomAddress,
+    parameters: View<Float>, window: Window, address: RandomAddress,
     givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil,
-    shouldStop: () -> Bool = { false }
+    observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
-    let length = inputs.count
-    let (first, second) = streams(length)
-    let pass = pass(parameters, length, address, isTraining: false, givenRotations)
-    try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
-    for block in blocks {
-      if shouldStop() { throw .stopped }
-      try block.forward(first: first, second: second, pass: pass, kept: nil)
-    }
-    head.forward(
-      streams: [first, second], targets: targets, rowLoss: rowLoss.view[0..<length],
-      allLogits: logits, pass: pass)
-    return sum(rowLoss.view[0..<length])
+    let streams = try start(window)
+    let pass = pass(parameters, window, address, isTraining: false, givenRotations)
+    let rowLoss = rowLoss.view[0..<window.length]
+    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    try parts.stack.forward(streams, pass: pass, observer: observer)
+    parts.head.forward(
+      streams: streams, targets: window.targets, rowLoss: rowLoss, allLogits: logits, pass: pass)
+    return sum(rowLoss)
   }
 
   /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept
@@ -168,18 +120,57 @@ public final class ReformerModel {
   ///
   /// For tests of exactness.
   package var currentStreams: (first: [Int32], second: [Int32]) {
-    (firstStream.view.array, secondStream.view.array)
+    (streams[0].view.array, streams[1].view.array)
   }
 
   /// The streams right after the embedding.
   ///
   /// For tests of exactness.
   package func embeddedStreams(
-    parameters: View<Float>, inputs: View<Int32>, address: RandomAddress
+    parameters: View<Float>, window: Window, address: RandomAddress
   ) throws(ReformerError) -> (first: [Int32], second: [Int32]) {
-    let (first, second) = streams(inputs.count)
-    let pass = pass(parameters, inputs.count, address, isTraining: true, [:])
-    try embedding.forward(tokens: inputs, first: first, second: second, pass: pass)
+    let pass = pass(parameters, window, address, isTraining: true)
+    try parts.embedding.forward(tokens: window.inputs, streams: start(window), pass: pass)
     return currentStreams
   }
+}
+
+/// The parts of a model in the order of the way forward, each with its places in one layout.
+struct ReformerParts {
+  let layout: ParameterLayout
+  let embedding: Embedding
+  let stack: ReversibleStack
+  let head: LossHead
+
+  /// Sizes that pass `ReformerConfig.check`.
+  init(_ config: ReformerConfig) {
+    var layout = ParameterLayout()
+    embedding = Embedding(config, layout: &layout)
+    var steps: [ReversibleStack.Step] = []
+    for (index, attention) in config.layers.enumerated() {
+      // Y1 = X1 + attention(X2), Y2 = X2 + feed-forward(Y1).
+      steps.append(.init(sublayer: attention.sublayer(config, &layout, index), target: 0))
+      steps.append(
+        .init(sublayer: FeedForward(config, layout: &layout, layer: index), target: 1))
+    }
+    stack = ReversibleStack(steps: steps)
+    head = LossHead(config, layout: &layout)
+    self.layout = layout
+  }
+}
+
+extension AttentionLayer {
+  fileprivate func sublayer(
+    _ config: ReformerConfig, _ layout: inout ParameterLayout, _ layer: Int
+  ) -> any ReversibleSublayer {
+    AttentionSublayer(self, config, layout: &layout, layer: layer)
+  }
+}
+
+extension ReformerConfig {
+  /// Where every parameter lies: one group for the embeddings, one per sub-layer, one for the head.
+  public var parameterLayout: ParameterLayout { ReformerParts(self).layout }
+
+  /// Name of what belongs to a layer in the checkpoint.
+  static func layerName(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }
 }

@@ -1,28 +1,7 @@
-// The two residual streams: 32-bit fixed point, because integer sums can be undone exactly (DESIGN
-// section 2). All arithmetic on them is here.
+// The two residual streams: 32-bit fixed point, because integer sums can be undone exactly. All arithmetic on
+// them is here.
 import Compute
 import Synchronization
-
-/// Why a pass over a window failed.
-public enum ReformerError: Error, CustomStringConvertible {
-  /// A residual stream left its range, or a sub-layer gave a number that is not finite.
-  case streamRange(place: String, count: Int, fractionBits: Int)
-  /// The caller asked to give the pass up.
-  case stopped
-
-  /// One line: where, what, what to do.
-  public var description: String {
-    switch self {
-    case .stopped: return "given up on request"
-    case .streamRange(let place, let count, let bits):
-      let range = 1 << (31 - bits)
-      return
-        "\(place): \(count) values of the residual stream are not finite or outside ±\(range); "
-        + "training diverged (lower optimizer.learning_rate or set optimizer.clip), or "
-        + "model.residual_fraction_bits = \(bits) leaves too little range"
-    }
-  }
-}
 
 /// One stream, `[L, D]`.
 struct ResidualStream {

@@ -69,7 +69,7 @@ struct EvaluateCommand: ParsableCommand {
     let corpus = try ByteCorpus(
       path: config.data.corpus, fractions: SplitFractions(config.data.split))
     config.useMatrixLibrary()
-    let model = ReformerModel(
+    let model = try ReformerModel(
       config: config.reformer, engine: Engine(threads: threadCount(configured: threads)))
     let progress = Progress(rank: 0)
     let score = try Evaluator(

@@ -8,8 +8,9 @@ struct AttentionKindTests {
     let lsh = LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 1, buckets: [4])
     let local = LocalAttentionSizes(chunk: 8, chunksBefore: 1)
     func projections(_ name: String, shared: Bool = false) -> [String]? {
-      AttentionKind(rawValue: name)?
-        .layer(lsh: lsh, local: local, fullSharesQueryKey: shared).projections
+      AttentionKind(rawValue: name).map {
+        AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: shared).layer($0).projections
+      }
     }
     #expect(projections("lsh") == ["query_key", "value"])
     #expect(projections("local") == ["query", "key", "value"])

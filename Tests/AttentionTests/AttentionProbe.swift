@@ -35,76 +35,126 @@ enum Kind: Sendable, CustomStringConvertible {
 ///
 /// Not for use from several threads.
 final class AttentionProbe {
-  let kind: Kind
+  /// The kind where one of those with a naive twin was asked for.
+  private var kind: Kind?
   let length: Int
   let heads: Int
   let width: Int
   let layer: any AttentionLayer
   let engine: Engine
-  let group: HeadGroupActivations
   /// `[L, g * K]` per projection.
   var projected: [[Float]]
-  var draws: AttentionDraws
-  private let arena = ScratchArena(capacity: 1 << 30)
+  var pass: AttentionPass
+  private var last: Forward?
+  private var sights: [Int: Sight] = [:]
+  /// Whether scratch is nonsense before each pass.
+  private let poisons: Bool
+
+  /// A forward pass that was run, and how to go on from it.
+  private struct Forward {
+    let backward: (Matrix, [Matrix]) -> Void
+    let sight: (Int) -> Sight
+    let saved: any Sendable
+    // Memory of what was projected, saved and put out.
+    let arena: ScratchArena
+  }
 
   /// Heads `firstHead ..< firstHead + heads` of a layer, dropout off.
   init(
-    _ kind: Kind, length: Int, heads: Int = 2, width: Int = 8, firstHead: Int = 0, threads: Int = 1,
-    seed: UInt64 = 1
+    _ layer: any AttentionLayer, length: Int, heads: Int = 2, width: Int = 8, firstHead: Int = 0,
+    threads: Int = 1, seed: UInt64 = 1, poisons: Bool = true
   ) {
-    self.kind = kind
+    self.poisons = poisons
+    self.layer = layer
     self.length = length
     self.heads = heads
     self.width = width
-    layer = kind.layer
     engine = Engine(threads: threads)
-    group = layer.activations(length: length, heads: heads, headWidth: width, from: arena)
     projected = layer.projections.indices.map {
       madeUpNormals(length * heads * width, seed: seed * 10 + UInt64($0), scale: 1.5)
     }
-    draws = AttentionDraws(
+    pass = AttentionPass(
       address: RandomAddress(seed: seed, step: 3, sample: 2), layer: 4, firstHead: firstHead,
-      dropout: 0, givenRotations: nil)
+      dropout: 0, givenRotations: nil, engine: engine)
   }
 
-  /// Changes how the pass draws.
+  /// Changes how the pass pass.
   func draw(dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil) {
-    var address = draws.address
+    var address = pass.address
     address.step = step ?? address.step
-    draws = AttentionDraws(
-      address: address, layer: draws.layer, firstHead: draws.firstHead,
-      dropout: dropout ?? draws.dropout, givenRotations: rotations ?? draws.givenRotations)
+    pass = AttentionPass(
+      address: address, layer: pass.layer, firstHead: pass.firstHead,
+      dropout: dropout ?? pass.dropout, givenRotations: rotations ?? pass.givenRotations,
+      engine: engine)
   }
 
   /// The output, `[L, g * K]`.
   ///
-  /// Whatever the layer should write is NaN or nonsense before.
+  /// Whatever the layer should write is nonsense before.
   @discardableResult
-  func forward() -> [Float] {
-    engine.poison(1 << 16)
+  func forward() -> [Float] { forward(layer) }
+
+  private func forward<Layer: AttentionLayer>(_ layer: Layer) -> [Float] {
+    if poisons { engine.poison(1 << 16) }
+    let arena = ScratchArena(capacity: 1 << 26)
+    arena.frame { arena.floats(layer.savedFloats(length: length, heads: heads) + 4096).fill(.nan) }
+    let saved = layer.save(length: length, heads: heads, from: arena)
+    let group = HeadGroup(
+      heads: heads, projected: projected.map { _ in arena.matrix(length, heads * width) },
+      output: arena.matrix(length, heads * width))
     for (matrix, values) in zip(group.projected, projected) { matrix.dense.copy(from: values) }
-    for matrix in [group.output, group.maximum, group.sum, group.keyScale] { matrix.fill(.nan) }
-    group.order.fill(-7)
-    layer.forward(group, draws: draws, engine: engine)
+    group.output.fill(.nan)
+    layer.forward(group, saved: saved, pass: pass)
+    sights = [:]
+    last = Forward(
+      backward: { [pass] outputGradient, gradients in
+        layer.backward(
+          group, saved: saved, outputGradient: outputGradient, gradients: gradients,
+          ownGradients: [], pass: pass)
+      },
+      sight: { [length] in layer.sight(length: length, head: $0, saved: saved) }, saved: saved,
+      arena: arena)
     return group.output.dense.array
   }
 
+  /// What the queries of a head saw in the last forward pass.
+  func sight(head: Int) -> Sight {
+    guard let last else { preconditionFailure("no forward pass yet") }
+    if let known = sights[head] { return known }
+    let sight = last.sight(head)
+    sights[head] = sight
+    return sight
+  }
+
+  /// Positions in sorted order of the last forward pass, where the layer sorts.
+  var order: [Int32] { (last?.saved as? LSHAttention.Saved)?.order.array ?? [] }
+
   /// Gradients of the projections, after a forward pass.
   func backward(_ outputGradient: [Float]) -> [[Float]] {
-    engine.poison(1 << 16)
+    if poisons { engine.poison(1 << 16) }
     let size = length * heads * width
     let incoming = Buffer<Float>(size)
     incoming.view.copy(from: outputGradient)
     let buffers = projected.map { _ in Buffer<Float>(size) }
     for buffer in buffers { buffer.view.fill(.nan) }
-    layer.backward(
-      group, outputGradient: Matrix(incoming.view, rows: length, columns: heads * width),
-      gradients: buffers.map { Matrix($0.view, rows: length, columns: heads * width) },
-      draws: draws, engine: engine)
+    last?.backward(
+      Matrix(incoming.view, rows: length, columns: heads * width),
+      buffers.map { Matrix($0.view, rows: length, columns: heads * width) })
     return buffers.map { $0.view.array }
   }
 
   // MARK: The reference
+
+  /// The probe of a kind with a naive twin.
+  convenience init(
+    _ kind: Kind, length: Int, heads: Int = 2, width: Int = 8, firstHead: Int = 0, threads: Int = 1,
+    seed: UInt64 = 1
+  ) {
+    self.init(
+      kind.layer, length: length, heads: heads, width: width, firstHead: firstHead,
+      threads: threads, seed: seed)
+    self.kind = kind
+  }
 
   /// Features of one head out of `[L, g * K]`.
   func head<Number>(_ head: Int, of values: [Number]) -> [Number] {
@@ -117,13 +167,14 @@ final class AttentionProbe {
   func drawnRotations(head: Int) -> [Float] {
     guard case .lsh(_, _, let hashes, let buckets) = kind else { return [] }
     let buffer = Buffer<Float>(width * hashes * buckets.reduce(0, +) / 2)
-    draws.address.stream(.hashRotation, layer: draws.layer, head: draws.firstHead + head)
+    pass.address.stream(.hashRotation, layer: pass.layer, head: pass.firstHead + head)
       .normal(into: buffer.view)
     return buffer.view.array
   }
 
   /// The naive twin of one head, hashed at the present queries, and how clear its closest hash was.
   func reference(head: Int) -> (attention: ReferenceAttention, smallestMargin: Double) {
+    guard let kind else { preconditionFailure("no naive twin") }
     switch kind {
     case .full(let shared):
       return (.full(length: length, sharesQueryKey: shared), .infinity)
@@ -131,8 +182,8 @@ final class AttentionProbe {
       return (.local(length: length, chunk: chunk, before: before), .infinity)
     case .lsh(let chunk, let before, let hashes, let buckets):
       var rotations = drawnRotations(head: head)
-      if let given = draws.givenRotations {
-        let start = (draws.firstHead + head) * rotations.count
+      if let given = pass.givenRotations {
+        let start = (pass.firstHead + head) * rotations.count
         rotations = Array(given[start..<start + rotations.count])
       }
       let hashed = ReferenceAttention.hash(
@@ -147,10 +198,10 @@ final class AttentionProbe {
 
   /// What dropout does to draw `number` of one head.
   func keep(head: Int) -> (Int) -> Double {
-    let rate = draws.dropout
+    let rate = pass.dropout
     guard rate > 0 else { return { _ in 1 } }
-    let stream = draws.address.stream(
-      .attentionDropout, layer: draws.layer, head: draws.firstHead + head)
+    let stream = pass.address.stream(
+      .attentionDropout, layer: pass.layer, head: pass.firstHead + head)
     return { Double(stream.bits($0)) < rate * 0x1p32 ? 0 : 1 / (1 - rate) }
   }
 
@@ -170,7 +221,7 @@ final class AttentionProbe {
   /// Its logits are -1e5, where log-sum-exps are rounded to 1/128, once per round in the
   /// reference and once in all in the layer.
   func isCoarse(row: Int, head: Int, _ reference: ReferenceAttention) -> Bool {
-    group.maximum.row(row)[head] <= -5e4 && reference.seesItselfAgain(row)
+    sight(head: head).keys[row].allSatisfy(\.isLastResort) && reference.seesItselfAgain(row)
   }
 
   /// Places of one head's features of a row in `[L, g * K]`.

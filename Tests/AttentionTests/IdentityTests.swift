@@ -103,11 +103,11 @@ struct IdentityTests {
         .lsh(chunk: 16, before: 1, hashes: 2, buckets: [4, 2]), length: 100)
       probe.draw(rotations: rotations)
       let before = probe.forward()
-      let order = probe.group.order.array
+      let order = probe.order
       if rotations != nil { Self.change(&probe.projected[0]) }
       Self.change(&probe.projected[1])
       expectChange(from: before, to: probe.forward())
-      #expect(probe.group.order.array == order)
+      #expect(probe.order == order)
     }
   }
 
@@ -149,10 +149,10 @@ struct IdentityTests {
     part.projected = whole.projected.map { whole.head(2, of: $0) }
     #expect(part.forward().bitPatterns == whole.head(2, of: whole.forward()).bitPatterns)
 
-    let order = part.group.order.array
+    let order = part.order
     part.draw(step: 4)
     part.forward()
-    #expect(part.group.order.array != order)
+    #expect(part.order != order)
   }
 
   @Test("dropout changes single outputs but not their expectation", arguments: kinds)

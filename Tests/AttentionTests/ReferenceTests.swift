@@ -118,7 +118,7 @@ struct ReferenceTests {
     probe.draw(rotations: [Float](repeating: 0, count: 8 * 2 * 2))
     let output = probe.forward()
     let inOrder = Array(0..<Int32(24))
-    #expect(probe.group.order.array == inOrder + inOrder)
+    #expect(probe.order == inOrder + inOrder)
     let expected = probe.output(probe.reference(head: 0).attention, head: 0)
     // As in `check`.
     #expect(largestDifference(output, expected) <= 3e-5)

@@ -13,7 +13,7 @@ struct AddressTests {
     [([15, 20], [5, 7]), ([2, 10, 15], [3, 4, 5])] as [([Int], [Int])])
   func embedding(rate: Double, axes: (shape: [Int], widths: [Int])) throws {
     let (length, width, bits) = (290, 12, 18)
-    let probe = ModelProbe(
+    let probe = try ModelProbe(
       smallConfig(
         [.local], length: 300, axialShape: axes.shape, axialWidths: axes.widths, dropout: rate,
         residualFractionBits: bits), length: length)
@@ -35,14 +35,14 @@ struct AddressTests {
           Array(tables[axis][row * axes.widths[axis]..<(row + 1) * axes.widths[axis]]))
       }
       for (column, value) in positions.reversed().joined().enumerated() {
-        let word = words[Int(probe.inputs.view[position]) * width + column]
+        let word = words[Int(probe.inputs[position]) * width + column]
         let place = position * width + column
         expected.append(
           word * keep(.embeddingDropout, place) + value * keep(.positionDropout, place))
       }
     }
     let streams = try probe.model.embeddedStreams(
-      parameters: probe.parameters.view, inputs: probe.inputs.view, address: probe.address)
+      parameters: probe.parameters.view, window: probe.window, address: probe.address)
     #expect(streams.first == streams.second)
     let step = Float(sign: .plus, exponent: -bits, significand: 1)
     let seen = streams.first.prefix(expected.count).map { Float($0) * step }
@@ -54,9 +54,9 @@ struct AddressTests {
     "each layer and head has rotations of its own, however heads are grouped", arguments: [1, 2, 4])
   func rotations(headsPerGroup: Int) throws {
     let config = smallConfig([.lsh, .local, .lsh], heads: 4, headsPerGroup: headsPerGroup)
-    let probe = ModelProbe(config)
+    let probe = try ModelProbe(config)
     let drawn = try probe.loss()
-    let buffer = Buffer<Float>(config.headWidth * config.lsh.hashes * config.lsh.rotationWidth)
+    let buffer = Buffer<Float>(rotationCount(config) / config.heads)
     for layer in [0, 2] {
       probe.rotations[layer] = (0..<config.heads).flatMap { head in
         probe.address.stream(.hashRotation, layer: layer, head: head).normal(into: buffer.view)
@@ -73,12 +73,12 @@ struct AddressTests {
   // twice unless their draws differ. Twins that write half then are one layer that writes whole.
   @Test("no two layers drop alike", arguments: ["attention.output", "feed_forward.output"])
   func layers(writer: String) throws {
-    func probe(_ layers: Int) -> ModelProbe {
-      ModelProbe(
+    func probe(_ layers: Int) throws -> ModelProbe {
+      try ModelProbe(
         smallConfig(
           [AttentionKind](repeating: .full, count: layers), dropout: 0.4, attentionDropout: 0.4))
     }
-    let (one, two) = (probe(1), probe(2))
+    let (one, two) = (try probe(1), try probe(2))
     for slot in one.model.layout.slots {
       let values = one.values(slot.name)
       if slot.name.contains("output.dense") && !slot.name.contains(writer) { values.fill(0) }

@@ -8,12 +8,11 @@ import Testing
 struct GradientTests {
   /// Checks every tensor of a model on its own, so that each layer's share is seen.
   private func check(_ config: ReformerConfig, length: Int? = nil) throws {
-    let probe = ModelProbe(config, length: length)
+    let probe = try ModelProbe(config, length: length)
     if config.activation == .relu { decide(probe) }
     // Hashes jump where they change. Without rotations all share a bucket and the order stays.
-    for layer in config.layers.indices where config.layers[layer] == .lsh {
-      let count = config.heads * config.headWidth * config.lsh.hashes * config.lsh.rotationWidth
-      probe.rotations[layer] = [Float](repeating: 0, count: count)
+    for (index, layer) in config.layers.enumerated() where layer is LSHAttention {
+      probe.rotations[index] = [Float](repeating: 0, count: rotationCount(config))
     }
     try probe.step()
     let gradients = probe.gradients.view.array
@@ -83,12 +82,12 @@ struct GradientTests {
 
   @Test("gradients are added to what is there")
   func added() throws {
-    let probe = ModelProbe(smallConfig([.local, .lsh]))
+    let probe = try ModelProbe(smallConfig([.local, .lsh]))
     try probe.step()
     let once = probe.gradients.view.array
     _ = try probe.model.lossAndGradients(
       parameters: probe.parameters.view, gradients: probe.gradients.view,
-      inputs: probe.inputs.view, targets: probe.targets.view, address: probe.address)
+      window: probe.window, address: probe.address)
     // Sums onto a start that is not 0 round differently, tile by tile.
     #expect(relativeDifference(probe.gradients.view.array, to: once.map { 2 * $0 }) <= 1e-5)
   }

@@ -48,7 +48,7 @@ struct ParameterTests {
     let layout = config.parameterLayout
     let buffer = Buffer<Float>(layout.count)
     buffer.view.fill(before)
-    config.initialise(buffer.view, layout: layout, seed: seed)
+    layout.initialise(buffer.view, seed: seed)
     return buffer.view.array
   }
 
@@ -103,7 +103,7 @@ struct ParameterTests {
 
   @Test("the first loss is close to that of a uniform guess")
   func firstLoss() throws {
-    let probe = ModelProbe(smallConfig([.local, .lsh, .full], vocabulary: 256), disorder: 0)
+    let probe = try ModelProbe(smallConfig([.local, .lsh, .full], vocabulary: 256), disorder: 0)
     // Logits start with deviation 0.1, which costs 0.1^2 / 2 nats, and chance over 40 positions.
     #expect(abs(try probe.step() - 5.545) <= 0.1)
   }

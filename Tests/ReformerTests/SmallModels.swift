@@ -11,13 +11,23 @@ func smallConfig(
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false
 ) -> ReformerConfig {
-  ReformerConfig(
-    vocabulary: vocabulary, length: length, width: width, layers: layers, heads: heads,
+  let sizes = AttentionSizes(
+    local: LocalAttentionSizes(chunk: 8, chunksBefore: 1), lsh: smallLSH,
+    fullSharedQueryKey: fullSharedQueryKey)
+  return ReformerConfig(
+    vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
+    heads: heads,
     headWidth: 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21, activation: activation,
     axialShape: axialShape, axialWidths: axialWidths, dropout: dropout,
-    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits,
-    lsh: LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
-    local: LocalAttentionSizes(chunk: 8, chunksBefore: 1), fullSharedQueryKey: fullSharedQueryKey)
+    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits)
+}
+
+/// Sizes of the `lsh` layers of `smallConfig`.
+let smallLSH = LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 2, buckets: [4, 2])
+
+/// Numbers of one layer's rotations in a model of `smallConfig`.
+func rotationCount(_ config: ReformerConfig) -> Int {
+  config.heads * config.headWidth * smallLSH.hashes * smallLSH.rotationWidth
 }
 
 /// A model, its parameters and one window.
@@ -28,8 +38,9 @@ final class ModelProbe {
   let engine: Engine
   let parameters: Buffer<Float>
   let gradients: Buffer<Float>
-  let inputs: Buffer<Int32>
-  let targets: Buffer<Int32>
+  var inputs: [Int32]
+  var targets: [Int32]
+  var window: Window { Window(inputs: inputs, targets: targets) }
   var address = RandomAddress(seed: 11, step: 5, sample: 3)
   var rotations: [Int: [Float]] = [:]
 
@@ -37,38 +48,36 @@ final class ModelProbe {
   init(
     _ config: ReformerConfig, length: Int? = nil, threads: Int = 1, keepActivations: Bool = false,
     seed: UInt64 = 1, disorder: Float = 0.2
-  ) {
+  ) throws {
     engine = Engine(threads: threads)
     engine.poison(1 << 16)
-    model = ReformerModel(config: config, engine: engine, keepActivations: keepActivations)
+    model = try ReformerModel(config: config, engine: engine, keepActivations: keepActivations)
     parameters = Buffer(model.layout.count)
     gradients = Buffer(model.layout.count)
-    config.initialise(parameters.view, layout: model.layout, seed: seed)
+    model.layout.initialise(parameters.view, seed: seed)
     for (index, slot) in model.layout.slots.enumerated() {
       let noise = madeUpNormals(slot.count, seed: seed * 100 + UInt64(index), scale: disorder)
       for (place, number) in zip(slot.range, noise) { parameters.view[place] += number }
     }
     let length = length ?? config.length
-    inputs = Buffer(length)
-    targets = Buffer(length)
-    inputs.view.copy(from: madeUpTokens(length, vocabulary: config.vocabulary, seed: seed))
-    targets.view.copy(from: madeUpTokens(length, vocabulary: config.vocabulary, seed: seed + 7))
+    inputs = madeUpTokens(length, vocabulary: config.vocabulary, seed: seed)
+    targets = madeUpTokens(length, vocabulary: config.vocabulary, seed: seed + 7)
   }
 
   /// Mean loss; gradients afresh in `gradients`.
   @discardableResult
-  func step(groupReady: (Int) -> Void = { _ in }) throws -> Double {
+  func step(observer: any PassObserver = Unobserved()) throws -> Double {
     gradients.view.fill(0)
     return try model.lossAndGradients(
-      parameters: parameters.view, gradients: gradients.view, inputs: inputs.view,
-      targets: targets.view, address: address, givenRotations: rotations, groupReady: groupReady)
+      parameters: parameters.view, gradients: gradients.view, window: window, address: address,
+      givenRotations: rotations, observer: observer)
   }
 
   /// Summed loss without dropout.
   func loss(logits: Matrix? = nil) throws -> Double {
     try model.loss(
-      parameters: parameters.view, inputs: inputs.view, targets: targets.view, address: address,
-      givenRotations: rotations, logits: logits)
+      parameters: parameters.view, window: window, address: address, givenRotations: rotations,
+      logits: logits)
   }
 
   /// Logits of the whole window without dropout, `[L, V]` flat.

@@ -95,7 +95,7 @@ struct GoldenTests {
     let number = Int32(Self.levels.firstIndex(of: level) ?? 0)
     #expect(ck_set_thread_level(number) == 0)
     defer { _ = ck_set_thread_level(-1) }
-    config.reformer.initialise(parameters.view, layout: layout, seed: 5)
+    layout.initialise(parameters.view, seed: 5)
     let digest = ModelFile.parametersSHA256(layout: layout, parameters: parameters.view)
     try pin(digest, \.firstValues["\(level)/\(golden.name)"], "\(level), \(golden.name)")
   }

@@ -64,10 +64,10 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   var numHiddenLayers: Int
   var vocabSize: Int
 
-  /// The config of one of our models.
-  public init(_ config: ReformerConfig) {
+  /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
+  public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
     attentionHeadSize = config.headWidth
-    attnLayers = config.layers.map(\.rawValue)
+    attnLayers = config.layers.map { type(of: $0).name }
     axialPosEmbdsDim = config.axialWidths
     axialPosShape = config.axialShape
     feedForwardSize = config.feedForwardWidth
@@ -76,17 +76,17 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     hiddenSize = config.width
     layerNormEps = config.layerNormEpsilon
     localAttentionProbsDropoutProb = config.attentionDropout
-    localAttnChunkLength = config.local.chunk
-    localNumChunksBefore = config.local.chunksBefore
+    localAttnChunkLength = attention.local.chunk
+    localNumChunksBefore = attention.local.chunksBefore
     lshAttentionProbsDropoutProb = config.attentionDropout
-    lshAttnChunkLength = config.lsh.chunk
-    lshNumChunksBefore = config.lsh.chunksBefore
+    lshAttnChunkLength = attention.lsh.chunk
+    lshNumChunksBefore = attention.lsh.chunksBefore
     maxPositionEmbeddings = config.axialShape.reduce(1, *)
     numAttentionHeads = config.heads
     numBuckets =
-      config.lsh.buckets.count == 1
-      ? .count(config.lsh.buckets[0]) : .factors(config.lsh.buckets)
-    numHashes = config.lsh.hashes
+      attention.lsh.buckets.count == 1
+      ? .count(attention.lsh.buckets[0]) : .factors(attention.lsh.buckets)
+    numHashes = attention.lsh.hashes
     numHiddenLayers = config.layers.count
     vocabSize = config.vocabulary
   }
@@ -140,37 +140,31 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
         LSHAttentionSizes.automaticBuckets(
           length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
       }
+    let attention = AttentionSizes(
+      local: LocalAttentionSizes(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
+      lsh: LSHAttentionSizes(
+        chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
+        buckets: buckets))
     let config = ReformerConfig(
-      vocabulary: vocabSize, length: length, width: hiddenSize, layers: kinds,
+      vocabulary: vocabSize, length: length, width: hiddenSize,
+      layers: kinds.map(attention.layer),
       heads: numAttentionHeads, headWidth: attentionHeadSize, feedForwardWidth: feedForwardSize,
       activation: activation, axialShape: axialPosShape, axialWidths: axialPosEmbdsDim,
       dropout: hiddenDropoutProb, attentionDropout: lshAttentionProbsDropoutProb,
-      layerNormEpsilon: layerNormEps,
-      lsh: LSHAttentionSizes(
-        chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
-        buckets: buckets),
-      local: LocalAttentionSizes(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore))
-    do { try config.checkSizes() } catch {
-      let ours = Self.names.first { error.description.hasPrefix("\($0.key) = ") }
-      throw UserError(
-        "config.json: " + (ours.map { "\($0.value), our " } ?? "") + error.description)
+      layerNormEpsilon: layerNormEps)
+    do { try config.check() } catch {
+      let name = Self.names.first { error.problem.hasPrefix($0.ours) }?.theirs
+      throw UserError("config.json: " + (name.map { $0 + ": " } ?? "") + error.problem)
     }
     return config
   }
 
-  /// What our config calls what theirs calls otherwise.
+  /// What we call what they call otherwise.
   private static let names = [
-    "model.width": "hidden_size", "model.layers": "attn_layers",
-    "model.heads": "num_attention_heads", "model.head_width": "attention_head_size",
-    "model.feed_forward_width": "feed_forward_size", "model.vocabulary": "vocab_size",
-    "model.axial_shape": "axial_pos_shape", "model.axial_widths": "axial_pos_embds_dim",
-    "model.dropout": "hidden_dropout_prob",
-    "model.attention_dropout": "lsh_attention_probs_dropout_prob",
-    "model.layer_norm_epsilon": "layer_norm_eps",
-    "attention.local.chunk": "local_attn_chunk_length",
-    "attention.local.chunks_before": "local_num_chunks_before",
-    "attention.lsh.chunk": "lsh_attn_chunk_length",
-    "attention.lsh.chunks_before": "lsh_num_chunks_before", "attention.lsh.hashes": "num_hashes",
-    "attention.lsh.buckets": "num_buckets",
-  ]
+    ("vocabulary", "vocab_size"), ("width", "hidden_size"), ("heads", "num_attention_heads"),
+    ("head width", "attention_head_size"), ("feed-forward width", "feed_forward_size"),
+    ("no layers", "attn_layers"), ("position axes", "axial_pos_shape"),
+    ("features per axis", "axial_pos_embds_dim"), ("dropout", "hidden_dropout_prob"),
+    ("layer norm epsilon", "layer_norm_eps"),
+  ].map { (ours: $0.0 + " ", theirs: $0.1) }
 }

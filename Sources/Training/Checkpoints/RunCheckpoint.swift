@@ -177,7 +177,7 @@ struct CheckpointFiles: Sendable {
         try SmallFile.write(
           Array(config.toml.utf8), to: folder + "/" + RunCheckpoint.configName),
         try SmallFile.write(
-          Array(HuggingFaceConfig(config.reformer).json()) + [0x0A],
+          Array(HuggingFaceConfig(config.reformer, config.attention.sizes).json()) + [0x0A],
           to: folder + "/" + RunCheckpoint.huggingFaceName),
         try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
       ]

@@ -7,6 +7,10 @@ package struct AttentionSection: Sendable, Equatable {
   package var local = LocalAttentionSizes(chunk: 64, chunksBefore: 1)
   package var lsh = LSHAttentionSizes(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
 
+  var sizes: AttentionSizes {
+    AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
+  }
+
   private static let size = Legal.from(1, to: RunConfig.largestSize)
   private static let chunksBefore = Legal.from(0, to: 1024)
 

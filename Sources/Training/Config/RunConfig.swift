@@ -22,12 +22,12 @@ public struct RunConfig: Sendable, Equatable {
   public var reformer: ReformerConfig {
     ReformerConfig(
       vocabulary: model.vocabulary, byteOffset: model.byteOffset, length: data.length,
-      width: model.width, layers: model.layers, heads: model.heads, headWidth: model.headWidth,
-      headsPerGroup: model.headsPerGroup, feedForwardWidth: model.feedForwardWidth,
+      width: model.width, layers: model.layers.map(attention.sizes.layer), heads: model.heads,
+      headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
+      feedForwardWidth: model.feedForwardWidth,
       activation: model.activation, axialShape: model.axialShape, axialWidths: model.axialWidths,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
-      layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
-      lsh: attention.lsh, local: attention.local, fullSharedQueryKey: attention.fullSharedQueryKey)
+      layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits)
   }
 
   /// Makes this process use the library that `run.matrix_products` asks for.
@@ -107,26 +107,5 @@ public struct RunConfig: Sendable, Equatable {
       guard key.onResume == onResume, old != new else { return nil }
       return "\(key.name): \(old.toml) in the checkpoint, \(new.toml) now"
     }
-  }
-}
-
-extension ReformerConfig {
-  /// Checks sizes and constants that came from elsewhere than a run's config, by the same rules.
-  ///
-  /// - Throws: `ConfigError`, with our name of what is wrong.
-  func checkSizes() throws(ConfigError) {
-    var config = RunConfig()
-    (config.run.name, config.run.steps, config.data.corpus) = ("elsewhere", 1, "elsewhere")
-    config.data.length = length
-    config.model = ModelSection(
-      width: width, layers: layers, heads: heads, headWidth: headWidth,
-      headsPerGroup: headsPerGroup, feedForwardWidth: feedForwardWidth, activation: activation,
-      // Elsewhere token ids need not be bytes.
-      vocabulary: max(vocabulary, 256), byteOffset: byteOffset, axialShape: axialShape,
-      axialWidths: axialWidths, dropout: dropout, attentionDropout: attentionDropout,
-      layerNormEpsilon: layerNormEpsilon, residualFractionBits: residualFractionBits)
-    config.attention = AttentionSection(
-      fullSharedQueryKey: fullSharedQueryKey, local: local, lsh: lsh)
-    try config.validate()
   }
 }

@@ -3,6 +3,7 @@ import Communication
 import Compute
 import Corpus
 import Foundation
+import Reformer
 
 /// What a benchmark measured on this machine.
 public struct BenchmarkReport: Codable, Sendable {
@@ -56,11 +57,10 @@ public func runBenchmark(
 ) throws -> BenchmarkReport {
   config.useMatrixLibrary()
   let engine = Engine(threads: threads)
-  let step = TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
-  config.reformer.initialise(
-    try step.currentParameters(), layout: step.model.layout, seed: UInt64(config.run.seed))
-  func batch(_ sample: Int) -> Batch {
-    Batch(
+  let step = try TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
+  step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
+  func window(_ sample: Int) -> Window {
+    Window(
       bytes: SyntheticTasks.uniformBytes(
         seed: UInt64(config.run.seed), index: sample, count: config.data.length + 1),
       byteOffset: config.model.byteOffset)
@@ -69,11 +69,11 @@ public func runBenchmark(
     progress.update(
       String(format: "benchmark, untimed step  %.0f %%", share * 100), isMilestone: false)
   }
-  _ = try step.run(step: 1, progress: first, batch: batch)
+  _ = try step.run(step: 1, progress: first, window: window)
   var times: [Double] = []
   for number in 0..<steps {
     progress.update("benchmark step \(number + 1)/\(steps)", isMilestone: false)
-    times.append(try step.run(step: number + 2, batch: batch).seconds)
+    times.append(try step.run(step: number + 2, window: window).seconds)
   }
   let peak = peakResidentBytes()
   let rates = MachineRates(engine)
@@ -81,7 +81,7 @@ public func runBenchmark(
   let windows = Double(config.run.globalBatch)
   let operations = FlopCount(config.reformer)
   let phases = try phaseReports(engine: engine, windows: windows, operations: operations) {
-    try step.run(step: steps + 2, batch: batch).seconds
+    try step.run(step: steps + 2, window: window).seconds
   }
   let useful = windows * operations.step / median * 1e-9
   return BenchmarkReport(

@@ -1,5 +1,6 @@
 // The model against what Hugging Face's Reformer computes: same weights, same inputs, same hash rotations
 // (fixtures README). Used by the command and by the tests.
+import Attention
 import Checkpointing
 import Compute
 import Foundation
@@ -33,22 +34,24 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
   let (batch, length) = (idShape[0], idShape[1])
   let huggingFace = try HuggingFaceConfig(path: folder + "/config.json")
   let config = try huggingFace.reformerConfig(length: length)
-  let model = ReformerModel(config: config, engine: Engine(threads: threads))
+  let model = try ReformerModel(config: config, engine: Engine(threads: threads))
   let layout = model.layout
   let parameters = Buffer<Float>(layout.count)
   try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
 
   var rotations: [Int: [Float]] = [:]
-  for layer in config.layers.indices where config.layers[layer] == .lsh {
-    guard reference.tensor("rotations.\(layer)") != nil else { continue }
-    let given = try reference.floats("rotations.\(layer)")
-    let needed = config.heads * config.headWidth * config.lsh.hashes * config.lsh.rotationWidth
+  for (index, layer) in config.layers.enumerated() {
+    guard let lsh = layer as? LSHAttention, reference.tensor("rotations.\(index)") != nil else {
+      continue
+    }
+    let given = try reference.floats("rotations.\(index)")
+    let needed = config.heads * config.headWidth * lsh.sizes.hashes * lsh.sizes.rotationWidth
     guard given.count == needed else {
       throw UserError(
-        "\(reference.path): rotations.\(layer) has \(given.count) entries, config.json asks for "
+        "\(reference.path): rotations.\(index) has \(given.count) entries, config.json asks for "
           + "\(needed)")
     }
-    rotations[layer] = given
+    rotations[index] = given
   }
   let ids = try reference.integers("input_ids")
   let expectedLogits = try reference.floats("logits")
@@ -61,17 +64,11 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
   var loss = 0.0
   var logitDifference = 0.0
   for sample in 0..<batch {
-    let tokens = Buffer<Int32>(length)
-    let targets = Buffer<Int32>(length)
-    for position in 0..<length {
-      tokens.view[position] = Int32(ids[sample * length + position])
-      targets.view[position] =
-        position + 1 < length ? Int32(ids[sample * length + position + 1]) : -1
-    }
+    let tokens = ids[sample * length..<(sample + 1) * length].map { Int32($0) }
+    let window = Window(inputs: tokens, targets: tokens.dropFirst() + [-1])
     let address = RandomAddress(seed: 0, step: 0, sample: UInt64(sample))
     _ = try model.loss(
-      parameters: parameters.view, inputs: tokens.view, targets: targets.view, address: address,
-      givenRotations: rotations,
+      parameters: parameters.view, window: window, address: address, givenRotations: rotations,
       logits: Matrix(logits.view, rows: length, columns: config.vocabulary))
     for (index, value) in logits.view.array.enumerated() {
       let expected = expectedLogits[sample * length * config.vocabulary + index]
@@ -80,8 +77,8 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
       logitDifference = difference.isNaN ? .infinity : max(logitDifference, difference)
     }
     loss += try model.lossAndGradients(
-      parameters: parameters.view, gradients: gradients.view, inputs: tokens.view,
-      targets: targets.view, address: address, givenRotations: rotations)
+      parameters: parameters.view, gradients: gradients.view, window: window, address: address,
+      givenRotations: rotations)
   }
   Kernels.scale(gradients.view, by: 1 / Float(batch))
   let expectedLoss = Double(try reference.floats("loss").first ?? .nan)

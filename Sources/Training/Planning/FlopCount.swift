@@ -27,25 +27,13 @@ public struct FlopCount: Sendable {
     // Of what is computed forward, recomputed and differentiated by its input; a product's gradient by its
     // weight is one more.
     var phases: [Phase: Double] = [.loss: 2 * head, .weightGradients: head]
-    for kind in config.layers {
-      let count = kind == .lsh || (kind == .full && config.fullSharedQueryKey) ? 3.0 : 4.0
+    for layer in config.layers {
+      // The output's is one more.
+      let count = Double(layer.projections.count + 1)
       let projections = 2 * length * width * features * count
-      // Queries times keys; probabilities times values are as many.
-      var scores = 0.0
-      var hash = 0.0
-      switch kind {
-      case .full:
-        scores = length * length * features
-      case .local:
-        let window = Double(config.local.chunk * (config.local.chunksBefore + 1))
-        scores = 2 * length * min(window, length) * features
-      case .lsh:
-        let window = Double(config.lsh.chunk * (config.lsh.chunksBefore + 1))
-        scores = 2 * length * Double(config.lsh.hashes) * min(window, length) * features
-        if config.length > config.lsh.chunk {
-          hash = 2 * length * features * Double(config.lsh.hashes * config.lsh.rotationWidth)
-        }
-      }
+      // Probabilities times values are as many as queries times keys.
+      let (scores, hash) = layer.operations(
+        length: config.length, features: config.heads * config.headWidth)
       forward += projections + feedForward + 2 * scores + hash
       // Hashing has no gradient but is recomputed; attention has two inputs to each product.
       for (phase, operations) in [

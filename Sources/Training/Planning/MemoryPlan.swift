@@ -60,10 +60,11 @@ public struct MemoryPlan: Codable, Sendable {
     var perThread =
       Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
     var kept = 0.0
-    for layer in model.attentionLayers {
+    for layer in model.layers {
       let projections = layer.projections.count
-      let group = layer.activationFloats(length: length, heads: heads, headWidth: model.headWidth)
-      let scratch = layer.scratchFloats(length: length, heads: heads, headWidth: model.headWidth)
+      let group =
+        length * (projections + 1) * features + layer.savedFloats(length: length, heads: heads)
+      let scratch = layer.scratch(length: length, heads: heads, headWidth: model.headWidth)
       let gradients = projections * length * features
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared

@@ -85,16 +85,18 @@ public struct Evaluator {
     _ window: Range<Int>, reachingBack first: Int, index: Int, parameters: View<Float>
   ) throws -> Double {
     let first = min(first, window.lowerBound)
-    let batch = Batch(
-      corpus: corpus, window: first..<window.upperBound, byteOffset: model.config.byteOffset)
-    let inputs = Buffer<Int32>(batch.inputs.count)
-    let targets = Buffer<Int32>(batch.targets.count)
-    inputs.view.copy(from: batch.inputs)
-    targets.view.copy(from: batch.targets)
-    targets.view[0..<window.lowerBound - first].fill(-1)
     return try model.loss(
-      parameters: parameters, inputs: inputs.view, targets: targets.view,
+      parameters: parameters,
+      window: Window(
+        bytes: corpus.bytes(in: first..<window.upperBound), byteOffset: model.config.byteOffset,
+        unscored: window.lowerBound - first),
       address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(index)),
-      shouldStop: { stop.isMade })
+      observer: StopWatch(stop: stop))
   }
+}
+
+/// Gives a pass up as soon as the run is asked to stop.
+private struct StopWatch: PassObserver {
+  let stop: StopRequest
+  var shouldStop: Bool { stop.isMade }
 }

@@ -2,11 +2,14 @@
 import Checkpointing
 import Communication
 import Corpus
+import Reformer
 
 /// The exit code of an error: 2 for wrong input, 1 for a run that failed.
 public func runExitCode(_ error: any Error) -> Int32 {
   switch error {
   case is UserError, is ConfigError, is CorpusError, is CheckpointError: 2
+  // The model's sizes and the tokens it is given are input; a pass that fails is not.
+  case ReformerError.config, ReformerError.window: 2
   default: 1
   }
 }

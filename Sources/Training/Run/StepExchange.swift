@@ -2,13 +2,14 @@
 // reads them, gradients leave as soon as they are final.
 import Communication
 import Compute
+import Reformer
 
 /// The exchange of one rank, over all steps; it follows each pass of a step.
 ///
 /// Per step: `begin`, then `beginSample` and `endSample` around each pass, then `sumOverRanks`, and
 /// `shareParameters` where the step is applied. The first error of an exchange gives up the pass under
 /// way at its next tile: without the others its work is lost.
-final class StepExchange {
+final class StepExchange: PassObserver {
   private let communicator: any Communicator
   private let reduction: GradientReduction
   private let accumulator: GradientAccumulator

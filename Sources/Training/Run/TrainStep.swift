@@ -73,12 +73,12 @@ package final class TrainStep {
   package init(
     config: RunConfig, communicator: any Communicator, engine: Engine,
     stop: StopRequest = StopRequest()
-  ) {
+  ) throws {
     self.stop = stop
     self.config = config
     self.communicator = communicator
     self.engine = engine
-    model = ReformerModel(
+    model = try ReformerModel(
       config: config.reformer, engine: engine, keepActivations: config.run.keepActivations)
     parameters = Buffer(model.layout.count)
     exchange = StepExchange(
@@ -97,7 +97,7 @@ package final class TrainStep {
 
   /// Takes step `step` (1 for the first).
   ///
-  /// `batch` gives the tokens of a global sample index. `objection` may name a reason to skip the step,
+  /// `window` gives that of a global sample index. `objection` may name a reason to skip the step,
   /// given its loss and gradient norm; it must say the same on all ranks. `progress` is told the share of
   /// the step's computation that is done.
   ///
@@ -105,10 +105,10 @@ package final class TrainStep {
   /// range. The outcome is the same on all ranks.
   package func run(
     step: Int, objection: (Double, Double) -> String? = { _, _ in nil },
-    progress: @escaping (Double) -> Void = { _ in }, batch: (Int) throws -> Batch
+    progress: @escaping (Double) -> Void = { _ in }, window: (Int) throws -> Window
   ) throws -> StepResult {
     let start = ContinuousClock.now
-    let own = passes(step: step, progress: progress, batch: batch)
+    let own = passes(step: step, progress: progress, window: window)
     // Ranks that do equal work wait for each other less than that work takes, however slow their
     // machines.
     if config.run.waitLimitSeconds > 0 {
@@ -134,7 +134,7 @@ package final class TrainStep {
   /// After an error the rest is left out, but the rank goes on talking to the others, or they would wait
   /// for it; the losses tell them.
   private func passes(
-    step: Int, progress: @escaping (Double) -> Void, batch: (Int) throws -> Batch
+    step: Int, progress: @escaping (Double) -> Void, window: (Int) throws -> Window
   ) -> OwnSamples {
     let samples = BatchPlan.samples(
       step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
@@ -146,10 +146,11 @@ package final class TrainStep {
       var loss = Double.nan
       do {
         if own.failure == nil {
-          loss = try pass(
-            batch(sample), into: gradients,
+          loss = try model.lossAndGradients(
+            parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
-              seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)))
+              seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
+            observer: exchange)
         }
       } catch {
         own.failure = error
@@ -161,20 +162,6 @@ package final class TrainStep {
       own.losses.append(loss)
     }
     return own
-  }
-
-  /// Loss of one window; its gradient is added to `gradients`.
-  private func pass(
-    _ batch: Batch, into gradients: View<Float>, address: RandomAddress
-  ) throws -> Double {
-    let inputs = Buffer<Int32>(batch.inputs.count)
-    let targets = Buffer<Int32>(batch.targets.count)
-    inputs.view.copy(from: batch.inputs)
-    targets.view.copy(from: batch.targets)
-    return try model.lossAndGradients(
-      parameters: parameters.view, gradients: gradients, inputs: inputs.view,
-      targets: targets.view, address: address, groupNeeded: exchange.needs,
-      shouldStop: { exchange.shouldStop }, groupReady: exchange.ready, progress: exchange.progress)
   }
 
   /// What becomes of the step, from what all ranks have to say about it.

@@ -96,7 +96,7 @@ public final class Trainer {
       progress.message("note: \(difference): parameters depend on which rank computes what")
     }
     stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
-    step = TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
+    step = try TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
     evaluator = Evaluator(
       model: step.model, corpus: corpus, communicator: communicator,
       seed: UInt64(config.run.seed), stop: stop)
@@ -153,8 +153,8 @@ public final class Trainer {
           state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
         }, progress: stepProgress(number, of: lastStep)
       ) { sample in
-        Batch(
-          corpus: corpus, window: plan.window(sample: sample),
+        Window(
+          bytes: corpus.bytes(in: plan.window(sample: sample)),
           byteOffset: config.model.byteOffset)
       }
       isStopped = result.stopRequested
@@ -229,8 +229,7 @@ public final class Trainer {
       }
       progress.message("no checkpoint in \(folder) yet; starting at step 1")
     }
-    config.reformer.initialise(
-      try step.currentParameters(), layout: step.model.layout, seed: UInt64(config.run.seed))
+    step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
     return TrainingState(corpus: digest)
   }
 

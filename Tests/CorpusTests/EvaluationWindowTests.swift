@@ -2,23 +2,11 @@ import Corpus
 import TestSupport
 import Testing
 
-@Suite("Batches and evaluation windows")
-struct BatchTests {
+@Suite("Evaluation windows and made-up bytes")
+struct EvaluationWindowTests {
   private static func corpus(_ folder: TemporaryFolder, count: Int) throws -> ByteCorpus {
     let content = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) }
     return try ByteCorpus(path: folder.write("c\(count)", content))
-  }
-
-  @Test("targets are the inputs one byte later, as token ids", arguments: [0, 2])
-  func tokens(byteOffset: Int) throws {
-    let folder = try TemporaryFolder()
-    let path = try folder.write("c", [9, 0, 255, 128, 1, 77])
-    let corpus = try ByteCorpus(path: path)
-    let batch = Batch(corpus: corpus, window: 1..<5, byteOffset: byteOffset)
-    let offset = Int32(byteOffset)
-    #expect(batch.inputs == [0, 255, 128].map { $0 + offset })
-    #expect(batch.targets == [255, 128, 1].map { $0 + offset })
-    #expect(batch == Batch(bytes: [0, 255, 128, 1], byteOffset: byteOffset))
   }
 
   @Test(
@@ -32,10 +20,8 @@ struct BatchTests {
     #expect(windows.flatMap { Array($0.dropFirst()) } == Array(bytes.dropFirst()))
     #expect(windows.dropLast().allSatisfy { $0.count == length + 1 })
     #expect(windows.allSatisfy { $0.count >= 2 && $0.count <= length + 1 })
-    let targets = windows.flatMap {
-      Batch(corpus: corpus, window: $0, byteOffset: 0).targets
-    }
-    #expect(targets == corpus.bytes(in: bytes).dropFirst().map { Int32($0) })
+    let scored = windows.flatMap { corpus.bytes(in: $0).dropFirst() }
+    #expect(scored == Array(corpus.bytes(in: bytes).dropFirst()))
   }
 
   @Test(

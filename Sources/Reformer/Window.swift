@@ -1,0 +1,49 @@
+// One window on its way from the corpus to the loss.
+import Compute
+
+/// What a model reads, and what it must predict from it.
+///
+/// L positions.
+public struct Window: Sendable {
+  private let tokens: Buffer<Int32>
+  /// Positions, L.
+  public let length: Int
+  /// Positions whose prediction is scored.
+  public let scoredCount: Int
+
+  /// Token ids `[L]`.
+  var inputs: View<Int32> { tokens.view[0..<length] }
+  /// Token ids `[L]` to be predicted; negative ones are not scored.
+  var targets: View<Int32> { tokens.view[length..<2 * length] }
+
+  /// The first n of n + 1 bytes, each to predict the byte after it; the id of a byte is its value plus
+  /// `byteOffset`.
+  ///
+  /// The first `unscored` bytes that could be predicted are context only. Traps below two bytes.
+  public init(bytes: some RandomAccessCollection<UInt8>, byteOffset: Int, unscored: Int = 0) {
+    precondition(bytes.count >= 2, "a window of \(bytes.count) bytes")
+    let ids = bytes.map { Int32($0) + Int32(byteOffset) }
+    let targets = ids.indices.dropFirst().map { $0 <= unscored ? -1 : ids[$0] }
+    self.init(inputs: ids.dropLast(), targets: targets)
+  }
+
+  /// Any tokens; traps when there are not as many targets.
+  public init(inputs: some Collection<Int32>, targets: some Collection<Int32>) {
+    precondition(inputs.count == targets.count, "\(inputs.count) inputs, \(targets.count) targets")
+    length = inputs.count
+    scoredCount = targets.count { $0 >= 0 }
+    tokens = Buffer(2 * length)
+    tokens.view.copy(from: Array(inputs) + Array(targets))
+  }
+
+  /// Throws when a model of `config` cannot read it.
+  func check(_ config: ReformerConfig) throws(ReformerError) {
+    guard (1...config.length).contains(length) else {
+      throw .window("\(length) positions; this model takes 1 to \(config.length)")
+    }
+    for (index, token) in tokens.view.array.enumerated()
+    where Int(token) >= config.vocabulary || (token < 0 && index < length) {
+      throw .window("token \(token) at \(index % length); the vocabulary has \(config.vocabulary)")
+    }
+  }
+}

@@ -1,0 +1,165 @@
+// What every attention kind promises, checked on the examples that it gives: a new kind is tested by being in the list.
+import Attention
+import Compute
+import Glibc
+import TestSupport
+import Testing
+
+/// One example of one kind.
+struct Example: Sendable, CustomStringConvertible {
+  let layer: any AttentionLayer
+  let description: String
+
+  /// All examples of all kinds.
+  static let all: [Example] = {
+    let sizes = AttentionSizes(
+      local: LocalAttentionSizes(chunk: 4, chunksBefore: 1),
+      lsh: LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [2]))
+    func examples<Layer: AttentionLayer>(_ layer: Layer) -> [Example] {
+      Layer.examples.enumerated().map {
+        Example(layer: $0.element, description: "\(Layer.name) \($0.offset)")
+      }
+    }
+    return AttentionKind.allCases.flatMap { examples(sizes.layer($0)) }
+  }()
+}
+
+@Suite("Contract of every attention kind")
+struct ContractTests {
+  static let lengths = [1, 5, 33, 100]
+
+  /// The definition, evaluated densely in double precision: one softmax over the multiset of keys in sight.
+  private func output(
+    _ probe: AttentionProbe, head: Int, _ sight: Sight, replacing index: Int? = nil,
+    by moved: [Double] = []
+  ) -> [Double] {
+    let (width, shares) = (probe.width, probe.layer.sharesQueryKey)
+    var inputs = probe.projected.map { probe.head(head, of: $0).map(Double.init) }
+    if let index { inputs[index] = moved }
+    let (queries, keys, values) = (
+      inputs[0], inputs[inputs.count - 2], inputs[inputs.count - 1]
+    )
+    let keep = probe.keep(head: head)
+    func row(_ values: [Double], _ index: Int) -> ArraySlice<Double> {
+      values[index * width..<(index + 1) * width]
+    }
+    func dot(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
+      zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+    }
+    return sight.keys.enumerated().flatMap { query, seen in
+      let logits = seen.map { key -> Double in
+        if key.isLastResort { return -1e5 }
+        let product = dot(row(queries, query), row(keys, key.position))
+        guard shares else { return product / Double(width).squareRoot() }
+        let square = dot(row(keys, key.position), row(keys, key.position))
+        return product / (square + 1e-6 * Double(width)).squareRoot()
+      }
+      let largest = logits.max() ?? 0
+      let weights = logits.map { exp($0 - largest) }
+      let sum = weights.reduce(0, +)
+      var result = [Double](repeating: 0, count: width)
+      for (key, weight) in zip(seen, weights) {
+        for (feature, value) in row(values, key.position).enumerated() {
+          result[feature] += weight / sum * keep(key.draw) * value
+        }
+      }
+      return result
+    }
+  }
+
+  @Test("sizes are found sound, and names are those of the config")
+  func list() throws {
+    for example in Example.all { #expect(example.layer.problem == nil, "\(example)") }
+    let names = Set(Example.all.map { type(of: $0.layer).name })
+    #expect(names == Set(AttentionKind.allCases.map(\.rawValue)))
+  }
+
+  @Test("output and gradients are those of the definition", arguments: Example.all, lengths)
+  func definition(example: Example, length: Int) {
+    for rate in [0, 0.3] {
+      let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 3)
+      probe.draw(dropout: rate)
+      let output = probe.forward()
+      let sights = (0..<probe.heads).map { probe.sight(head: $0) }
+      var incoming = madeUpNormals(output.count, seed: 77)
+      for (head, sight) in sights.enumerated() {
+        let expected = self.output(probe, head: head, sight)
+        let seen = probe.head(head, of: output)
+        for (row, keys) in sight.keys.enumerated() {
+          let features = row * probe.width..<(row + 1) * probe.width
+          var limit = 3e-5  // logits of size 10 are 1e-6 off, probabilities by that factor
+          if keys.allSatisfy(\.isLastResort) {
+            // Weights of rounds in which a query sees only itself are rounded to 1/128 of a logarithm.
+            limit += 1.0 / 128 * (expected[features].map(abs).max() ?? 0)
+            for place in probe.place(row: row, head: head) { incoming[place] = 0 }
+          }
+          #expect(
+            largestDifference(seen[features], expected[features]) <= limit,
+            "row \(row), head \(head), dropout \(rate)")
+        }
+      }
+      let gradients = probe.backward(incoming)
+      for (head, sight) in sights.enumerated() {
+        let weights = probe.head(head, of: incoming)
+        for (index, values) in probe.projected.enumerated() {
+          let error = GradientCheck.worstError(
+            of: probe.head(head, of: gradients[index]), at: probe.head(head, of: values),
+            floor: 0.1, seed: 5
+          ) { moved in
+            zip(self.output(probe, head: head, sight, replacing: index, by: moved), weights)
+              .reduce(0) { $0 + $1.0 * Double($1.1) }
+          }
+          // Single precision over sums of some hundred terms.
+          #expect(error <= 1e-4, "projection \(index) of head \(head), dropout \(rate)")
+        }
+      }
+    }
+  }
+
+  @Test("no query sees a later key", arguments: Example.all, lengths)
+  func causality(example: Example, length: Int) {
+    let probe = AttentionProbe(example.layer, length: length)
+    probe.forward()
+    for (query, keys) in probe.sight(head: 1).keys.enumerated() {
+      #expect(!keys.isEmpty && keys.allSatisfy { $0.position <= query })
+    }
+  }
+
+  @Test(
+    "where a kind says so, later positions leave every bit of earlier outputs alone",
+    arguments: Example.all.filter(\.layer.isStrictlyCausal), lengths)
+  func strictness(example: Example, length: Int) {
+    let probe = AttentionProbe(example.layer, length: length, seed: 9)
+    let before = probe.forward()
+    let first = (length + 1) / 2 * probe.heads * probe.width
+    for index in probe.projected.indices {
+      for place in first..<probe.projected[index].count { probe.projected[index][place] *= -1.5 }
+    }
+    #expect(probe.forward()[..<first].bitPatterns == before[..<first].bitPatterns)
+  }
+
+  @Test("bits do not depend on the number of threads", arguments: Example.all)
+  func threads(example: Example) {
+    let runs = (1...4).map { threads in
+      let probe = AttentionProbe(example.layer, length: 1500, threads: threads)
+      probe.draw(dropout: 0.1)
+      let output = probe.forward()
+      return [output.bitPatterns]
+        + probe.backward(madeUpNormals(output.count, seed: 3)).map(\.bitPatterns)
+    }
+    for run in runs.dropFirst() { #expect(run == runs[0]) }
+  }
+
+  @Test("a pass lends no more than it declares", arguments: Example.all, [5, 100, 2500])
+  func scratch(example: Example, length: Int) {
+    let (heads, width) = (3, 12)
+    let probe = AttentionProbe(
+      example.layer, length: length, heads: heads, width: width, poisons: false)
+    _ = probe.backward(probe.forward())
+    let declared = example.layer.scratch(length: length, heads: heads, headWidth: width)
+    // Every lent piece is rounded up to 64 bytes: some dozens of pieces a thread, a few a task for all.
+    let pieces = 64 * (40 + heads * (10 + 3 * length / 1024))
+    #expect(probe.engine.scratch.highWaterBytes <= 4 * declared.shared + pieces)
+    #expect(probe.engine.pool.scratchHighWaterBytes <= 4 * declared.perThread + pieces)
+  }
+}
