@@ -7,10 +7,10 @@ public final class Engine: Sendable {
   /// Scratch of the thread that orchestrates; sized by the sequence, lent for a layer at a time.
   public let scratch: ScratchArena
 
-  /// An engine with `threads` threads.
-  public init(threads: Int) {
+  /// An engine with `threads` threads; `processes` like this one share the cores that it may use.
+  public init(threads: Int, processes: Int = 1) {
     MatrixLibrary.prepareThread()
-    pool = WorkerPool(threadCount: threads)
+    pool = WorkerPool(threadCount: threads, processes: processes)
     scratch = ScratchArena()
   }
 

@@ -1,57 +1,103 @@
 // Lent memory. A step takes its scratch from arenas and gives it back in reverse order, so nothing is
-// allocated after the first step and peak use is one number.
+// allocated once the arenas have grown to what a step needs, and peak use is one number.
 import Glibc
 
 /// A stack of scratch memory for one thread at a time.
 ///
-/// The address range is reserved once and pages become real when first touched, so an arena costs its
-/// high-water mark, not its capacity.
+/// It has as much address space as was in use at once, no more: a limit on it (`ulimit -v`, strict overcommit)
+/// leaves the rest to others. What a growing arena is asked for beyond its memory comes from a further piece;
+/// as soon as all is given back, one piece as large as the peak takes their place.
 public final class ScratchArena: @unchecked Sendable {
-  private let base: UnsafeMutableRawPointer
-  private let capacity: Int
-  private var used = 0
+  /// Memory that follows in one piece.
+  private struct Piece {
+    let base: UnsafeMutableRawPointer
+    let capacity: Int
+    var used = 0
+  }
+
+  private var pieces: [Piece] = []
+  /// The piece that lends.
+  private var current = 0
+  /// Bytes lent from the pieces before it.
+  private var usedBefore = 0
   let laps = LapTimer()
   /// Most bytes ever lent at once.
   public private(set) var highWaterBytes = 0
 
-  /// Reserves address space for `capacity` bytes.
-  public init(capacity wanted: Int = 1 << 38) {
-    var size = wanted
-    var raw: UnsafeMutableRawPointer? = MAP_FAILED
-    // Limits on address space (ulimit -v) make large reservations fail; a smaller one may still do.
-    while raw == MAP_FAILED && size >= 1 << 20 {
-      raw = mmap(
-        nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-      if raw == MAP_FAILED { size /= 2 }
-    }
-    guard let raw, raw != MAP_FAILED else {
-      preconditionFailure("cannot reserve \(wanted) bytes of address space")
-    }
-    _ = madvise(raw, size, MADV_HUGEPAGE)
-    base = raw
-    capacity = size
-  }
+  /// An arena without memory; it grows with what it is asked for.
+  public init() {}
 
-  deinit { munmap(base, capacity) }
+  deinit { for piece in pieces { munmap(piece.base, piece.capacity) } }
 
   /// Runs `body` and takes back everything it was lent.
   public func frame<Result, Failure: Error>(
     _ body: () throws(Failure) -> Result
   ) throws(Failure) -> Result {
-    let mark = used
-    defer { used = mark }
+    let (piece, before) = (current, usedBefore)
+    let used = pieces.isEmpty ? 0 : pieces[piece].used
+    defer {
+      (current, usedBefore) = (piece, before)
+      if !pieces.isEmpty { pieces[piece].used = used }
+      if before + used == 0 && pieces.count > 1 { unite() }
+    }
     return try body()
   }
 
   private func take<Element: BitwiseCopyable>(_ count: Int, as: Element.Type) -> View<Element> {
     precondition(count >= 0, "negative scratch size \(count)")
     let bytes = (count * MemoryLayout<Element>.stride + 63) / 64 * 64
-    precondition(used + bytes <= capacity, "scratch of \(used + bytes) bytes exceeds \(capacity)")
-    let start = base + used
-    used += bytes
-    highWaterBytes = max(highWaterBytes, used)
+    if pieces.isEmpty || pieces[current].used + bytes > pieces[current].capacity { grow(bytes) }
+    let start = pieces[current].base + pieces[current].used
+    pieces[current].used += bytes
+    highWaterBytes = max(highWaterBytes, usedBefore + pieces[current].used)
     return View(
       base: start.bindMemory(to: Element.self, capacity: max(count, 1)), count: count)
+  }
+
+  /// Goes on to a piece that can lend `bytes`.
+  private func grow(_ bytes: Int) {
+    if !pieces.isEmpty {
+      // What smaller loans once touched behind the present ones would count as memory of the process.
+      let (piece, page) = (pieces[current], Int(sysconf(Int32(_SC_PAGESIZE))))
+      let end = (piece.used + page - 1) / page * page
+      if end < piece.capacity { madvise(piece.base + end, piece.capacity - end, MADV_DONTNEED) }
+      usedBefore += piece.used
+      current += 1
+      while pieces.count > current && pieces[current].capacity < bytes {
+        let small = pieces.removeLast()
+        munmap(small.base, small.capacity)
+      }
+    }
+    if pieces.count > current {
+      pieces[current].used = 0
+    } else {
+      // An eighth more each time, so that many small loans do not make many pieces.
+      pieces.append(Self.piece(max(bytes, usedBefore / 8)))
+    }
+  }
+
+  /// Replaces all pieces, of which nothing is lent, by one.
+  private func unite() {
+    for piece in pieces { munmap(piece.base, piece.capacity) }
+    pieces = [Self.piece(highWaterBytes)]
+  }
+
+  // Large pages keep gathers from all over a buffer in the TLB; a piece is whole ones.
+  private static let largePage = 2 << 20
+
+  private static func piece(_ bytes: Int) -> Piece {
+    let size = (max(bytes, 1) + largePage - 1) / largePage * largePage
+    guard
+      let raw = mmap(
+        nil, size + largePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      raw != MAP_FAILED
+    else { preconditionFailure("out of memory: \(size) bytes of scratch") }
+    // Cut to where large pages begin.
+    let front = (largePage - Int(bitPattern: raw) % largePage) % largePage
+    if front > 0 { munmap(raw, front) }
+    munmap(raw + front + size, largePage - front)
+    _ = madvise(raw + front, size, MADV_HUGEPAGE)
+    return Piece(base: raw + front, capacity: size)
   }
 
   /// Lends `count` floats with undefined contents until the enclosing frame ends.

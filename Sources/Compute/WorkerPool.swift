@@ -1,5 +1,6 @@
 // Threads of one rank. Work comes as numbered tasks cut by size; which thread runs a task is left to chance,
 // what the task computes is not, so results are the same at any thread count.
+import CKernels
 import Glibc
 import Synchronization
 
@@ -33,15 +34,26 @@ public final class WorkerPool: @unchecked Sendable {
   private var taskCount = 0
   private var body: ((Int, ScratchArena) -> Void)?
 
-  // Regions follow each other within microseconds during a step; looking a while before sleeping saves
-  // the wake-up. sched_yield keeps this harmless with more threads than cores.
-  private static let looks = 200
+  private let isRunning = Atomic<Bool>(false)
+
+  // Whether the threads of all pools here, times the processes like this one beside it, fit the cores this
+  // process may use. Only then does a thread that waits keep its core: nobody else of this run needs it.
+  private let processes: Int
+  private static let cores = Int(ck_core_count())
+  private static let threadsHere = Atomic<Int>(0)
+  private var isRoomy: Bool {
+    Self.threadsHere.load(ordering: .relaxed) * processes <= Self.cores
+  }
 
   /// Starts `threadCount - 1` threads; the caller of `run` is the last one.
-  public init(threadCount: Int) {
+  ///
+  /// - `processes`: how many like this one share the cores that it may use.
+  public init(threadCount: Int, processes: Int = 1) {
     precondition(threadCount >= 1, "a pool needs at least one thread")
     self.threadCount = threadCount
-    arenas = (0..<threadCount).map { _ in ScratchArena(capacity: 1 << 34) }
+    self.processes = processes
+    Self.threadsHere.add(threadCount, ordering: .relaxed)
+    arenas = (0..<threadCount).map { _ in ScratchArena() }
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(wake, nil)
     pthread_cond_init(done, nil)
@@ -78,6 +90,7 @@ public final class WorkerPool: @unchecked Sendable {
     pthread_cond_broadcast(wake)
     pthread_mutex_unlock(mutex)
     for thread in threads { pthread_join(thread, nil) }
+    Self.threadsHere.subtract(threadCount, ordering: .relaxed)
     pthread_mutex_destroy(mutex)
     pthread_cond_destroy(wake)
     pthread_cond_destroy(done)
@@ -92,8 +105,12 @@ public final class WorkerPool: @unchecked Sendable {
   /// Runs `task(0) … task(count - 1)`, each once unless cancelled, and returns when all are done.
   ///
   /// Tasks run at the same time and must write disjoint memory. Each gets the scratch of its thread, taken back
-  /// when the task ends. Not to be called from inside a task.
+  /// when the task ends. Traps when called from inside a task, or from two threads at once.
   public func run(_ count: Int, _ task: (_ index: Int, _ scratch: ScratchArena) -> Void) {
+    precondition(
+      !isRunning.exchange(true, ordering: .acquiring),
+      "WorkerPool.run called while it runs: from inside a task, or from two threads at once")
+    defer { isRunning.store(false, ordering: .releasing) }
     guard threadCount > 1 && count > 1 else {
       arenas[0].laps.start()
       for index in 0..<count where !isCancelled {
@@ -112,17 +129,7 @@ public final class WorkerPool: @unchecked Sendable {
       pthread_cond_broadcast(wake)
       pthread_mutex_unlock(mutex)
       drain(worker: 0)
-      var looks = 0
-      while working.load(ordering: .acquiring) > 0 {
-        looks += 1
-        if looks < Self.looks {
-          sched_yield()
-        } else {
-          pthread_mutex_lock(mutex)
-          while working.load(ordering: .acquiring) > 0 { pthread_cond_wait(done, mutex) }
-          pthread_mutex_unlock(mutex)
-        }
-      }
+      wait(on: done) { working.load(ordering: .acquiring) == 0 }
       body = nil
     }
   }
@@ -139,21 +146,41 @@ public final class WorkerPool: @unchecked Sendable {
     }
   }
 
+  /// Looks for a while whether `isOver`, then sleeps until `condition` is signalled.
+  ///
+  /// Computations follow each other within microseconds during a step, and looking saves the wake-up. A thread
+  /// that keeps its core while it looks leaves a process of low priority what the scheduler gives it; by
+  /// sched_yield it would hand over a time slice at every look, and by sleeping it would wait for the end of
+  /// one. Where threads outnumber cores it is the other way round: the core is needed.
+  private func wait(on condition: UnsafeMutablePointer<pthread_cond_t>, until isOver: () -> Bool) {
+    if isRoomy {
+      let start = ContinuousClock.now
+      repeat {
+        for _ in 0..<64 {
+          if isOver() { return }
+          ck_pause()
+        }
+      } while ContinuousClock.now - start < Self.longestLook
+    } else {
+      for _ in 0..<Self.yields {
+        if isOver() { return }
+        sched_yield()
+      }
+    }
+    pthread_mutex_lock(mutex)
+    while !isOver() { pthread_cond_wait(condition, mutex) }
+    pthread_mutex_unlock(mutex)
+  }
+
+  // Longer than the last task of a computation, shorter than anybody notices.
+  private static let longestLook = Duration.milliseconds(2)
+  private static let yields = 200
+
   private func workerLoop(_ worker: Int) {
     MatrixLibrary.prepareThread()
     var seen = 0
     while true {
-      var looks = 0
-      while generation.load(ordering: .acquiring) == seen {
-        looks += 1
-        if looks < Self.looks {
-          sched_yield()
-        } else {
-          pthread_mutex_lock(mutex)
-          while generation.load(ordering: .acquiring) == seen { pthread_cond_wait(wake, mutex) }
-          pthread_mutex_unlock(mutex)
-        }
-      }
+      wait(on: wake) { generation.load(ordering: .acquiring) != seen }
       seen += 1
       if stopping.load(ordering: .acquiring) { return }
       drain(worker: worker)

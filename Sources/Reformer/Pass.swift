@@ -91,8 +91,7 @@ final class KeptActivations: Sendable {
       uniqueKeysWithValues: sublayers.map { sublayer in
         (
           sublayer.group,
-          // Each lent piece is rounded up to 64 bytes, and no part lends more than a few.
-          sublayer.keptFloats(length: length).map { ScratchArena(capacity: 4 * $0 + (1 << 20)) }
+          sublayer.keptFloats(length: length).map { _ in ScratchArena() }
         )
       })
     sources = Dictionary(

@@ -96,7 +96,7 @@ final class AttentionProbe {
 
   private func forward<Layer: AttentionLayer>(_ layer: Layer) -> [Float] {
     if poisons { engine.poison(1 << 16) }
-    let arena = ScratchArena(capacity: 1 << 26)
+    let arena = ScratchArena()
     arena.frame { arena.floats(layer.savedFloats(length: length, heads: heads) + 4096).fill(.nan) }
     let saved = layer.save(length: length, heads: heads, from: arena)
     let group = HeadGroup(

@@ -21,6 +21,17 @@ int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run 
 int ck_set_thread_level(int level);
 const char *ck_level_name(int level);  // "portable", "avx2", "avx512"
 
+// ---- Threads
+int ck_core_count(void);  // cores that this process may use
+// Tells the processor that this thread looks at memory until another one writes there.
+static inline void ck_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 // ---- Vectors
 void ck_add(float *x, const float *y, size_t n);                    // x += y
 void ck_scale(float *x, size_t n, float s);                         // x *= s

@@ -7,11 +7,16 @@ import Foundation
 /// A rank bound to cores by the launcher uses those; unbound ranks of one machine divide it.
 public func threadCount(configured: Int) -> Int {
   guard configured == 0 else { return configured }
+  return max(1, ProcessInfo.processInfo.activeProcessorCount / ranksOnTheseCores)
+}
+
+/// How many ranks share the cores that this one may use.
+var ranksOnTheseCores: Int {
   // The active ones are those of this process's affinity mask.
-  let allowed = ProcessInfo.processInfo.activeProcessorCount
-  let online = ProcessInfo.processInfo.processorCount
-  guard allowed >= online else { return max(1, allowed) }
-  return max(1, allowed / ranksOnThisMachine)
+  let (allowed, online) = (
+    ProcessInfo.processInfo.activeProcessorCount, ProcessInfo.processInfo.processorCount
+  )
+  return allowed < online ? 1 : ranksOnThisMachine
 }
 
 /// Ranks that the launcher has started on this machine, 1 where it does not say.

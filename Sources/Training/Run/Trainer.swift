@@ -80,7 +80,8 @@ public final class Trainer {
     }
     self.corpus = corpus
     config.useMatrixLibrary()
-    engine = Engine(threads: threadCount(configured: config.run.threads))
+    engine = Engine(
+      threads: threadCount(configured: config.run.threads), processes: ranksOnTheseCores)
     try requireEqual(
       [
         ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
