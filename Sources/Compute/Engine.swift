@@ -30,8 +30,18 @@ public enum Tiling {
   /// Positions after which weight gradients are added up.
   public static let blockRows = 1024
 
+  /// Positions after which sums of tiles are added to those of spans before.
+  public static let spanRows = 128 * tileRows
+
   /// Cuts `0..<count` in ranges of `size`, the last one shorter.
   public static func ranges(_ count: Int, by size: Int) -> [Range<Int>] {
-    Swift.stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
+    ranges(0..<count, by: size)
+  }
+
+  /// Cuts `range` in ranges of `size`, the last one shorter.
+  public static func ranges(_ range: Range<Int>, by size: Int) -> [Range<Int>] {
+    Swift.stride(from: range.lowerBound, to: range.upperBound, by: size).map {
+      $0..<min($0 + size, range.upperBound)
+    }
   }
 }

@@ -82,20 +82,20 @@ public enum Kernels {
       statistics.row(0).base, statistics.row(1).base)
   }
 
-  /// Adds the gradient to `dx`, and to `parameterGradients` `[2, width]`: gain, then bias.
+  /// Adds the gradient to `dx`, and those of gain and bias to theirs.
   public static func layerNormBackward(
     _ dy: Matrix, x: Matrix, gain: View<Float>, statistics: Matrix, into dx: Matrix,
-    parameterGradients: Matrix
+    gainGradient: View<Float>, biasGradient: View<Float>
   ) {
     precondition(
       dy.rows == x.rows && dy.columns == x.columns && dx.rows == x.rows && dx.columns == x.columns
         && gain.count == x.columns && statistics.rows == 2 && statistics.columns == x.rows
-        && parameterGradients.rows == 2 && parameterGradients.columns == x.columns,
+        && gainGradient.count == x.columns && biasGradient.count == x.columns,
       "shapes of LayerNorm gradient")
     ck_layernorm_backward(
       dy.base, dy.stride, x.base, x.stride, x.rows, x.columns, gain.base, statistics.row(0).base,
-      statistics.row(1).base, dx.base, dx.stride, parameterGradients.row(0).base,
-      parameterGradients.row(1).base)
+      statistics.row(1).base, dx.base, dx.stride, gainGradient.base,
+      biasGradient.base)
   }
 
   // MARK: Activations

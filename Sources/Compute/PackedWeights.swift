@@ -1,24 +1,23 @@
-// A weight matrix laid out for both directions of a layer: packed once per layer and pass, used by all tiles.
+// Weights laid out for products of tiles: once per layer and pass, used by all tiles.
 
-/// The strips of a weight `[outputs, inputs]`.
-public struct PackedWeights: Sendable {
-  /// `[inputs, outputs]`: y = x W^T.
-  public let forward: StripMatrix
-  /// `[outputs, inputs]`: dx = dy W; nil where no gradient is wanted.
-  public let backward: StripMatrix?
-
-  /// Packs `weights` in memory lent by the engine, with all threads.
-  public init(_ weights: Matrix, withBackward: Bool, engine: Engine) {
-    let forward = engine.scratch.strips(weights.columns, weights.rows)
-    let backward = withBackward ? engine.scratch.strips(weights.rows, weights.columns) : nil
-    self.forward = forward
-    self.backward = backward
+extension Engine {
+  /// Weights `[outputs, inputs]` as the right side of dx = dy W, or transposed as that of y = x W^T, in memory lent
+  /// until the enclosing frame ends; all threads pack.
+  public func pack(_ weights: Matrix, transposed: Bool) -> StripMatrix {
+    let packed =
+      transposed
+      ? scratch.strips(weights.columns, weights.rows)
+      : scratch.strips(weights.rows, weights.columns)
     let panels = Tiling.ranges(weights.rows, by: 128)
-    engine.pool.run(panels.count) { index, scratch in
+    pool.run(panels.count) { index, scratch in
       let panel = panels[index]
-      forward.columns(panel).copy(transposing: weights.rows(panel))
-      backward?.rows(panel).copy(from: weights.rows(panel))
+      if transposed {
+        packed.columns(panel).copy(transposing: weights.rows(panel))
+      } else {
+        packed.rows(panel).copy(from: weights.rows(panel))
+      }
       scratch.lap(.layout)
     }
+    return packed
   }
 }

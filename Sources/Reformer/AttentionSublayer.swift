@@ -101,6 +101,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
+      precondition(pass.rows == 0..<pass.length, "attention over a part of the rows")
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
         try run(
@@ -117,15 +118,12 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
   ) throws(ReformerError) {
     let group = activations.group
     let features = features(firstHead)
-    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
-    pass.engine.scratch.frame {
-      let weights = projections.map { slot in
-        PackedWeights(
-          Matrix(pass.parameters, slot).rows(features), withBackward: false,
-          engine: pass.engine)
+    let engine = pass.engine
+    engine.scratch.frame {
+      let weights = projections.map {
+        engine.pack(Matrix(pass.parameters, $0).rows(features), transposed: true)
       }
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
+      pass.eachTile { rows, scratch in
         let x = scratch.matrix(rows.count, norm.width)
         let normalized = scratch.matrix(rows.count, norm.width)
         source.read(rows, into: x)
@@ -134,20 +132,19 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
           parameters: pass.parameters)
         scratch.lap(.norm)
         for (weight, projected) in zip(weights, group.projected) {
-          tileProduct(normalized.left, weight.forward, into: projected.rows(rows).result)
+          tileProduct(normalized.left, weight, into: projected.rows(rows).result)
         }
         scratch.lap(.projections)
       }
     }
     attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
-    let weight = Matrix(pass.parameters, outWeight).columns(features)
     let check = RangeCheck()
-    pass.engine.scratch.frame {
-      let packed = PackedWeights(weight, withBackward: false, engine: pass.engine)
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
+    engine.scratch.frame {
+      let weight = engine.pack(
+        Matrix(pass.parameters, outWeight).columns(features), transposed: true)
+      pass.eachTile { rows, scratch in
         let out = scratch.matrix(rows.count, norm.width)
-        tileProduct(group.output.rows(rows).left, packed.forward, into: out.result)
+        tileProduct(group.output.rows(rows).left, weight, into: out.result)
         scratch.lap(.projections)
         pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
         target.apply(out, to: rows, direction, check: check)
@@ -210,34 +207,31 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     outputGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)
-    let weightGradient = Matrix(gradients, outWeight).columns(features)
-    pass.engine.scratch.frame {
-      let arena = pass.engine.scratch
-      // dO = dF W_o: the weight as it stands.
-      let weight = arena.strips(norm.width, features.count)
-      weight.copy(from: Matrix(pass.parameters, outWeight).columns(features))
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        arena.frame {
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let incoming = arena.strips(block.count, norm.width)
-          let output = arena.strips(block.count, features.count)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            incoming.rows(tile).copy(from: targetGradient.rows(rows))
-            output.rows(tile).copy(from: group.output.rows(rows))
-            pass.dropRows(
-              incoming.rows(tile), rows, rate: config.dropout, .attentionOutputDropout,
-              layer: layer)
-            scratch.lap(.layout)
-            tileProduct(
-              incoming.rows(tile).left, weight, into: outputGradient.rows(rows).result)
-            scratch.lap(.projections)
-          }
-          pass.engine.pool.add(
-            [WeightGradient(outputGradient: incoming, input: output, sum: weightGradient)],
-            others: [])
+    let engine = pass.engine
+    engine.scratch.frame {
+      // dO = dF W_o.
+      let weight = engine.pack(
+        Matrix(pass.parameters, outWeight).columns(features), transposed: false)
+      pass.eachBlock(of: [outWeight], gradients: gradients) { block in
+        let incoming = engine.scratch.strips(block.rows.count, norm.width)
+        let output = engine.scratch.strips(block.rows.count, features.count)
+        block.eachTile { tile, scratch in
+          let rows = tile.rows
+          incoming.rows(tile.place).copy(from: targetGradient.rows(rows))
+          output.rows(tile.place).copy(from: group.output.rows(rows))
+          pass.dropRows(
+            incoming.rows(tile.place), rows, rate: config.dropout, .attentionOutputDropout,
+            layer: layer)
+          scratch.lap(.layout)
+          tileProduct(
+            incoming.rows(tile.place).left, weight, into: outputGradient.rows(rows).result)
+          scratch.lap(.projections)
         }
+        block.add([
+          WeightGradient(
+            outputGradient: incoming, input: output,
+            sum: block.sums.matrix(outWeight).columns(features))
+        ])
       }
     }
   }
@@ -248,52 +242,45 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     sourceGradient: Matrix, gradients: View<Float>, pass: Pass
   ) {
     let features = features(firstHead)
-    pass.engine.scratch.frame {
-      let arena = pass.engine.scratch
-      // dLN = dP W: the weights as they stand.
-      let weights = projections.map { slot in
-        let weight = arena.strips(features.count, norm.width)
-        weight.copy(from: Matrix(pass.parameters, slot).rows(features))
-        return weight
+    let engine = pass.engine
+    engine.scratch.frame {
+      // dLN = dP W.
+      let weights = projections.map {
+        engine.pack(Matrix(pass.parameters, $0).rows(features), transposed: false)
       }
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        arena.frame {
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let normalized = arena.strips(block.count, norm.width)
-          let incoming = projections.map { _ in arena.strips(block.count, features.count) }
-          let partials = arena.matrix(2 * tiles.count, norm.width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let x = scratch.matrix(tile.count, norm.width)
-            let statistics = scratch.matrix(2, tile.count)
-            let out = scratch.matrix(tile.count, norm.width)
-            source.read(rows, into: x)
-            norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
-            scratch.lap(.norm)
-            normalized.rows(tile).copy(from: out)
-            // `out` has served; the gradient of the norm's output takes its place.
-            for (number, weight) in weights.enumerated() {
-              let gradient = incoming[number].rows(tile)
-              gradient.copy(from: projectedGradients[number].rows(rows))
-              scratch.lap(.layout)
-              tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
-              scratch.lap(.projections)
-            }
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              out, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-              partial: partial, parameters: pass.parameters)
-            scratch.lap(.norm)
-          }
-          pass.engine.pool.add(
-            zip(projections, incoming).map { slot, gradient in
-              WeightGradient(
-                outputGradient: gradient, input: normalized,
-                sum: Matrix(gradients, slot).rows(features))
-            }, others: [{ norm.addPartials(partials, to: gradients) }])
+      pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
+        let normalized = engine.scratch.strips(block.rows.count, norm.width)
+        let incoming = projections.map { _ in
+          engine.scratch.strips(block.rows.count, features.count)
         }
+        block.eachTile { tile, scratch in
+          let rows = tile.rows
+          let x = scratch.matrix(rows.count, norm.width)
+          let statistics = scratch.matrix(2, rows.count)
+          let out = scratch.matrix(rows.count, norm.width)
+          source.read(rows, into: x)
+          norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
+          scratch.lap(.norm)
+          normalized.rows(tile.place).copy(from: out)
+          // `out` has served; the gradient of the norm's output takes its place.
+          for (number, weight) in weights.enumerated() {
+            let gradient = incoming[number].rows(tile.place)
+            gradient.copy(from: projectedGradients[number].rows(rows))
+            scratch.lap(.layout)
+            tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
+            scratch.lap(.projections)
+          }
+          norm.backward(
+            out, x: x, statistics: statistics, into: sourceGradient.rows(rows), tile: tile,
+            parameters: pass.parameters)
+          scratch.lap(.norm)
+        }
+        block.add(
+          zip(projections, incoming).map { slot, gradient in
+            WeightGradient(
+              outputGradient: gradient, input: normalized,
+              sum: block.sums.matrix(slot).rows(features))
+          })
       }
     }
   }

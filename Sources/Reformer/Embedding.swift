@@ -60,10 +60,8 @@ struct Embedding {
   func forward(
     tokens: View<Int32>, streams: [ResidualStream], pass: Pass
   ) throws(ReformerError) {
-    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
-    pass.engine.pool.run(tiles.count) { index, scratch in
-      let rows = tiles[index]
+    pass.eachTile { rows, scratch in
       let sum = scratch.matrix(rows.count, width)
       let positions = scratch.matrix(rows.count, width)
       for (row, position) in rows.enumerated() {
@@ -77,7 +75,7 @@ struct Embedding {
       pass.dropRows(positions, rows, rate: dropout, .positionDropout)
       Kernels.add(sum.dense, positions.dense)
       for stream in streams {
-        stream.values[rows.lowerBound * width..<rows.upperBound * width].fill(0)
+        stream.values(rows).fill(0)
         stream.apply(sum, to: rows, .forward, check: check)
       }
       scratch.lap(.embedding)
@@ -85,47 +83,92 @@ struct Embedding {
     try check.pass("embedding", fractionBits: streams[0].fractionBits)
   }
 
+  /// Rows of a table that a tile's positions look up, and what each one's gradient is.
+  private struct Lookups {
+    let slot: Slot
+    /// Features of the gradient that belong to the table.
+    let features: Range<Int>
+    /// `[positions of the block]`: table row and place in the tile, tile by tile in order of both.
+    let keys: View<Int32>
+    /// `[positions of the block, D]`.
+    let gradient: Matrix
+
+    /// Adds the features in `panel` of a tile: rows that are looked up alike are summed first.
+    func add(_ tile: Range<Int>, panel: Range<Int>, to sums: ParameterSums, _ scratch: ScratchArena)
+    {
+      let target = Matrix(
+        sums.vector(slot), rows: slot.count / features.count, columns: features.count)
+      let columns = panel.lowerBound - features.lowerBound..<panel.upperBound - features.lowerBound
+      let sum = scratch.floats(panel.count)
+      func row(_ index: Int) -> View<Float> {
+        gradient.row(tile.lowerBound + Int(keys[index]) % Tiling.tileRows)[panel]
+      }
+      var index = tile.lowerBound
+      while index < tile.upperBound {
+        let table = Int(keys[index]) / Tiling.tileRows
+        sum.copy(from: row(index))
+        index += 1
+        while index < tile.upperBound, Int(keys[index]) / Tiling.tileRows == table {
+          Kernels.add(sum, row(index))
+          index += 1
+        }
+        Kernels.add(target.row(table)[columns], sum)
+      }
+    }
+  }
+
   /// Adds the gradients of all tables from those of both streams; the first of these is used up.
-  ///
-  /// Tasks own feature ranges and walk the positions in order: many positions share a row.
   func backward(
     tokens: View<Int32>, streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
-    let wordGradients = Matrix(gradients, words)
-    for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-      pass.engine.scratch.frame {
-        let forWords = pass.engine.scratch.matrix(block.count, width)
-        let forPositions = pass.engine.scratch.matrix(block.count, width)
-        let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-        pass.engine.pool.run(tiles.count) { index, scratch in
-          let tile = tiles[index]
-          let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-          let sum = streamGradients[0].rows(rows)
-          Kernels.add(sum.dense, streamGradients[1].rows(rows).dense)
-          forWords.rows(tile).copy(from: sum)
-          forPositions.rows(tile).copy(from: sum)
-          pass.dropRows(forWords.rows(tile), rows, rate: dropout, .embeddingDropout)
-          pass.dropRows(forPositions.rows(tile), rows, rate: dropout, .positionDropout)
-          scratch.lap(.embedding)
+    pass.eachBlock(of: [words] + axes, gradients: gradients) { block in
+      let arena = pass.engine.scratch
+      let forWords = arena.matrix(block.rows.count, width)
+      // Without dropout both are the same.
+      let forPositions = pass.drops(dropout) ? arena.matrix(block.rows.count, width) : forWords
+      var lookups = [
+        Lookups(
+          slot: words, features: 0..<width, keys: arena.integers(block.rows.count),
+          gradient: forWords)
+      ]
+      for (axis, slot) in axes.enumerated() {
+        let start = lookups.last.map { axis == 0 ? 0 : $0.features.upperBound } ?? 0
+        lookups.append(
+          Lookups(
+            slot: slot, features: start..<start + widths[axis],
+            keys: arena.integers(block.rows.count), gradient: forPositions))
+      }
+      block.eachTile { tile, scratch in
+        let sum = streamGradients[0].rows(tile.rows)
+        Kernels.add(sum.dense, streamGradients[1].rows(tile.rows).dense)
+        for copy in pass.drops(dropout) ? [forWords, forPositions] : [forWords] {
+          copy.rows(tile.place).copy(from: sum)
         }
-        let panels = Tiling.ranges(width, by: 64)
-        pass.engine.pool.run(panels.count + 1) { index, scratch in
-          if index < panels.count {
-            let (source, target) = (
-              forWords.columns(panels[index]), wordGradients.columns(panels[index])
-            )
-            for (row, position) in block.enumerated() {
-              Kernels.add(target.row(Int(tokens[position])), source.row(row))
-            }
-          } else {
-            for (row, position) in block.enumerated() {
-              eachAxis(position, in: gradients) { features, gradient in
-                Kernels.add(gradient, forPositions.row(row)[features])
-              }
-            }
+        pass.dropRows(forWords.rows(tile.place), tile.rows, rate: dropout, .embeddingDropout)
+        if pass.drops(dropout) {
+          pass.dropRows(forPositions.rows(tile.place), tile.rows, rate: dropout, .positionDropout)
+        }
+        for (number, lookup) in lookups.enumerated() {
+          let keys = lookup.keys[tile.place]
+          for (place, position) in tile.rows.enumerated() {
+            let row = number == 0 ? Int(tokens[position]) : coordinates(position)[number - 1]
+            keys[place] = Int32(row * Tiling.tileRows + place)
           }
-          scratch.lap(.embedding)
+          var sorted = UnsafeMutableBufferPointer(start: keys.base, count: keys.count)
+          sorted.sort()
         }
+        scratch.lap(.embedding)
+      }
+      let tiles = Tiling.ranges(block.rows.count, by: Tiling.tileRows)
+      let tasks = lookups.flatMap { lookup in
+        Tiling.ranges(lookup.features, by: 64).map { (lookup, $0) }
+      }
+      pass.engine.pool.run(tasks.count) { task, scratch in
+        let (lookup, panel) = tasks[task]
+        for tile in tiles {
+          scratch.frame { lookup.add(tile, panel: panel, to: block.sums, scratch) }
+        }
+        scratch.lap(.embedding)
       }
     }
   }

@@ -63,18 +63,16 @@ struct FeedForward: ReversibleSublayer {
       activated: arena.strips(rows, inBias.count))
   }
 
-  /// Both weights, packed for a pass.
+  /// Both weights as the right sides of products.
   private struct Weights {
-    let into: PackedWeights
-    let out: PackedWeights
+    let into: StripMatrix
+    let out: StripMatrix
   }
 
-  private func pack(_ pass: Pass, withBackward: Bool) -> Weights {
+  private func pack(_ pass: Pass, transposed: Bool) -> Weights {
     Weights(
-      into: PackedWeights(
-        Matrix(pass.parameters, inWeight), withBackward: withBackward, engine: pass.engine),
-      out: PackedWeights(
-        Matrix(pass.parameters, outWeight), withBackward: withBackward, engine: pass.engine))
+      into: pass.engine.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
+      out: pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed))
   }
 
   func keptFloats(length: Int) -> [Int] {
@@ -92,13 +90,11 @@ struct FeedForward: ReversibleSublayer {
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
-    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     let check = RangeCheck()
     pass.engine.scratch.frame {
       let kept = kept(pass)
-      let weights = pack(pass, withBackward: false)
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
+      let weights = pack(pass, transposed: true)
+      pass.eachTile { rows, scratch in
         let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
         let x = scratch.matrix(rows.count, norm.width)
         source.read(rows, into: x)
@@ -132,7 +128,7 @@ struct FeedForward: ReversibleSublayer {
     // Hugging Face's order: dense, dropout, activation, dense, dropout.
     let input = own.hidden ?? own.activated
     tileProduct(
-      own.normalized.left, weights.into.forward, into: input.result, bias: bias,
+      own.normalized.left, weights.into, into: input.result, bias: bias,
       relu: activation == .relu && !drops)
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
     for (from, to) in zip(input.runs, own.activated.runs) {
@@ -143,7 +139,7 @@ struct FeedForward: ReversibleSublayer {
     }
     let out = scratch.matrix(rows.count, norm.width)
     tileProduct(
-      own.activated.left, weights.out.forward, into: out.result,
+      own.activated.left, weights.out, into: out.result,
       bias: pass.parameters[outBias.range])
     scratch.lap(.feedForward)
     pass.dropRows(out, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
@@ -158,49 +154,54 @@ struct FeedForward: ReversibleSublayer {
     let kept = kept(pass)
     let check = RangeCheck()
     pass.engine.scratch.frame {
-      let weights = pack(pass, withBackward: true)
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        pass.engine.scratch.frame {
-          let arena = pass.engine.scratch
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let activations = kept?.rows(block) ?? activations(rows: block.count, from: arena)
-          let outGradient = arena.strips(block.count, norm.width)
-          let hiddenGradient = arena.strips(block.count, inBias.count)
-          let partials = arena.matrix(2 * tiles.count, norm.width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let own = activations.rows(tile)
-            let x = scratch.matrix(tile.count, norm.width)
-            let statistics = scratch.matrix(2, tile.count)
-            source.read(rows, into: x)
-            normalize(x, own, statistics: statistics, pass, scratch)
-            if kept == nil {
-              apply(
-                own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
-                scratch: scratch)
-            }
-            outGradient.rows(tile).copy(from: targetGradient.rows(rows))
-            pass.dropRows(
-              outGradient.rows(tile), rows, rate: dropout, .feedForwardOutputDropout,
-              layer: layer)
-            scratch.lap(.layout)
-            let normGradient = scratch.matrix(tile.count, norm.width)
-            gradient(
-              own, weights, rows: rows, outGradient: outGradient.rows(tile),
-              hiddenGradient: hiddenGradient.rows(tile), normGradient: normGradient, pass: pass)
-            scratch.lap(.feedForward)
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-              partial: partial, parameters: pass.parameters)
-            scratch.lap(.norm)
+      let weights = pack(pass, transposed: true)
+      let backWeights = pack(pass, transposed: false)
+      let slots = norm.slots + [inWeight, inBias, outWeight, outBias]
+      pass.eachBlock(of: slots, gradients: gradients) { block in
+        let arena = pass.engine.scratch
+        let count = block.rows.count
+        let activations = kept?.rows(block.rows) ?? activations(rows: count, from: arena)
+        let outGradient = arena.strips(count, norm.width)
+        let hiddenGradient = arena.strips(count, inBias.count)
+        block.eachTile { tile, scratch in
+          let rows = tile.rows
+          let own = activations.rows(tile.place)
+          let x = scratch.matrix(rows.count, norm.width)
+          let statistics = scratch.matrix(2, rows.count)
+          source.read(rows, into: x)
+          normalize(x, own, statistics: statistics, pass, scratch)
+          if kept == nil {
+            apply(
+              own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
+              scratch: scratch)
           }
-          addWeightGradients(
-            activations, outGradient: outGradient, hiddenGradient: hiddenGradient,
-            partials: partials, to: gradients, engine: pass.engine)
+          let incoming = outGradient.rows(tile.place)
+          incoming.copy(from: targetGradient.rows(rows))
+          pass.dropRows(
+            incoming, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
+          scratch.lap(.layout)
+          let normGradient = scratch.matrix(rows.count, norm.width)
+          let hidden = hiddenGradient.rows(tile.place)
+          gradient(
+            own, backWeights, rows: rows, outGradient: incoming, hiddenGradient: hidden,
+            normGradient: normGradient, pass: pass)
+          scratch.lap(.feedForward)
+          tile.add(hidden, to: inBias)
+          tile.add(incoming, to: outBias)
+          scratch.lap(.weightGradients)
+          norm.backward(
+            normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
+            tile: tile, parameters: pass.parameters)
+          scratch.lap(.norm)
         }
+        block.add([
+          WeightGradient(
+            outputGradient: hiddenGradient, input: activations.normalized,
+            sum: block.sums.matrix(inWeight)),
+          WeightGradient(
+            outputGradient: outGradient, input: activations.activated,
+            sum: block.sums.matrix(outWeight)),
+        ])
       }
     }
     try check.pass(
@@ -212,11 +213,8 @@ struct FeedForward: ReversibleSublayer {
     _ own: Activations, _ weights: Weights, rows: Range<Int>, outGradient: StripMatrix,
     hiddenGradient: StripMatrix, normGradient: Matrix, pass: Pass
   ) {
-    guard let outWeights = weights.out.backward, let inWeights = weights.into.backward else {
-      preconditionFailure("weights packed for the forward pass only")
-    }
     tileProduct(
-      outGradient.left, outWeights, into: hiddenGradient.result,
+      outGradient.left, weights.out, into: hiddenGradient.result,
       gate: activation == .relu ? own.activated : nil)
     if let hidden = own.hidden {
       for (gradient, x) in zip(hiddenGradient.runs, hidden.runs) {
@@ -224,34 +222,6 @@ struct FeedForward: ReversibleSublayer {
       }
     }
     pass.dropRows(hiddenGradient, rows, rate: dropout, .hiddenDropout, layer: layer)
-    tileProduct(hiddenGradient.left, inWeights, into: normGradient.result)
+    tileProduct(hiddenGradient.left, weights.into, into: normGradient.result)
   }
-
-  /// Adds the gradients of weights, biases and norm over one block.
-  private func addWeightGradients(
-    _ activations: Activations, outGradient: StripMatrix, hiddenGradient: StripMatrix,
-    partials: Matrix, to gradients: View<Float>, engine: Engine
-  ) {
-    engine.pool.add(
-      [
-        WeightGradient(
-          outputGradient: hiddenGradient, input: activations.normalized,
-          sum: Matrix(gradients, inWeight)),
-        WeightGradient(
-          outputGradient: outGradient, input: activations.activated,
-          sum: Matrix(gradients, outWeight)),
-      ],
-      others: [
-        { addColumnSums(of: hiddenGradient, to: gradients[inBias.range]) },
-        {
-          norm.addPartials(partials, to: gradients)
-          addColumnSums(of: outGradient, to: gradients[outBias.range])
-        },
-      ])
-  }
-}
-
-/// sums[j] += sum over i of x[i, j].
-func addColumnSums(of x: StripMatrix, to sums: View<Float>) {
-  for (columns, matrix) in x.strips { Kernels.addColumnSums(of: matrix, to: sums[columns]) }
 }

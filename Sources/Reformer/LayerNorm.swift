@@ -23,6 +23,7 @@ struct LayerNorm {
   }
 
   var width: Int { gain.count }
+  var slots: [Slot] { [gain, bias] }
 
   /// `out = norm(x)` per row; `statistics` `[2, rows]` is what `backward` needs again.
   func forward(_ x: Matrix, into out: Matrix, statistics: Matrix, parameters: View<Float>) {
@@ -31,21 +32,13 @@ struct LayerNorm {
       statistics: statistics)
   }
 
-  /// Adds to `dx`, and to `partial` `[2, width]` the gradients of gain and bias over these rows.
+  /// Adds to `dx`, and to the tile's sums the gradients of gain and bias.
   func backward(
-    _ dy: Matrix, x: Matrix, statistics: Matrix, into dx: Matrix, partial: Matrix,
+    _ dy: Matrix, x: Matrix, statistics: Matrix, into dx: Matrix, tile: RowTile,
     parameters: View<Float>
   ) {
     Kernels.layerNormBackward(
       dy, x: x, gain: parameters[gain.range], statistics: statistics, into: dx,
-      parameterGradients: partial)
-  }
-
-  /// Adds the tiles' partial gradients `[2 * tiles, width]`, in tile order.
-  func addPartials(_ partials: Matrix, to gradients: View<Float>) {
-    for index in 0..<partials.rows / 2 {
-      Kernels.add(gradients[gain.range], partials.row(2 * index))
-      Kernels.add(gradients[bias.range], partials.row(2 * index + 1))
-    }
+      gainGradient: tile.partial(gain), biasGradient: tile.partial(bias))
   }
 }

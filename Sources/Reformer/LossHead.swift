@@ -40,17 +40,12 @@ struct LossHead {
   /// `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
   private func logits(
     _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    weights: PackedWeights, pass: Pass
+    weights: StripMatrix, pass: Pass
   ) {
     norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
     pass.dropRows(normalized, rows, rate: dropout, .headDropout)
     tileProduct(
-      normalized.left, weights.forward, into: logits.result, bias: pass.parameters[bias.range])
-  }
-
-  private func pack(_ pass: Pass, withBackward: Bool) -> PackedWeights {
-    PackedWeights(
-      Matrix(pass.parameters, weight), withBackward: withBackward, engine: pass.engine)
+      normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
   }
 
   /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits
@@ -59,11 +54,9 @@ struct LossHead {
     streams: [ResidualStream], targets: View<Int32>, rowLoss: View<Float>, allLogits: Matrix?,
     pass: Pass
   ) {
-    let tiles = Tiling.ranges(pass.length, by: Tiling.tileRows)
     pass.engine.scratch.frame {
-      let weights = pack(pass, withBackward: false)
-      pass.engine.pool.run(tiles.count) { index, scratch in
-        let rows = tiles[index]
+      let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
+      pass.eachTile { rows, scratch in
         let x = scratch.matrix(rows.count, norm.width)
         read(rows, streams, into: x)
         let tile = scratch.matrix(rows.count, bias.count)
@@ -85,60 +78,45 @@ struct LossHead {
     streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
     let parameters = pass.parameters
-    pass.engine.scratch.frame {
-      let arena = pass.engine.scratch
-      let weights = pack(pass, withBackward: true)
-      guard let backwardWeights = weights.backward else {
-        preconditionFailure("weights packed for the forward pass only")
-      }
-      for block in Tiling.ranges(pass.length, by: Tiling.blockRows) {
-        arena.frame {
-          let tiles = Tiling.ranges(block.count, by: Tiling.tileRows)
-          let normalizedStrips = arena.strips(block.count, norm.width)
-          let logitGradients = arena.strips(block.count, bias.count)
-          let partials = arena.matrix(2 * tiles.count, norm.width)
-          pass.engine.pool.run(tiles.count) { index, scratch in
-            let tile = tiles[index]
-            let rows = block.lowerBound + tile.lowerBound..<block.lowerBound + tile.upperBound
-            let x = scratch.matrix(tile.count, norm.width)
-            let normalized = scratch.matrix(tile.count, norm.width)
-            let statistics = scratch.matrix(2, tile.count)
-            let gradient = scratch.matrix(tile.count, bias.count)
-            read(rows, streams, into: x)
-            logits(
-              x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
-              weights: weights, pass: pass)
-            normalizedStrips.rows(tile).copy(from: normalized)
-            Kernels.crossEntropy(
-              gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
-            logitGradients.rows(tile).copy(from: gradient)
-            // `normalized` has served; the gradient of the norm's output takes its place.
-            tileProduct(gradient.left, backwardWeights, into: normalized.result)
-            pass.dropRows(normalized, rows, rate: dropout, .headDropout)
-            let dx = scratch.matrix(tile.count, norm.width)
-            dx.fill(0)
-            let partial = partials.rows(2 * index..<2 * index + 2)
-            partial.fill(0)
-            norm.backward(
-              normalized, x: x, statistics: statistics, into: dx, partial: partial,
-              parameters: parameters)
-            streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
-            streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
-            scratch.lap(.loss)
-          }
-          pass.engine.pool.add(
-            [
-              WeightGradient(
-                outputGradient: logitGradients, input: normalizedStrips,
-                sum: Matrix(gradients, weight))
-            ],
-            others: [
-              {
-                norm.addPartials(partials, to: gradients)
-                addColumnSums(of: logitGradients, to: gradients[bias.range])
-              }
-            ])
+    let engine = pass.engine
+    engine.scratch.frame {
+      let weights = engine.pack(Matrix(parameters, weight), transposed: true)
+      let backWeights = engine.pack(Matrix(parameters, weight), transposed: false)
+      pass.eachBlock(of: norm.slots + [weight, bias], gradients: gradients) { block in
+        let normalizedStrips = engine.scratch.strips(block.rows.count, norm.width)
+        let logitGradients = engine.scratch.strips(block.rows.count, bias.count)
+        block.eachTile { tile, scratch in
+          let rows = tile.rows
+          let x = scratch.matrix(rows.count, norm.width)
+          let normalized = scratch.matrix(rows.count, norm.width)
+          let statistics = scratch.matrix(2, rows.count)
+          let gradient = scratch.matrix(rows.count, bias.count)
+          read(rows, streams, into: x)
+          logits(
+            x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
+            weights: weights, pass: pass)
+          normalizedStrips.rows(tile.place).copy(from: normalized)
+          Kernels.crossEntropy(
+            gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
+          logitGradients.rows(tile.place).copy(from: gradient)
+          tile.add(logitGradients.rows(tile.place), to: bias)
+          // `normalized` has served; the gradient of the norm's output takes its place.
+          tileProduct(gradient.left, backWeights, into: normalized.result)
+          pass.dropRows(normalized, rows, rate: dropout, .headDropout)
+          let dx = scratch.matrix(rows.count, norm.width)
+          dx.fill(0)
+          norm.backward(
+            normalized, x: x, statistics: statistics, into: dx, tile: tile,
+            parameters: parameters)
+          streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
+          streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
+          scratch.lap(.loss)
         }
+        block.add([
+          WeightGradient(
+            outputGradient: logitGradients, input: normalizedStrips,
+            sum: block.sums.matrix(weight))
+        ])
       }
     }
   }

@@ -35,7 +35,10 @@ public struct Unobserved: PassObserver {
 /// L positions.
 struct Pass {
   let parameters: View<Float>
+  /// Positions of the window.
   let length: Int
+  /// Those that this pass computes: all, or some whose states of the others are at hand.
+  let rows: Range<Int>
   let address: RandomAddress
   /// Dropout is on.
   let isTraining: Bool
@@ -104,7 +107,7 @@ final class KeptActivations: Sendable {
   func source(group: Int, _ stream: ResidualStream) -> ResidualStream {
     guard let buffer = sources[group] else { return stream }
     return ResidualStream(
-      values: buffer.view[0..<stream.values.count], width: stream.width,
+      values: buffer.view[0..<stream.values.count], first: stream.first, width: stream.width,
       fractionBits: stream.fractionBits)
   }
 }

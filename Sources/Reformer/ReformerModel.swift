@@ -43,7 +43,7 @@ public final class ReformerModel {
     try window.check(config)
     return streams.map {
       ResidualStream(
-        values: $0.view[0..<window.length * config.width], width: config.width,
+        values: $0.view[0..<window.length * config.width], first: 0, width: config.width,
         fractionBits: config.residualFractionBits)
     }
   }
@@ -54,8 +54,9 @@ public final class ReformerModel {
   ) -> Pass {
     precondition(parameters.count == layout.count, "parameters of another layout")
     return Pass(
-      parameters: parameters, length: window.length, address: address, isTraining: isTraining,
-      givenRotations: givenRotations, engine: engine, kept: isTraining ? kept : nil)
+      parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
+      isTraining: isTraining, givenRotations: givenRotations, engine: engine,
+      kept: isTraining ? kept : nil)
   }
 
   private func sum(_ losses: View<Float>) -> Double {

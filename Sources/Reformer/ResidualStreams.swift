@@ -3,23 +3,30 @@
 import Compute
 import Synchronization
 
-/// One stream, `[L, D]`.
+/// The rows of one stream that a pass computes, `[rows, D]`.
 struct ResidualStream {
   let values: View<Int32>
+  /// Position of the first row.
+  let first: Int
   let width: Int
   let fractionBits: Int
 
   private var step: Float { Float(sign: .plus, exponent: -fractionBits, significand: 1) }
 
+  /// The values of positions.
+  func values(_ rows: Range<Int>) -> View<Int32> {
+    values[(rows.lowerBound - first) * width..<(rows.upperBound - first) * width]
+  }
+
   /// The values of `rows` as floats into `out` `[rows, D]`, which may be part of wider rows.
   func read(_ rows: Range<Int>, into out: Matrix) {
     if out.stride == width {
       Kernels.floats(
-        of: values[rows.lowerBound * width..<rows.upperBound * width], step: step, into: out.dense)
+        of: values(rows), step: step, into: out.dense)
     } else {
       for (index, row) in rows.enumerated() {
         Kernels.floats(
-          of: values[row * width..<(row + 1) * width], step: step, into: out.row(index))
+          of: values(row..<row + 1), step: step, into: out.row(index))
       }
     }
   }
@@ -27,7 +34,7 @@ struct ResidualStream {
   /// Adds or takes away `change` `[rows, D]`, rounded; reports values out of range to `check`.
   func apply(_ change: Matrix, to rows: Range<Int>, _ direction: Direction, check: RangeCheck) {
     let bad = Kernels.accumulate(
-      change.dense, into: values[rows.lowerBound * width..<rows.upperBound * width],
+      change.dense, into: values(rows),
       inverseStep: 1 / step, subtract: direction == .backward)
     if bad > 0 { check.report(bad) }
   }

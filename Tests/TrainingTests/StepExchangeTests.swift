@@ -1,8 +1,8 @@
 // A step whose exchange with the other ranks fails while a pass goes on.
 import Communication
 import Compute
-import Corpus
 import Foundation
+import Reformer
 import Synchronization
 import TestSupport
 import Testing
@@ -31,13 +31,13 @@ struct StepExchangeTests {
       isDone.wait()
     }
     _ = try ThreadedCommunicator.run(ranks: 2) { communicator in
-      let step = TrainStep(
+      let step = try TrainStep(
         config: config, communicator: communicator, engine: Engine(threads: 2))
-      func batch(_ sample: Int) -> Batch {
-        Batch(
+      func window(_ sample: Int) -> Window {
+        Window(
           bytes: [UInt8](repeating: UInt8(sample), count: config.data.length + 1), byteOffset: 0)
       }
-      _ = try step.run(step: 1, batch: batch)
+      _ = try step.run(step: 1, window: window)
       guard communicator.rank == 0 else {
         isTime.wait()
         communicator.abort(code: 1)
@@ -56,7 +56,7 @@ struct StepExchangeTests {
           }
         ) { sample in
           if share == 0 { lose() }
-          return batch(sample)
+          return window(sample)
         }
       } catch {
         message.withLock { $0 = "\(error)" }
