@@ -6,6 +6,17 @@ let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
 let fast: [CSetting] = [
   .unsafeFlags(["-O3", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"])
 ]
+// The program carries the Swift runtime, so that a node needs no toolchain. Only the program: a test
+// bundle loads XCTest, which brings a Swift library of its own. So no test depends on the program's
+// target, which would hand it these flags; building the tests builds all products anyway.
+let runtimeInside: [LinkerSetting] = [
+  .unsafeFlags([
+    "-static-stdlib", "-Xlinker", "--start-group", "-lFoundation",
+    "-lFoundationInternationalization",
+    "-lFoundationEssentials", "-lCoreFoundation", "-l_FoundationICU", "-l_FoundationCShims",
+    "-l_FoundationCollections", "-Xlinker", "--end-group",
+  ])
+]
 
 let package = Package(
   name: "reformer-train",
@@ -47,7 +58,8 @@ let package = Package(
         "Training", "Communication", "Compute", "Corpus", "Reformer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
-      swiftSettings: strict),
+      swiftSettings: strict,
+      linkerSettings: runtimeInside),
     .target(
       name: "TestSupport", dependencies: ["Communication", "Compute"], path: "Tests/TestSupport",
       swiftSettings: strict),
@@ -78,9 +90,10 @@ let package = Package(
       name: "TrainingTests",
       dependencies: [
         "Training", "Attention", "CKernels", "Communication", "Compute", "Corpus", "Reformer",
-        "Checkpointing", "TestSupport", "reformer-train",
+        "Checkpointing", "TestSupport",
       ],
       exclude: ["Fixtures", "Golden"],
       swiftSettings: strict),
+    .testTarget(name: "LaunchTests", dependencies: ["TestSupport"], swiftSettings: strict),
   ]
 )

@@ -1,8 +1,24 @@
 # shellcheck shell=bash
-# Shared by the scripts beside it, which source it: they work from the checkout's top folder, whatever
-# folder they were called from, and stop at the first failing command.
+# Shared by the scripts beside it, which source it. In a checkout they work from its top folder, whatever folder
+# they were called from; installed by the Debian package, in the folder they are called from, on the program it
+# installed. They stop at the first failing command.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+launch=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [[ -f $launch/../Package.swift ]]; then
+  cd "$launch/.."
+  program=.build/release/reformer-train
+  get_program="run: swift build -c release --product reformer-train"
+else
+  program=$(command -v reformer-train || echo /usr/bin/reformer-train)
+  get_program="install the package reformer-train"
+fi
+
+users_path=$PATH
+# Finds the Swift that launch/setup.sh installs for a user who is not root.
+find_swift() {
+  command -v swift >/dev/null || PATH=$PATH:${SWIFT_PREFIX:-$HOME/.local}/bin
+}
+find_swift
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*"; }
 
@@ -33,11 +49,20 @@ as_root() {
   if [[ $EUID -eq 0 ]]; then run "$@"; else run sudo -n "$@"; fi
 }
 
+# Installs Debian packages; a checkout does so by its setup.sh.
+need_package() {
+  if [[ -x $launch/setup.sh ]]; then
+    "$launch/setup.sh" "$@"
+  else
+    fail 2 "missing packages; run as root: apt-get install $*"
+  fi
+}
+
 # ---- Starting ranks
-program=.build/release/reformer-train
 
 need_mpirun() {
-  command -v mpirun >/dev/null || fail 2 "mpirun is not on PATH; launch/setup.sh installs it"
+  command -v mpirun >/dev/null \
+    || fail 2 "mpirun is not on PATH; install Open MPI (Debian: openmpi-bin; in a checkout: launch/setup.sh)"
 }
 
 # Adds to `options` where mpirun puts PER_HOST ranks on a host like this one.
@@ -67,25 +92,114 @@ place_ranks() {
 #
 # A signal to this shell, Ctrl-C too, becomes SIGUSR1: the one that mpirun passes on and then waits. At any other
 # it gives its ranks a second, too short for a checkpoint. A process group of its own keeps Ctrl-C from it.
+# `signalled` says afterwards whether there was one.
 start_ranks() {
   # The trainer cuts its own tiles and runs its own threads; a threaded BLAS below them only gets in the way.
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
   local command=(mpirun "${options[@]}" "$program" "$@")
   show "${command[@]}"
+  signalled=
   set -m
   "${command[@]}" </dev/null &
   launched=$!
   set +m
-  trap 'kill -USR1 "$launched" 2>/dev/null || true' INT TERM USR1
+  trap 'signalled=yes; kill -USR1 "$launched" 2>/dev/null || true' INT TERM USR1
 }
 
-# Waits for the ranks and ends with their status.
-finish_ranks() {
-  local status=0
-  # A signal ends a wait early.
-  while kill -0 "$launched" 2>/dev/null; do
-    status=0
-    wait "$launched" || status=$?
+# Waits for the process `launched`, and leaves in `status` what became of the run: 0 done, 2 wrong input, 1 failed.
+await_ranks() {
+  # A signal ends a wait early; the last wait is for the status, which the shell keeps.
+  while kill -0 "$launched" 2>/dev/null; do wait "$launched" || true; done
+  status=0
+  wait "$launched" || status=$?
+  if ((status != 0 && status != 2)); then status=1; fi
+}
+
+# ---- Reading the arguments of a run
+
+# Whether ARGUMENT... trains, rather than being another command's.
+is_training() { [[ ${1:-} == train || ${1:-} == -* ]]; }
+
+# Prints every value of option NAME in ARGUMENT..., one a line: values_of NAME ARGUMENT...
+values_of() {
+  local name=$1
+  shift
+  while (($# > 0)); do
+    if [[ $1 == "$name="* ]]; then
+      printf '%s\n' "${1#*=}"
+    elif [[ $1 == "$name" && $# -gt 1 ]]; then
+      printf '%s\n' "$2"
+      shift
+    fi
+    shift
   done
-  exit "$status"
+}
+
+# Prints the value of KEY in SECTION of the config and the changes that ARGUMENT... name, as it stands there:
+# config_value SECTION KEY ARGUMENT...
+config_value() {
+  local section=$1 key=$2 changed file
+  shift 2
+  changed=$(values_of --set "$@" | sed -n "s/^$section\\.$key=//p" | tail -n 1)
+  if [[ -n $changed ]]; then
+    printf '%s\n' "$changed"
+    return
+  fi
+  file=$(values_of --config "$@" | tail -n 1)
+  if [[ ! -r $file ]]; then return; fi
+  # A value may be a list over several lines.
+  awk -v section="$section" -v key="$key" '
+    /^[ \t]*\[/ && !open { inside = ($0 ~ "^[ \t]*\\[+" section "\\]"); next }
+    open { print; if (/\]/) open = 0; next }
+    inside && $0 ~ "^[ \t]*" key "[ \t]*=" {
+      sub(/^[^=]*=[ \t]*/, ""); print; open = /^\[/ && !/\]/
+    }' "$file"
+}
+
+# Prints the folder that a training with ARGUMENT... writes to.
+run_folder() {
+  local folder
+  folder=$(values_of --output "$@" | tail -n 1)
+  if [[ -z $folder ]]; then folder=checkpoints/$(config_value run name "$@" | tr -d "\"' " | sed 's/#.*//'); fi
+  printf '%s\n' "$folder"
+}
+
+# Prints the newest complete step folder in FOLDER; names sort by step, and a manifest comes last.
+newest_step() {
+  local manifest newest=
+  for manifest in "$1"/step-*[0-9]/manifest.json; do
+    if [[ -f $manifest ]]; then newest=${manifest%/*}; fi
+  done
+  printf '%s\n' "$newest"
+}
+
+# Sets `arguments` to ARGUMENT... as they have to be when the run was begun before: from its newest checkpoint,
+# or, before there is one, as the user said, wherever that was to begin.
+going_on() {
+  arguments=()
+  local has_step
+  has_step=$(newest_step "$(run_folder "$@")")
+  if [[ -z $has_step && " $* " == *" --resume"[=\ ]* ]]; then
+    arguments=("$@")
+    return
+  fi
+  while (($# > 0)); do
+    case $1 in
+      --resume=*) ;;
+      --resume) if [[ -n ${2:-} && $2 != -* ]]; then shift; fi ;;
+      *) arguments+=("$1") ;;
+    esac
+    shift
+  done
+  arguments+=(--resume auto)
+}
+
+# Prints how many ranks go on where WANTED no longer fit: the largest of WANTED's halves, quarters ... up to MOST,
+# or 1. With these the bits are those of WANTED ranks (README, "The same bits at any scale").
+fitting_ranks() {
+  local ranks=$1 most=$2
+  while ((ranks > most)); do
+    if ((ranks % 2 == 0)); then ranks=$((ranks / 2)); else ranks=1; fi
+  done
+  echo "$ranks"
 }

@@ -80,7 +80,7 @@ except (OSError, zipfile.BadZipFile, KeyError) as error:
 PYTHON
 }
 
-need_python() { command -v python3 >/dev/null || launch/setup.sh python3; }
+need_python() { command -v python3 >/dev/null || need_package python3; }
 
 # Prints a Python that has pip: python3 itself, one in an environment made in $1, or python3 after Debian's
 # pip was installed.
@@ -90,7 +90,7 @@ python_with_pip() {
   elif python3 -m venv "$1/environment" >/dev/null 2>&1; then
     echo "$1/environment/bin/python3"
   else
-    launch/setup.sh python3-pip >&2
+    need_package python3-pip >&2
     echo python3
   fi
 }

@@ -2,13 +2,14 @@
 # From a fresh checkout to a trained and tested model: packages, build, corpus, training on two ranks, score
 # on the test bytes. Run it again after an interruption: it goes on where it stopped.
 #
-# Needs: Debian or Ubuntu with Swift 6.2 or later, network, two cores, 2 GB of memory. Times are for two
+# Needs: Debian or Ubuntu, network, two cores, 2 GB of memory; installs Swift where it is missing. Times are for two
 # cores of 2023. Arguments go to the training command, for example --steps 20.
 #   launch/quickstart.sh [ARGUMENT...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 say "1/5 system packages (about a minute, seconds when they are here)"
 launch/setup.sh
+find_swift
 
 say "2/5 release build (about two minutes the first time)"
 run swift build -c release --product reformer-train

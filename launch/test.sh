@@ -3,11 +3,27 @@
 #
 # Needs: launch/setup.sh (run here first) and, on the first build, network for the Swift packages. Takes a
 # few minutes, most of it the first build. Arguments go to `swift test`, for example --filter CorpusTests.
-#   launch/test.sh [ARGUMENT...]
+# REQUIRE_ALL=1 makes tests fail that this machine cannot run, instead of leaving them out (no mpirun, no network
+# namespaces, no permission to mount). --full adds what takes longer or needs more: the Debian package on a clean
+# Debian (root, a Debian mirror), short torture and short fuzzing; about a quarter of an hour.
+#   launch/test.sh [--full] [ARGUMENT...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-launch/setup.sh iproute2  # for the test on two hosts
+full=
+if [[ ${1:-} == --full ]]; then
+  full=yes
+  shift
+fi
+# For the tests on two hosts, and of setup.sh itself.
+launch/setup.sh iproute2 python3 gnupg curl
+find_swift
 run swift format lint --strict -r Sources Tests Package.swift
 # Release only: one build serves the tests, the program they start and the runs.
 run swift build -c release --build-tests
 run swift test -c release --skip-build "$@"
+if [[ -n $full ]]; then
+  run launch/try-package.sh
+  export KILLS=${KILLS:-20} SIGNALS=${SIGNALS:-10} CORRUPTIONS=${CORRUPTIONS:-100}
+  run launch/torture.sh
+  run launch/fuzz.sh 50000
+fi

@@ -5,7 +5,8 @@
 # Needs: root, iproute2 (ip, tc) and a kernel that permits namespaces: exit code 3 and the reason where it does
 # not; netem in the kernel for a delay. Starts within a second; leaves nothing behind. NAME tells several pairs on
 # one machine apart: the hosts are the namespaces NAMEa and NAMEb, the ends of the cable are called alike.
-#   launch/two-hosts.sh [--name NAME] [--rate 1gbit] [--delay 2ms] [--ranks PER_HOST] [ARGUMENT...]
+# A host whose cable is cut answers no command either, so --restart (of hosts.sh) goes on without it.
+#   launch/two-hosts.sh [--name NAME] [--rate 1gbit] [--delay 2ms] [--ranks PER_HOST] [--restart] [ARGUMENT...]
 #   launch/two-hosts.sh --rate 1gbit train --config configs/debug.toml
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -13,7 +14,13 @@ name=rt$$
 rate=''
 delay=''
 ranks=1
+restart=()
 while [[ ${1:-} == --* ]]; do
+  if [[ $1 == --restart ]]; then
+    restart=(--restart)
+    shift
+    continue
+  fi
   [[ -n ${2:-} ]] || fail 2 "$1 needs a value"
   case $1 in
     --name) name=$2 ;;
@@ -86,7 +93,11 @@ unshare --uts true 2>/dev/null || refused "namespaces of host names"
 # Called instead of ssh, with a host and a command.
 cat >"$folder/enter" <<AGENT
 #!/bin/sh
-case \$1 in 192.0.2.1) host=${name}a ;; *) host=${name}b ;; esac
+host=${name}a
+if [ \$1 != 192.0.2.1 ]; then
+  host=${name}b
+  ip -n ${name}a -o link show ${name}a | grep -q LOWER_UP || { echo "no cable to \$1" >&2; exit 255; }
+fi
 shift
 exec ip netns exec \$host unshare --uts sh -c "hostname \$host; \$*"
 AGENT
@@ -98,5 +109,5 @@ export OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=192.0.2.0/24
 # On one machine both hosts share its cores.
 export OMPI_MCA_rmaps_base_oversubscribe=1
 status=0
-"$folder/enter" 192.0.2.1 "exec launch/hosts.sh $folder/hosts $(printf '%q ' "$@")" || status=$?
+"$folder/enter" 192.0.2.1 "exec launch/hosts.sh ${restart[*]} $folder/hosts $(printf '%q ' "$@")" || status=$?
 exit $status

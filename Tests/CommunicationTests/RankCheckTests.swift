@@ -5,7 +5,7 @@ import Testing
 
 @Suite(
   "Ranks under mpirun", .serialized,
-  .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+  .needs(.mpirun))
 struct RankCheckTests {
   @Test("every operation holds on real ranks", arguments: [1, 2, 3])
   func checks(ranks: Int) throws {

@@ -8,12 +8,16 @@ public struct ProgramRun {
   /// Standard output and standard error together.
   public let output: String
 
+  /// Path of a program that PATH finds, or nil where it is not installed.
+  public static func tool(_ name: String) -> String? {
+    (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map {
+      "\($0)/\(name)"
+    }
+    .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
+
   /// Path of mpirun, or nil where it is not installed.
-  public static let mpirun = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(
-    separator: ":"
-  )
-  .map { "\($0)/mpirun" }
-  .first { FileManager.default.isExecutableFile(atPath: $0) }
+  public static let mpirun = tool("mpirun")
 
   /// The scripts of the package.
   public static let launchFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
@@ -41,20 +45,34 @@ public struct ProgramRun {
     act: (Process) -> Void = { _ in }
   ) throws {
     let path = Self.path(program)
-    let process = Process()
+    let executable: String
+    var all = arguments
     if let options {
-      process.executableURL = URL(fileURLWithPath: Self.launchFolder + "/two-hosts.sh")
-      process.arguments = options + arguments
+      executable = Self.launchFolder + "/two-hosts.sh"
+      all = options + arguments
     } else if let ranks {
       guard let mpirun = Self.mpirun else { preconditionFailure("mpirun is not installed") }
-      process.executableURL = URL(fileURLWithPath: mpirun)
+      executable = mpirun
       var options = ["-np", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "120"]
       if geteuid() == 0 { options.append("--allow-run-as-root") }
-      process.arguments = options + [path] + arguments
+      all = options + [path] + arguments
     } else {
-      process.executableURL = URL(fileURLWithPath: path)
-      process.arguments = arguments
+      executable = path
     }
+    try self.init(
+      executable: executable, arguments: all, folder: folder, environment: environment, when: text,
+      act: act)
+  }
+
+  /// Runs any executable file, for example a script; the rest as above.
+  public init(
+    executable: String, arguments: [String], folder: String? = nil,
+    environment: [String: String] = [:], when text: String? = nil,
+    act: (Process) -> Void = { _ in }
+  ) throws {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: executable)
+    process.arguments = arguments
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
     if !environment.isEmpty {
       process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
@@ -62,6 +80,12 @@ public struct ProgramRun {
     let pipe = Pipe()
     process.standardOutput = pipe
     process.standardError = pipe
+    // The threads that tests run on block signals, and a process starts with the mask of its parent.
+    var none = sigset_t()
+    var before = sigset_t()
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     try process.run()
     var data = Data()
     var acted = false

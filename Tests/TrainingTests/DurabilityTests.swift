@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Durability", .serialized, .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+@Suite("Durability", .serialized, .needs(.mpirun))
 struct DurabilityTests {
   let tiny: TinyRun
   /// A run that goes on until somebody ends it.
@@ -214,7 +214,7 @@ struct DurabilityTests {
 
   @Test(
     "a full disk is named and costs no earlier checkpoint",
-    .enabled(if: SmallDisk.isPossible, "this user may not mount a small file system"))
+    .needs(.mounts))
   func fullDisk() throws {
     // Room for two checkpoints of 0.6 MB; a third is written before the first is removed.
     let disk = try SmallDisk(tiny.output("disk"), kilobytes: 1600)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 @Suite(
-  "Many ranks", .serialized, .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+  "Many ranks", .serialized, .needs(.mpirun))
 struct ManyRanksTests {
   let tiny: TinyRun
   static let batch = ["--set", "run.global_batch=8"]
@@ -41,7 +41,7 @@ struct ManyRanksTests {
 
   @Test(
     "two hosts over TCP end with the parameters of one rank",
-    .enabled(if: ProgramRun.refusalOfTwoHosts == nil, "\(ProgramRun.refusalOfTwoHosts ?? "")"))
+    .needs(.twoHosts))
   func twoHosts() throws {
     #expect(try tiny.train("alone", Self.batch).status == 0)
     for (name, more) in [("over", []), ("plain", ["--set", "run.overlap=false"])] {
@@ -74,7 +74,7 @@ struct ManyRanksTests {
 
   @Test(
     "a cut cable ends the ranks on both hosts, and the run goes on from its checkpoint",
-    .enabled(if: ProgramRun.refusalOfTwoHosts == nil, "\(ProgramRun.refusalOfTwoHosts ?? "")"))
+    .needs(.twoHosts))
   func cutCable() throws {
     let cable = "cut\(getpid() % 100_000)"
     var isCut = false

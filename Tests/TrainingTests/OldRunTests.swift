@@ -43,7 +43,7 @@ struct OldRunTests {
 
   @Test(
     "it goes on, at another number of ranks",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func resume() throws {
     let run = try program(
       "train", "--config", "run/config.toml", "--output", "run", "--resume", "auto", ranks: 4)

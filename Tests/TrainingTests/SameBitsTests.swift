@@ -4,7 +4,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("Same bits", .serialized, .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+@Suite("Same bits", .serialized, .needs(.mpirun))
 struct SameBitsTests {
   let tiny: TinyRun
   let expected: [String]

@@ -46,7 +46,7 @@ struct WrongInputTests {
 
   @Test(
     "ranks refuse together and say it once",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func ranks() throws {
     try expectRefused(
       [], ranks: 3, naming: ["run.global_batch", "4", "multiple of the number of ranks, 3"])

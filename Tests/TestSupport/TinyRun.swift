@@ -1,14 +1,15 @@
 // A run small enough for tests: every part of a real one, in about a second.
 import Foundation
-import TestSupport
 
 /// A corpus and a config in a temporary folder.
-struct TinyRun {
-  let folder: TemporaryFolder
-  let config: String
+public struct TinyRun {
+  /// Where everything is.
+  public let folder: TemporaryFolder
+  /// Path of the config file.
+  public let config: String
 
   /// Writes both.
-  init() throws {
+  public init() throws {
     folder = try TemporaryFolder()
     let corpus = try folder.write("corpus", text: Self.text())
     config = try folder.write(
@@ -48,7 +49,7 @@ struct TinyRun {
   }
 
   /// Words in a fixed made-up order.
-  static func text(bytes: Int = 12_000) -> String {
+  public static func text(bytes: Int = 12_000) -> String {
     let words = [
       "chunk", "bucket", "round", "stream", "query", "value", "byte", "sort", "of", "the",
     ]
@@ -61,17 +62,18 @@ struct TinyRun {
     return text
   }
 
-  func output(_ name: String) -> String { folder.path(name) }
+  /// Path of the run folder `name`.
+  public func output(_ name: String) -> String { folder.path(name) }
 
   /// Trains into the run folder `name`.
-  func train(_ name: String, ranks: Int? = nil, _ more: [String] = []) throws -> ProgramRun {
+  public func train(_ name: String, ranks: Int? = nil, _ more: [String] = []) throws -> ProgramRun {
     try ProgramRun(
       "reformer-train", ranks: ranks,
       arguments: ["train", "--config", config, "--output", output(name)] + more)
   }
 
   /// `parameters_sha256` of the newest checkpoint in the run folder `name`, with its step.
-  func digest(_ name: String) throws -> [String] {
+  public func digest(_ name: String) throws -> [String] {
     let run = try ProgramRun(
       "reformer-train", arguments: ["inspect", output(name), "--json"])
     let lines = run.output.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
