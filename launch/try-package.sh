@@ -45,7 +45,9 @@ inside() {
     ${http_proxy:+"http_proxy=$http_proxy"} chroot "$root" bash -ec "cd /root; $1"
 }
 inside "apt-get update -qq; apt-get install -y -qq --no-install-recommends ./reformer-train.deb >/dev/null"
-inside "! command -v swift; ! find / -xdev -name 'libswift*' | grep ."
+# Each check is the last command of its own line: before others bash -e does not heed a negation.
+inside "! command -v swift"
+inside "! find / -xdev -name 'libswift*' | grep ."
 inside "reformer-train --version; zcat /usr/share/man/man1/reformer-train.1.gz | grep -q '^.Nm reformer-train'"
 inside "source /usr/share/bash-completion/completions/reformer-train; complete -p reformer-train"
 inside "/usr/share/reformer-train/launch/corpus.sh foldoc"
@@ -54,5 +56,6 @@ inside "/usr/share/reformer-train/launch/local.sh 2 --config /usr/share/reformer
 # Not by name, so that a digest that is printed otherwise does not pass for equal.
 inside "for run in checkpoints/debug two; do
   reformer-train inspect \$run --json | grep -oE '\"parameters_sha256\" *: *\"[0-9a-f]{64}\"'; done | uniq -c | grep -q ' 2 '"
-inside "dpkg --purge reformer-train; ! find / -xdev -path /proc -prune -o -path '*/usr/*reformer-train*' -print | grep ."
+inside "dpkg --purge reformer-train"
+inside "! find / -xdev -path /proc -prune -o -path '*/usr/*reformer-train*' -print | grep ."
 say "$package: installs on a clean Debian 12, trains alone and on two ranks to the same parameters, and is removed whole"
