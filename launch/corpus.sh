@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Fetches a corpus into corpora/NAME, which git ignores, and checks its SHA-256.
 #
-# Needs: network; python3 for enwiki-sample and enwik8; apt-get and dpkg-deb for foldoc. Takes from seconds
-# to a few minutes, by the speed of the network. A corpus that is already there is only checked.
+# Needs: network; python3 for enwiki-sample and enwik8; apt-get and dpkg-deb for foldoc and go-source. Takes from
+# seconds to a few minutes, by the speed of the network. A corpus that is already there is only checked.
 #   launch/corpus.sh [NAME]      without a name: lists the corpora
+# In a config the corpus is corpus:NAME then.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 list() {
@@ -13,6 +14,8 @@ name           bytes        download  what
 enwiki-sample  6,089,746    27.8 MB   pages of English Wikipedia as XML, as in enwik8; a quick start, not a
                                       ranking (CC BY-SA 3.0 / GFDL; test data of the Python package gensim)
 foldoc         5,578,809    2.4 MB    dictionary of computing (GFDL 1.1 or later; Debian's dict-foldoc)
+go-source      59,547,819   18.3 MB   source files of the Go 1.19 library and tools (BSD-3; Debian's
+                                      golang-1.19-src)
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
 Never train on one of enwiki-sample and enwik8 and test on the other: they share articles.
@@ -22,16 +25,27 @@ TABLE
 # Each writes the corpus to $1/corpus and leaves its working files in the folder $1; `source_name` is
 # for messages.
 
+# attempt LOG COMMAND...: keeps what the command says in LOG, for `reason`.
+attempt() {
+  local log=$1
+  shift
+  show "$@"
+  "$@" >>"$log" 2>&1
+}
+
+# The last line of a log that says anything.
+reason() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 || true; }
+
 fetch_enwiki_sample() {
   local version=4.4.0 pip_python
   source_name="the Python package gensim $version"
   need_python
   pip_python=$(python_with_pip "$1")
   # The wheel is only unpacked, never installed or run, so any platform's will do: the pinned one.
-  run "$pip_python" -m pip --disable-pip-version-check download --quiet --dest "$1" --no-deps \
-    --only-binary=:all: --implementation cp --python-version 311 \
+  attempt "$1/log" "$pip_python" -m pip --disable-pip-version-check download --quiet --dest "$1" \
+    --no-deps --only-binary=:all: --implementation cp --python-version 311 \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_24_x86_64 "gensim==$version" \
-    || fail 1 "enwiki-sample: pip could not download $source_name (its reason is above)"
+    || fail 1 "enwiki-sample: pip could not download $source_name: $(reason "$1/log")"
   python3 - "$1" <<'PYTHON'
 import bz2, glob, sys, zipfile
 folder = sys.argv[1]
@@ -43,22 +57,37 @@ with zipfile.ZipFile(wheel) as archive, open(folder + "/corpus", "wb") as out:
 PYTHON
 }
 
-fetch_foldoc() {
-  source_name="the Debian package dict-foldoc"
-  command -v apt-get >/dev/null || fail 2 "foldoc: needs Debian's apt-get; use enwiki-sample instead"
-  local folder=$1
+# fetch_package NAME PACKAGE FOLDER: the package's file in the folder, its name in `source_name`.
+fetch_package() {
+  local name=$1 package=$2 folder=$3
+  source_name="the Debian package $package"
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    fail 2 "$name: needs Debian's apt-get and dpkg-deb; use enwiki-sample instead"
+  fi
   # The package is for this folder, which apt's own user may not write to.
-  download() (cd "$folder" && run apt-get -o APT::Sandbox::User=root download -qq dict-foldoc)
+  download() (cd "$folder" && attempt log apt-get -o APT::Sandbox::User=root download -qq "$package")
   if ! download; then
     # A fresh machine has no package lists yet.
-    can_be_root || fail 2 "foldoc: apt-get could not download $source_name (its reason is above);" \
+    can_be_root || fail 2 "$name: apt-get could not download $source_name: $(reason "$folder/log");" \
       "if it does not know the package, run as root: apt-get update"
-    as_root apt-get update -qq || say "some package lists could not be refreshed"
-    download || fail 1 "foldoc: apt-get could not download $source_name (its reason is above)"
+    as_root apt-get update -qq >/dev/null 2>&1 || say "some package lists could not be refreshed"
+    download || fail 1 "$name: apt-get could not download $source_name: $(reason "$folder/log")"
   fi
-  dpkg-deb -x "$folder"/dict-foldoc_*.deb "$folder/unpacked"
-  source_name=$(cd "$folder" && echo dict-foldoc_*.deb)
-  gzip -dc <"$folder/unpacked/usr/share/dictd/foldoc.dict.dz" >"$folder/corpus"
+  source_name=$(cd "$folder" && echo "$package"_*.deb)
+}
+
+fetch_foldoc() {
+  fetch_package foldoc dict-foldoc "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  gzip -dc <"$1/unpacked/usr/share/dictd/foldoc.dict.dz" >"$1/corpus"
+}
+
+fetch_go_source() {
+  fetch_package go-source golang-1.19-src "$1"
+  # In the package's order; without test data and without a time zone table, which are no source.
+  dpkg-deb --fsys-tarfile "$1/$source_name" \
+    | tar -xO --wildcards --exclude='*testdata*' --exclude='*zipdata.go' \
+      './usr/share/go-1.19/src/*.go' >"$1/corpus"
 }
 
 fetch_enwik8() {
@@ -66,7 +95,8 @@ fetch_enwik8() {
   source_name=$address
   need_python
   say "downloading $address (36 MB)"
-  python3 - "$address" "$1" <<'PYTHON' || fail 1 "enwik8: $address could not be had (see above)"
+  python3 - "$address" "$1" 2>"$1/log" <<'PYTHON' \
+    || fail 1 "enwik8: $address could not be had: $(reason "$1/log")"
 import shutil, sys, urllib.request, zipfile
 address, folder = sys.argv[1:]
 try:
@@ -104,6 +134,10 @@ case ${1:-} in
     sha256=c2dfea8326f0adb810f3624a8c0de234134c927434fb74737275719b0085a1be
     fetch=fetch_foldoc
     ;;
+  go-source)
+    sha256=8ee691c5b225b5ff226ca02125b5099b3f517f9e5516b707f7894d565f32ffb9
+    fetch=fetch_go_source
+    ;;
   enwik8)
     sha256=2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8
     fetch=fetch_enwik8
@@ -113,8 +147,8 @@ case ${1:-} in
     exit 0
     ;;
   *)
-    list >&2
-    fail 2 "no corpus is called $1; the names are above"
+    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, go-source and enwik8" \
+      "(launch/corpus.sh without a name tells of them)"
     ;;
 esac
 

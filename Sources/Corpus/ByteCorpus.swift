@@ -1,130 +1,111 @@
-// The corpus: one file of raw bytes, mapped read-only and cut into train, validation and test.
-// BatchPlan chooses windows of it, Batch turns a window into tokens.
-import Foundation
-import Glibc
+// The corpus: raw bytes of one or more files laid end to end, and cut into train, validation and test.
+// BatchPlan chooses windows of it.
 
-/// A memory-mapped file of bytes and its three splits.
+/// The bytes of one or more files and their three splits.
 ///
-/// Bytes are read on demand, so a corpus may be larger than memory. The file must not shrink while it
-/// is mapped.
-public final class ByteCorpus: @unchecked Sendable {
-  /// Where the file was found, as given.
+/// Bytes are read on demand, so a corpus may be larger than memory. The files must not change while
+/// they are in use.
+public final class ByteCorpus: Sendable {
+  /// What was given: a path, or the first and the number of the others.
   public let path: String
   /// How the bytes are shared out.
   public let fractions: SplitFractions
-  /// Number of bytes in the file.
+  /// Number of bytes in all files.
   public let count: Int
-  // Read-only for the object's whole life, hence Sendable.
-  private let base: UnsafeMutableRawPointer
-  private let descriptor: CInt
+  let reader: FileReader
+  /// Where each file begins, and after the last where it ends.
+  private let starts: [Int]
+  var files: [CorpusFile] { reader.files }
 
-  /// Maps the file at `path`.
+  /// Finds the file, the files of the folder, or the corpus by name (`corpus:NAME`) at `path`.
   ///
-  /// Throws a `CorpusError` when it is missing, empty, a folder or unreadable.
-  public init(path: String, fractions: SplitFractions = .standard) throws(CorpusError) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else {
-      if errno == ENOENT { throw .missing(path: path) }
-      throw .unreadable(path: path, reason: Self.systemReason())
-    }
-    do throws(CorpusError) {
-      let size = try Self.size(of: descriptor, path: path)
-      guard let base = mmap(nil, size, PROT_READ, MAP_SHARED, descriptor, 0), base != MAP_FAILED
-      else { throw .unreadable(path: path, reason: Self.systemReason()) }
-      // Windows are far apart: reading ahead would fetch bytes nobody asked for.
-      _ = madvise(base, size, MADV_RANDOM)
-      self.base = base
-      count = size
-    } catch {
-      close(descriptor)
-      throw error
-    }
-    self.path = path
+  /// Throws a `CorpusError` when it is missing, empty or unreadable.
+  public convenience init(
+    path: String, fractions: SplitFractions = .standard
+  ) throws(CorpusError) {
+    try self.init(paths: [path], fractions: fractions)
+  }
+
+  /// Finds what `paths`, at least one, lead to, in this order.
+  ///
+  /// Throws a `CorpusError` when one of them is missing, empty or unreadable.
+  public init(
+    paths: [String], fractions: SplitFractions = .standard
+  ) throws(CorpusError) {
+    precondition(!paths.isEmpty, "a corpus without a path")
+    let files = try CorpusFile.all(at: paths)
+    path = paths[0] + (paths.count > 1 ? " and \(paths.count - 1) more" : "")
     self.fractions = fractions
-    self.descriptor = descriptor
+    starts = files.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
+    count = starts[files.count]
+    reader = FileReader(files: files)
   }
 
-  deinit {
-    munmap(base, count)
-    close(descriptor)
-  }
+  /// Number of files with at least one byte.
+  public var fileCount: Int { files.count }
 
-  /// The places of the bytes of `split` in the file.
+  /// The places of the bytes of `split`.
   public func range(of split: CorpusSplit) -> Range<Int> {
     fractions.range(of: split, count: count)
   }
 
-  /// The byte at `position`; traps outside the file.
-  public subscript(position: Int) -> UInt8 {
-    precondition(position >= 0 && position < count, "byte \(position) of \(count)")
-    return base.load(fromByteOffset: position, as: UInt8.self)
-  }
-
-  /// A copy of the bytes in `range`; traps outside the file.
-  public func bytes(in range: Range<Int>) -> [UInt8] {
+  /// A copy of the bytes in `range`; traps outside the corpus.
+  ///
+  /// Throws `CorpusError.unreadable` when the disk fails or a file is not what it was.
+  public func bytes(in range: Range<Int>) throws(CorpusError) -> [UInt8] {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= count, "bytes \(range) of \(count)")
-    let copy = [UInt8](UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
-    release(range)
+    var copy = [UInt8](repeating: 0, count: range.count)
+    guard !range.isEmpty else { return copy }
+    var index = file(at: range.lowerBound)
+    var place = range.lowerBound
+    while place < range.upperBound {
+      let end = min(range.upperBound, starts[index + 1])
+      let (first, offset, file) = (place - range.lowerBound, place - starts[index], index)
+      let length = end - place
+      try copy.withUnsafeMutableBufferPointer { (bytes) throws(CorpusError) in
+        let part = UnsafeMutableBufferPointer(rebasing: bytes[first..<(first + length)])
+        try reader.read(file, at: offset, into: UnsafeMutableRawBufferPointer(part))
+      }
+      place = end
+      index += 1
+    }
     return copy
   }
 
-  /// The identity of the content: equal on all ranks at start, and equal again on resume.
+  /// The stretches of `split` that windows of `length` inputs lie in, in order: none crosses the edge
+  /// of one.
   ///
-  /// Reads the whole file once, in pieces. Throws `CorpusError.unreadable`.
-  public func digest() throws(CorpusError) -> CorpusDigest {
-    // Not through the mapping: pages read there would count as resident memory of this process.
-    _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
-    let pieceBytes = 1 << 20
-    let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: pieceBytes, alignment: 16)
-    defer { piece.deallocate() }
-    var hash = XXHash64()
-    var position = 0
-    while position < count {
-      let wanted = min(pieceBytes, count - position)
-      var filled = 0
-      while filled < wanted {
-        let got = pread(
-          descriptor, piece.baseAddress.map { $0 + filled }, wanted - filled,
-          off_t(position + filled))
-        if got < 0 && errno == EINTR { continue }
-        guard got >= 0 else { throw .unreadable(path: path, reason: Self.systemReason()) }
-        guard got > 0 else {
-          throw .unreadable(
-            path: path, reason: "it shrank from \(count) to \(position + filled) bytes")
-        }
-        filled += got
+  /// A file's part of the split is a stretch of its own if a window fits into it. Neighbours into which
+  /// none fits are one stretch together: a folder of small files can be trained on as if they were one
+  /// file.
+  public func stretches(of split: CorpusSplit, length: Int) -> [Range<Int>] {
+    let range = range(of: split)
+    guard !range.isEmpty else { return [] }
+    var stretches: [Range<Int>] = []
+    var isOpen = false
+    var index = file(at: range.lowerBound)
+    while index < files.count, starts[index] < range.upperBound {
+      let part = range.clamped(to: starts[index]..<starts[index + 1])
+      let isShort = part.count <= length
+      if isShort, isOpen, let last = stretches.popLast() {
+        stretches.append(last.lowerBound..<part.upperBound)
+      } else {
+        stretches.append(part)
       }
-      hash.update(UnsafeRawBufferPointer(rebasing: piece[..<wanted]))
-      position += wanted
+      isOpen = isShort
+      index += 1
     }
-    return CorpusDigest(bytes: count, xxh64: hash.finish())
+    return stretches
   }
 
-  // Unmaps pages that were just copied; the kernel keeps them cached. Otherwise a long run would end up
-  // with the whole corpus in its resident size, which `plan` promises to predict. Faults map up to
-  // 64 KiB around an address, so that is the unit.
-  private func release(_ range: Range<Int>) {
-    let unit = 1 << 16
-    let start = range.lowerBound / unit * unit
-    let end = min(count, (range.upperBound + unit - 1) / unit * unit)
-    _ = madvise(base + start, end - start, MADV_DONTNEED)
-  }
-
-  private static func size(of descriptor: CInt, path: String) throws(CorpusError) -> Int {
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else {
-      throw .unreadable(path: path, reason: systemReason())
+  /// The file that the byte at `position` is in.
+  private func file(at position: Int) -> Int {
+    var (low, high) = (0, files.count)
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= position { low = middle } else { high = middle }
     }
-    switch status.st_mode & S_IFMT {
-    case S_IFREG: break
-    case S_IFDIR: throw .folder(path: path)
-    default: throw .notAFile(path: path)
-    }
-    guard status.st_size > 0 else { throw .empty(path: path) }
-    return Int(status.st_size)
+    return low
   }
-
-  // The text of errno, which a later call may overwrite.
-  private static func systemReason() -> String { String(cString: strerror(errno)) }
 }

@@ -1,99 +1,70 @@
-// A cheap identity of a corpus: its size and the public XXH64 hash of its bytes (seed 0). It guards
-// against mistakes, not against forgery. `xxhsum -H64 FILE` prints the same number.
+// A cheap identity of a corpus: its size and a hash of its bytes. It guards against mistakes, not
+// against forgery.
 
 /// Size and hash of a corpus.
+///
+/// A file of at most one piece (16 MiB) is hashed whole. Longer ones, and several files, are hashed in pieces,
+/// none of which crosses the edge of a file, so that ranks can share the work: the hash is then that of,
+/// for each file, its size and the hashes of its pieces, all as 8 bytes, the least first. Programs
+/// up to commit 23e1935 hashed every file whole, and their checkpoints are still compared so.
 public struct CorpusDigest: Sendable, Hashable, Codable, CustomStringConvertible {
   /// Number of bytes.
   public let bytes: Int
-  /// XXH64 of the bytes, seed 0.
+  /// XXH64, seed 0.
   public let xxh64: UInt64
+  /// The size of the pieces that were hashed; nil where the bytes were hashed whole.
+  public let pieceBytes: Int?
+  /// The corpora of a mix, in order; nil for a single one.
+  public let parts: [CorpusDigest]?
 
-  /// Wraps a known size and hash.
+  /// The largest piece.
+  package static let largestPiece = 1 << 24
+
+  private enum CodingKeys: String, CodingKey {
+    case bytes, xxh64, parts
+    case pieceBytes = "piece_bytes"
+  }
+
+  /// Wraps a known size and hash of bytes hashed whole.
   public init(bytes: Int, xxh64: UInt64) {
+    self.init(bytes: bytes, xxh64: xxh64, pieceBytes: nil)
+  }
+
+  init(bytes: Int, xxh64: UInt64, pieceBytes: Int?) {
     self.bytes = bytes
     self.xxh64 = xxh64
+    self.pieceBytes = pieceBytes
+    parts = nil
+  }
+
+  /// The identity of a mix of corpora; of a single one, its own.
+  package init(parts: [CorpusDigest]) {
+    precondition(!parts.isEmpty, "a mix of nothing")
+    guard parts.count > 1 else {
+      self = parts[0]
+      return
+    }
+    bytes = parts.reduce(0) { $0 + $1.bytes }
+    let text = parts.map(\.description).joined(separator: " ")
+    var hash = XXHash64()
+    Array(text.utf8).withUnsafeBytes { hash.update($0) }
+    xxh64 = hash.finish()
+    pieceBytes = nil
+    self.parts = parts
+  }
+
+  /// Whether comparing with `other` says something: both were hashed in the same way.
+  package func isComparable(with other: CorpusDigest) -> Bool {
+    let (own, others) = (parts ?? [self], other.parts ?? [other])
+    return own.count != others.count
+      || zip(own, others).allSatisfy { $0.pieceBytes == $1.pieceBytes || $0.bytes != $1.bytes }
   }
 
   /// For logs and checkpoints, as in `100000000-9f3c...` with 16 hexadecimal digits.
   public var description: String {
     let digits = String(xxh64, radix: 16)
     return "\(bytes)-" + String(repeating: "0", count: 16 - digits.count) + digits
-  }
-}
-
-/// XXH64 with seed 0, fed in pieces (xxHash specification, section "XXH64 algorithm").
-struct XXHash64 {
-  private static let prime1: UInt64 = 0x9E37_79B1_85EB_CA87
-  private static let prime2: UInt64 = 0xC2B2_AE3D_27D4_EB4F
-  private static let prime3: UInt64 = 0x1656_67B1_9E37_79F9
-  private static let prime4: UInt64 = 0x85EB_CA77_C2B2_AE63
-  private static let prime5: UInt64 = 0x27D4_EB2F_1656_67C5
-
-  private var lane1 = prime1 &+ prime2
-  private var lane2 = prime2
-  private var lane3: UInt64 = 0
-  private var lane4 = 0 &- prime1
-  private var length: UInt64 = 0
-  private var tail: [UInt8] = []
-
-  /// Adds bytes; traps when an earlier piece was not a multiple of 32 bytes.
-  mutating func update(_ piece: UnsafeRawBufferPointer) {
-    precondition(tail.isEmpty, "a piece of \(length) bytes before the last is not a multiple of 32")
-    length &+= UInt64(piece.count)
-    var offset = 0
-    while offset + 32 <= piece.count {
-      lane1 = Self.round(lane1, Self.word(piece, offset))
-      lane2 = Self.round(lane2, Self.word(piece, offset + 8))
-      lane3 = Self.round(lane3, Self.word(piece, offset + 16))
-      lane4 = Self.round(lane4, Self.word(piece, offset + 24))
-      offset += 32
-    }
-    tail = [UInt8](piece[offset...])
-  }
-
-  /// The hash of everything added so far.
-  func finish() -> UInt64 {
-    var hash = Self.prime5
-    if length >= 32 {
-      hash =
-        Self.rotate(lane1, 1) &+ Self.rotate(lane2, 7) &+ Self.rotate(lane3, 12)
-        &+ Self.rotate(lane4, 18)
-      for lane in [lane1, lane2, lane3, lane4] {
-        hash = (hash ^ Self.round(0, lane)) &* Self.prime1 &+ Self.prime4
-      }
-    }
-    hash &+= length
-    tail.withUnsafeBytes { bytes in
-      var offset = 0
-      while offset + 8 <= bytes.count {
-        hash ^= Self.round(0, Self.word(bytes, offset))
-        hash = Self.rotate(hash, 27) &* Self.prime1 &+ Self.prime4
-        offset += 8
-      }
-      if offset + 4 <= bytes.count {
-        let half = bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-        hash ^= UInt64(UInt32(littleEndian: half)) &* Self.prime1
-        hash = Self.rotate(hash, 23) &* Self.prime2 &+ Self.prime3
-        offset += 4
-      }
-      for byte in bytes[offset...] {
-        hash = Self.rotate(hash ^ (UInt64(byte) &* Self.prime5), 11) &* Self.prime1
-      }
-    }
-    hash = (hash ^ (hash >> 33)) &* Self.prime2
-    hash = (hash ^ (hash >> 29)) &* Self.prime3
-    return hash ^ (hash >> 32)
-  }
-
-  private static func word(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
-    UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-  }
-
-  private static func round(_ lane: UInt64, _ word: UInt64) -> UInt64 {
-    rotate(lane &+ word &* prime2, 31) &* prime1
-  }
-
-  private static func rotate(_ value: UInt64, _ bits: UInt64) -> UInt64 {
-    value << bits | value >> (64 - bits)
+      + (pieceBytes.map { "-\($0)" } ?? "")
+      + (parts.map { "-of-\($0.count)" } ?? "")
   }
 }

@@ -1,26 +1,45 @@
 // Which bytes are scored in an evaluation.
 
+/// Bytes that are scored together.
+public struct EvaluationWindow: Sendable, Equatable {
+  /// The inputs and, one further, as many targets.
+  public let bytes: Range<Int>
+  /// Where the context of its bytes may begin: the start of their stretch.
+  public let reach: Int
+}
+
 extension ByteCorpus {
-  /// Windows that score every byte of `split` but its first exactly once.
+  /// Windows that score every byte of `split` exactly once, but for the first of each stretch.
   ///
-  /// Window i holds inputs [iL, iL + n) and the same places one further as targets, so it has n + 1
-  /// bytes, scores n, and shares its last byte with the next window's first. n is `length` but for
-  /// the last window, which may be shorter. Each window stands alone: no context is carried over.
-  /// - `length`: inputs per window, L, positive.
+  /// Window i of a stretch holds inputs [iS, iS + n) and the same places one further as targets, so it has n + 1
+  /// bytes, scores n, and shares its last byte with the next window's first. n is `stride` but for
+  /// the last window, which may be shorter. No window crosses the edge of a stretch.
+  /// - `length`: inputs per training window, which decide what the stretches are. `stride`: bytes
+  ///   scored per window, S, positive; nil for `length`.
   /// - `limit`: score only this many bytes from the start of the split; 0 scores all.
   /// - Throws `CorpusError.splitTooShort` when the split has no byte to score.
-  public func evaluationWindows(_ split: CorpusSplit, length: Int, limit: Int = 0)
-    throws(CorpusError) -> [Range<Int>]
-  {
-    precondition(length > 0 && limit >= 0, "windows of \(length), limit \(limit)")
-    let bytes = range(of: split)
-    guard bytes.count >= 2 else {
-      throw .splitTooShort(path: path, split: split, bytes: bytes.count, needed: 2)
+  public func evaluationWindows(
+    _ split: CorpusSplit, length: Int, stride: Int? = nil, limit: Int = 0
+  ) throws(CorpusError) -> [EvaluationWindow] {
+    let step = stride ?? length
+    precondition(length > 0 && step > 0 && limit >= 0, "windows of \(step), limit \(limit)")
+    let stretches = stretches(of: split, length: length)
+    var left = limit == 0 ? Int.max : limit
+    var windows: [EvaluationWindow] = []
+    for bytes in stretches {
+      let scored = min(left, bytes.count - 1)
+      for start in Swift.stride(from: 0, to: scored, by: step) {
+        let first = bytes.lowerBound + start
+        windows.append(
+          EvaluationWindow(
+            bytes: first..<(first + min(step, scored - start) + 1), reach: bytes.lowerBound))
+      }
+      left -= scored
     }
-    let scored = limit == 0 ? bytes.count - 1 : min(limit, bytes.count - 1)
-    return stride(from: 0, to: scored, by: length).map { start in
-      let first = bytes.lowerBound + start
-      return first..<(first + min(length, scored - start) + 1)
+    guard !windows.isEmpty else {
+      throw .splitTooShort(
+        path: path, split: split, bytes: stretches.map(\.count).max() ?? 0, needed: 2)
     }
+    return windows
   }
 }

@@ -46,6 +46,7 @@ struct EvaluateCommand: ParsableCommand {
     let stride: Int
     let hashes: Int
     let step: Int
+    let corpora: [CorpusScore]?
   }
 
   func run() throws {
@@ -66,15 +67,14 @@ struct EvaluateCommand: ParsableCommand {
     guard bytes >= 0, threads >= 0 else {
       throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
     }
-    let corpus = try ByteCorpus(
-      path: config.data.corpus, fractions: SplitFractions(config.data.split))
+    let progress = Progress(rank: 0)
+    let communicator = SoloCommunicator()
+    let data = try RunData(config: config, communicator: communicator, progress: progress)
     config.useMatrixLibrary()
     let model = try ReformerModel(
       config: config.reformer, engine: Engine(threads: threadCount(configured: threads)))
-    let progress = Progress(rank: 0)
     let score = try Evaluator(
-      model: model, corpus: corpus, communicator: SoloCommunicator(),
-      seed: UInt64(config.run.seed)
+      model: model, corpora: data.parts, communicator: communicator, seed: UInt64(config.run.seed)
     ).run(
       parameters: stored.parameters.view, split: split, context: context, stride: stride,
       limit: bytes
@@ -86,8 +86,13 @@ struct EvaluateCommand: ParsableCommand {
         Report(
           bitsPerByte: result.bitsPerByte, bytes: result.bytes, split: split.rawValue,
           context: context, stride: stride, hashes: config.attention.lsh.hashes,
-          step: stored.step))
+          step: stored.step, corpora: result.corpora))
     } else {
+      for part in result.corpora ?? [] {
+        print(
+          "step \(stored.step)  \(split.rawValue)  \(part.name)  "
+            + String(format: "%.4f bits/byte over %d bytes", part.bitsPerByte, part.bytes))
+      }
       print(
         "step \(stored.step)  \(split.rawValue)  "
           + String(format: "%.4f bits/byte over %d bytes", result.bitsPerByte, result.bytes)

@@ -17,11 +17,12 @@ struct EvaluationWindowTests {
     let corpus = try Self.corpus(folder, count: 1000)
     let bytes = corpus.range(of: split)
     let windows = try corpus.evaluationWindows(split, length: length)
-    #expect(windows.flatMap { Array($0.dropFirst()) } == Array(bytes.dropFirst()))
-    #expect(windows.dropLast().allSatisfy { $0.count == length + 1 })
-    #expect(windows.allSatisfy { $0.count >= 2 && $0.count <= length + 1 })
-    let scored = windows.flatMap { corpus.bytes(in: $0).dropFirst() }
-    #expect(scored == Array(corpus.bytes(in: bytes).dropFirst()))
+    #expect(windows.flatMap { Array($0.bytes.dropFirst()) } == Array(bytes.dropFirst()))
+    #expect(windows.dropLast().allSatisfy { $0.bytes.count == length + 1 })
+    #expect(windows.allSatisfy { $0.bytes.count >= 2 && $0.bytes.count <= length + 1 })
+    #expect(windows.allSatisfy { $0.reach == bytes.lowerBound })
+    let scored = try windows.flatMap { try corpus.bytes(in: $0.bytes).dropFirst() }
+    #expect(try scored == Array(corpus.bytes(in: bytes).dropFirst()))
   }
 
   @Test(
@@ -32,8 +33,8 @@ struct EvaluationWindowTests {
     let corpus = try Self.corpus(folder, count: 1000)
     let windows = try corpus.evaluationWindows(.test, length: 16, limit: limit)
     #expect(windows.count == windowCount)
-    #expect(windows.map { $0.count - 1 }.reduce(0, +) == min(limit, 49))
-    #expect(windows.first?.lowerBound == 950)
+    #expect(windows.map { $0.bytes.count - 1 }.reduce(0, +) == min(limit, 49))
+    #expect(windows.first?.bytes.lowerBound == 950)
   }
 
   @Test("a split without a byte to score is refused with both numbers")

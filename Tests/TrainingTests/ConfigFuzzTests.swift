@@ -25,12 +25,25 @@ struct ConfigFuzzTests {
       axial_widths = [16, 48]
       """
     let all = try RunConfig(toml: required, file: "config.toml").toml
+    let mix =
+      required.replacing("corpus = \"books.txt\"\n", with: "") + """
+
+        [[data.mix]]
+        name = "books"
+        path = ["a", "corpus:b"]
+        weight = 1.5
+        [[data.mix]]
+        name = "code"
+        path = "c"
+        weight = 2
+        """
     let problem = try Fuzzing(inputs: 6_000).problem(
-      "config.toml", samples: [required, all].map { Array($0.utf8) },
+      "config.toml", samples: [required, all, mix].map { Array($0.utf8) },
       words: [
         "[attention.lsh]", "buckets = [2, 4]", "length = 134217728", "chunk = 1048576", "\"auto\"",
         "axial_shape = [1048576, 1048576, 1048576, 1048576]", "hashes = 1024", "[[run]]",
         "run.a = ",
+        "[[data.mix]]", "[data.mix]", "corpus = []", "weight = 0",
         "heads_per_group = 3", "{ a = 1 }", "2024-02-30",
       ]
     ) { input in

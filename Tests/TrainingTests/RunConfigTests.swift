@@ -222,7 +222,7 @@ struct RunConfigTests {
       ("width = 3", "did you mean model.width?"),
       ("attention.lsh.bukets = 4", "did you mean attention.lsh.buckets?"),
       ("optimizer.momentum_factor = 1", "legal keys of [optimizer]: kind, learning_rate"),
-      ("gpu.count = 8", "legal sections: run, data, model, attention.full"),
+      ("gpu.count = 8", "legal sections: run, data, data.mix, model, attention.full"),
       ("[empty]", "unknown key empty"),
       ("\"model.dropout\" = 0.5", "unknown key \"model.dropout\" = 0.5"),
       ("attention.lsh = 4", "attention.lsh = 4; legal values: a section"),
@@ -255,7 +255,14 @@ struct RunConfigTests {
   @Test(
     "what is no TOML, or more of it than configs need, is reported by its place",
     arguments: [
-      ("[[[run]", "line 1, column 3: lists of tables"),
+      ("[[[run]", "line 1, column 3: expected a name"),
+      ("[[run]]", "line 1, column 1: the only lists of tables are [[data.mix]]"),
+      ("[data.mix]", "line 1, column 1: data.mix is a list of tables, each written [[data.mix]]"),
+      ("[[data.mix]]\n[run]", "the table before has no keys"),
+      ("[[data.mix]]\na = 1\na = 2", "line 3, column 1: the key has a value already"),
+      ("[[data.mix]]\na = 1\nb = 1\n[[data.mix]]\na = 1", "table 2 of [[data.mix]] has no b"),
+      ("[[data.mix]]\na = 1\n[[data.mix]]\nb = 1", "table 1 of [[data.mix]] has no b"),
+      ("[data]\nmix.a = 1\n[[data.mix]]\na = 1", "line 4, column 1: the key has a value already"),
       ("[!]", "line 1, column 2: expected a name"),
       ("a = 2024-02-30 1", "line 1, column 16: expected the end"),
       ("a = 01", "column 5: expected a"),
@@ -363,12 +370,29 @@ struct RunConfigTests {
     ] {
       #expect(text.split(separator: "\n").contains(Substring(line)), "\(line)")
     }
-    for section in ConfigSection.all {
+    // A list of tables has as many as there are entries: none here, two below.
+    for section in ConfigSection.all where !section.isListOfTables {
       let lines = text.split(separator: "\n").drop { $0 != "[\(section.name)]" }.dropFirst()
       #expect(
         lines.prefix { $0.contains(" = ") }.map { $0.prefix { $0 != " " } }
           == section.keys.map(\.lastName))
     }
+    #expect(!text.contains("[["))
+    let mix =
+      text.replacing(/corpus = .*/, with: "corpus = []") + """
+        [[data.mix]]
+        name = "a"
+        path = ["x", "corpus:y"]
+        weight = 2.0
+        [[data.mix]]
+        name = "b"
+        path = "z"
+        weight = 1
+        """
+    let mixed = try RunConfig(toml: mix, file: "config.toml")
+    #expect(mixed.data.mix.path == [CorpusPaths(["x", "corpus:y"]), "z"])
+    #expect(mixed.data.mix.weight == [2, 1] && mixed.data.mix.name == ["a", "b"])
+    #expect(try RunConfig(toml: mixed.toml, file: "config.toml") == mixed)
   }
 
   @Test("the global batch is a multiple of the ranks")

@@ -52,7 +52,7 @@ package struct ConfigKey: Sendable {
     self.text = text
     examples = legal.examples.map(\.configValue)
     formerNames = legal.formerNames.mapValues(\.configValue)
-    takesText = Value.self == String.self
+    takesText = Value.self == String.self || Value.self == CorpusPaths.self
     get = { $0[keyPath: path].configValue }
     set = { config, value in
       guard let field = Value(value), legal.contains(field) else { return false }
@@ -113,9 +113,23 @@ package struct ConfigSection: Sendable {
   package let text: String
   /// Its keys, in order.
   package let keys: [ConfigKey]
+  /// Whether there is one table of the keys for each entry of a list, written `[[name]]`; the value
+  /// of each key is the list of its values in all of them.
+  package var isListOfTables = false
+
+  /// How it is written in a config.
+  package var header: String { isListOfTables ? "[[\(name)]]" : "[\(name)]" }
 
   /// All sections, in the order the resolved file lists them.
   package static let all =
-    [RunSection.keys, DataSection.keys, ModelSection.keys] + AttentionSection.keys
-    + [OptimizerSection.keys]
+    [RunSection.keys, DataSection.keys, DataSection.mixKeys, ModelSection.keys]
+    + AttentionSection.keys + [OptimizerSection.keys]
+
+  /// How the section called `name` is written.
+  static func header(of name: String) -> String {
+    all.first { $0.name == name }?.header ?? "[\(name)]"
+  }
+
+  /// Names of those that are lists of tables.
+  static let listsOfTables = Set(all.filter(\.isListOfTables).map(\.name))
 }

@@ -26,7 +26,7 @@ extension ConfigSection {
   }
 
   private var reference: String {
-    "## [\(name)]: \(text)\n\n" + keys.map(\.reference).joined()
+    "## \(header): \(text)\n\n" + keys.map(\.reference).joined()
   }
 }
 

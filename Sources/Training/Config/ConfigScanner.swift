@@ -1,56 +1,17 @@
-// Reads the part of TOML that configs need: sections, dotted keys, texts, numbers, lists, comments
-// (https://toml.io/en/v1.0.0). Texts of several lines, inline tables and lists of tables are refused. It is our
-// own because the parser it replaces (toml++ in TOMLKit 0.6) ends the process on some wrong inputs, such
+// Reads the part of TOML that configs need: names, texts, numbers, lists, comments
+// (https://toml.io/en/v1.0.0); ConfigDocument puts them together. Texts of several lines and inline tables
+// are refused. It is our own because the parser it replaces (toml++ in TOMLKit 0.6) ends the process on some wrong inputs, such
 // as `[[[run]` and `seed = 2024-02-30 1`.
 
 /// One pass over a config's text.
 struct ConfigScanner {
   private let bytes: [UInt8]
-  private var position = 0
+  private(set) var position = 0
 
   /// Lists in lists that are read at most; no key takes more than one.
   private static let deepest = 8
 
   init(_ text: String) { bytes = Array(text.utf8) }
-
-  /// All keys with their values, in order, names dotted; an empty section counts as a key with no value.
-  static func document(
-    _ text: String
-  ) throws(ConfigError) -> [(name: String, value: ConfigValue)] {
-    var scanner = ConfigScanner(text)
-    var pairs: [(path: [String], value: ConfigValue)] = []
-    var sections: [[String]: Bool] = [:]  // whether a key was given
-    var values: Set<[String]> = []
-    var section: [String] = []
-    while scanner.skipToContent() {
-      let start = scanner.position
-      if scanner.take("[") {
-        guard !scanner.take("[") else { throw scanner.failure("lists of tables have no use here") }
-        section = try scanner.path()
-        try scanner.expect("]")
-        guard sections.updateValue(false, forKey: section) == nil else {
-          throw scanner.failure("the section is there twice", at: start)
-        }
-      } else {
-        let path = section + (try scanner.path())
-        try scanner.expect("=")
-        pairs.append((path, try scanner.value(depth: 0)))
-        // A value is neither given twice nor a section at the same time.
-        let isFree = (1...path.count).allSatisfy { !values.contains(Array(path.prefix($0))) }
-        guard isFree, values.insert(path).inserted else {
-          throw scanner.failure("the key has a value already", at: start)
-        }
-        if !section.isEmpty { sections[section] = true }
-      }
-      try scanner.endOfLine()
-    }
-    for (path, isUsed) in sections where !isUsed { pairs.append((path, .other("{}"))) }
-    return pairs.map { pair in
-      // A quoted key may hold a dot; it must not pass for two names.
-      let names = pair.path.map { $0.contains(".") || $0.isEmpty ? ConfigValue.text($0).toml : $0 }
-      return (names.joined(separator: "."), pair.value)
-    }
-  }
 
   /// The value that `text` is, or nil when it is none.
   static func value(_ text: String) -> ConfigValue? {
@@ -62,7 +23,7 @@ struct ConfigScanner {
 
   // MARK: Keys
 
-  private mutating func path() throws(ConfigError) -> [String] {
+  mutating func path() throws(ConfigError) -> [String] {
     var names: [String] = []
     repeat {
       skipBlanks()
@@ -81,7 +42,7 @@ struct ConfigScanner {
 
   // MARK: Values
 
-  private mutating func value(depth: Int) throws(ConfigError) -> ConfigValue {
+  mutating func value(depth: Int) throws(ConfigError) -> ConfigValue {
     skipBlanks()
     switch next {
     case UInt8(ascii: "\""): return .text(try text())
@@ -223,7 +184,7 @@ struct ConfigScanner {
   }
 
   /// Skips blanks, comments and line ends; false at the end of the text.
-  private mutating func skipToContent() -> Bool {
+  mutating func skipToContent() -> Bool {
     while let byte = next {
       switch byte {
       case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -234,7 +195,7 @@ struct ConfigScanner {
     return false
   }
 
-  private mutating func endOfLine() throws(ConfigError) {
+  mutating func endOfLine() throws(ConfigError) {
     skipBlanks()
     skipComment()
     if next == 0x0D { position += 1 }
@@ -242,17 +203,17 @@ struct ConfigScanner {
     guard byte == 0x0A else { throw failure("expected the end of the line") }
   }
 
-  private mutating func take(_ character: Unicode.Scalar) -> Bool {
+  mutating func take(_ character: Unicode.Scalar) -> Bool {
     guard next == UInt8(ascii: character) else { return false }
     position += 1
     return true
   }
 
-  private mutating func expect(_ character: Unicode.Scalar) throws(ConfigError) {
+  mutating func expect(_ character: Unicode.Scalar) throws(ConfigError) {
     guard take(character) else { throw failure("expected \(character)") }
   }
 
-  private func failure(_ what: String, at place: Int? = nil) -> ConfigError {
+  func failure(_ what: String, at place: Int? = nil) -> ConfigError {
     let before = bytes[..<(place ?? position)]
     let lineStart = before.lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
     let line = before.count { $0 == 0x0A } + 1

@@ -16,12 +16,28 @@ extension RunConfig {
       let value = key.get(self)
       if !key.set(&copy, value) { throw key.refusal(of: value) }
     }
+    try validateData()
     try validateModel()
     // All rounds are one sorted list with 32-bit places.
     let places = 1 << 30
     try require(
       "attention.lsh.hashes", attention.lsh.hashes <= places / data.length,
       "1 to \(places / data.length) with data.length = \(data.length)")
+  }
+
+  private func validateData() throws(ConfigError) {
+    let count = data.mix.path.count
+    try require(
+      "data.corpus", data.corpus.paths.isEmpty || count == 0,
+      "[], or none, with [[data.mix]]")
+    try require(
+      "data.corpus", !data.corpus.paths.isEmpty || count > 0,
+      "\(ConfigKey.named("data.corpus").legal); or [[data.mix]] tables instead")
+    let oneEach = "\(count) entries, one for each data.mix.path"
+    try require("data.mix.weight", data.mix.weight.count == count, oneEach)
+    try require(
+      "data.mix.name", data.mix.name.count == count && Set(data.mix.name).count == count,
+      oneEach + ", no two alike")
     // 0.9 + 0.05 + 0.05 is not exactly 1 in binary; 1e-9 is less than a byte of any corpus here.
     try require(
       "data.split", data.split[0] > 0 && abs(data.split.reduce(0, +) - 1) < 1e-9,

@@ -63,7 +63,8 @@ extension RunConfig {
     self.init()
     var given: Set<String> = []
     do {
-      for (name, value) in try ConfigScanner.document(text) {
+      let document = try ConfigDocument(text, listsOfTables: ConfigSection.listsOfTables)
+      for (name, value) in document.pairs {
         if case .other("{}") = value, Self.isSection(name) { continue }
         if isStored, let current = ConfigKey.byName[name]?.renamed(value) {
           try assign(name, current)
@@ -83,6 +84,8 @@ extension RunConfig {
         throw error.from("--set \(text)")
       }
     }
+    // A mix of corpora stands in the place of the one.
+    if given.contains("data.mix.path") { given.insert("data.corpus") }
     if let missing = ConfigKey.all.first(where: { $0.isRequired && !given.contains($0.name) }) {
       throw ConfigError(
         "\(file): required key \(missing.name) is missing; legal values: \(missing.legal)")
@@ -97,10 +100,28 @@ extension RunConfig {
   public var toml: String {
     var text = ""
     for section in ConfigSection.all {
+      guard !section.isListOfTables else {
+        text += tables(of: section)
+        continue
+      }
       text += "\(text.isEmpty ? "" : "\n")[\(section.name)]\n"
       for key in section.keys { text += "\(key.lastName) = \(key.get(self).toml)\n" }
     }
     return text
+  }
+
+  /// The values of the keys, which are lists, as one table for each entry.
+  private func tables(of section: ConfigSection) -> String {
+    let columns = section.keys.map { key -> [ConfigValue] in
+      guard case .list(let values) = key.get(self) else {
+        preconditionFailure("\(key.name) is no list")
+      }
+      return values
+    }
+    return (0..<(columns.map(\.count).min() ?? 0)).map { row in
+      "\n[[\(section.name)]]\n"
+        + zip(section.keys, columns).map { "\($0.lastName) = \($1[row].toml)\n" }.joined()
+    }.joined()
   }
 
   private mutating func assign(_ name: String, _ value: ConfigValue) throws(ConfigError) {
@@ -120,9 +141,8 @@ extension RunConfig {
     let word = text[text.index(after: equals)...].trimmingCharacters(in: .whitespaces)
     let value = Self.value(of: word)
     // For a key that takes text, a word that happens to look like a number is still text.
-    let isText = ConfigKey.byName[name]?.takesText == true
-    if isText, case .text = value {
-    } else if isText {
+    var copy = self
+    if let key = ConfigKey.byName[name], key.takesText, !key.set(&copy, value) {
       try assign(name, .text(word))
       return name
     }
@@ -145,7 +165,8 @@ extension RunConfig {
 
   private static func unknown(_ name: String, _ value: ConfigValue) -> ConfigError {
     if isSection(name) {
-      return ConfigError("\(name) = \(value.toml); legal values: a section, written [\(name)]")
+      let header = ConfigSection.header(of: name)
+      return ConfigError("\(name) = \(value.toml); legal values: a section, written \(header)")
     }
     return ConfigError("unknown key \(name) = \(value.toml); \(ConfigKey.whatIsMeant(by: name))")
   }

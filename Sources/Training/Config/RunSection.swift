@@ -123,7 +123,7 @@ package struct RunSection: Sendable, Equatable {
         "Keep activations instead of recomputing them: more memory, less work, same bits."),
     ])
 
-  private static func isName(_ text: String) -> Bool {
+  static func isName(_ text: String) -> Bool {
     let letters = text.utf8.allSatisfy {
       (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
         || [0x2D, 0x2E, 0x5F].contains($0)

@@ -12,12 +12,24 @@ public struct EvaluationResult: Codable, Sendable, Equatable {
   public let bitsPerByte: Double
   /// Bytes scored.
   public let bytes: Int
+  /// The corpora of a mix, in order; nil for a single one.
+  public var corpora: [CorpusScore]?
 }
 
-/// Scores windows of a corpus.
+/// The score of one corpus of a mix.
+public struct CorpusScore: Codable, Sendable, Equatable {
+  /// Its name in `data.mix`.
+  public let name: String
+  /// Mean loss in bits per scored byte.
+  public let bitsPerByte: Double
+  /// Bytes scored.
+  public let bytes: Int
+}
+
+/// Scores windows of corpora.
 public struct Evaluator {
   private let model: ReformerModel
-  private let corpus: ByteCorpus
+  private let corpora: [MixPart]
   private let communicator: any Communicator
   private let seed: UInt64
   private let stop: StopRequest
@@ -26,30 +38,34 @@ public struct Evaluator {
 
   /// An evaluator whose ranks all call `run` together.
   public init(
-    model: ReformerModel, corpus: ByteCorpus, communicator: any Communicator, seed: UInt64,
+    model: ReformerModel, corpora: [MixPart], communicator: any Communicator, seed: UInt64,
     stop: StopRequest = StopRequest()
   ) {
     self.model = model
-    self.corpus = corpus
+    self.corpora = corpora
     self.communicator = communicator
     self.seed = seed
     self.stop = stop
   }
 
-  /// Scores each byte of `split` (but the first) once.
+  /// Scores each byte of `split` of each corpus once, but the first (and the first of each stretch
+  /// of a corpus of several files).
   ///
   /// - `context`: bytes the model sees at once. `stride`: bytes scored per window, at most `context`;
   ///   equal to it, windows stand side by side and nothing is carried over (the Reformer papers' protocol);
   ///   smaller, each byte but those of the first window sees at least `context - stride` bytes.
-  /// - `limit`: score only so many bytes from the start; 0 for all.
+  /// - `limit`: score only so many bytes from the start of the split of each corpus; 0 for all.
   /// - `progress`: called after each of this rank's windows with the share done.
   /// - Returns: nil when any rank was asked to stop; the score is then unknown.
   public func run(
     parameters: View<Float>, split: CorpusSplit, context: Int, stride: Int, limit: Int,
     progress: (Double) -> Void = { _ in }
   ) throws -> EvaluationResult? {
-    let windows = try corpus.evaluationWindows(split, length: stride, limit: limit)
-    let start = corpus.range(of: split).lowerBound
+    let windows = try corpora.flatMap { part in
+      try part.corpus.evaluationWindows(
+        split, length: model.config.length, stride: stride, limit: limit
+      ).enumerated().map { Place(corpus: part.corpus, index: $0, window: $1) }
+    }
     var own: [Double] = []
     var failure: (any Error)?
     let mine = Swift.stride(from: communicator.rank, to: windows.count, by: communicator.size)
@@ -58,8 +74,7 @@ public struct Evaluator {
         guard failure == nil, !stop.isMade else { break }
         own.append(
           try nats(
-            windows[index], reachingBack: max(start, windows[index].upperBound - 1 - context),
-            index: index, parameters: parameters))
+            windows[index], context: context, parameters: parameters))
       } catch {
         failure = error
       }
@@ -73,24 +88,44 @@ public struct Evaluator {
     }
     guard reports.reduce(0, { $0 + $1.count }) == windows.count else { return nil }
     var total = 0.0
-    for index in windows.indices {
-      total += reports[index % communicator.size][index / communicator.size]
+    var bytes = 0
+    var scores: [CorpusScore] = []
+    for part in corpora {
+      var (nats, scored) = (0.0, 0)
+      for index in windows.indices where windows[index].corpus === part.corpus {
+        nats += reports[index % communicator.size][index / communicator.size]
+        scored += windows[index].window.bytes.count - 1
+      }
+      total += nats
+      bytes += scored
+      scores.append(
+        CorpusScore(name: part.name, bitsPerByte: nats / Double(scored) / log(2), bytes: scored))
     }
-    let bytes = windows.reduce(0) { $0 + $1.count - 1 }
-    return EvaluationResult(bitsPerByte: total / Double(bytes) / log(2), bytes: bytes)
+    return EvaluationResult(
+      bitsPerByte: total / Double(bytes) / log(2), bytes: bytes,
+      corpora: scores.count > 1 ? scores : nil)
   }
 
-  /// Loss of the window's targets, given all bytes from `first` on.
+  /// One window, and its number among those of its corpus: a corpus has the same score alone as in
+  /// a mix.
+  private struct Place {
+    let corpus: ByteCorpus
+    let index: Int
+    let window: EvaluationWindow
+  }
+
+  /// Loss of the window's targets, given up to `context` bytes that reach back to the stretch's start.
   private func nats(
-    _ window: Range<Int>, reachingBack first: Int, index: Int, parameters: View<Float>
+    _ window: Place, context: Int, parameters: View<Float>
   ) throws -> Double {
-    let first = min(first, window.lowerBound)
+    let scored = window.window.bytes
+    let first = min(max(window.window.reach, scored.upperBound - 1 - context), scored.lowerBound)
     return try model.loss(
       parameters: parameters,
       window: Window(
-        bytes: corpus.bytes(in: first..<window.upperBound), byteOffset: model.config.byteOffset,
-        unscored: window.lowerBound - first),
-      address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(index)),
+        bytes: window.corpus.bytes(in: first..<scored.upperBound),
+        byteOffset: model.config.byteOffset, unscored: scored.lowerBound - first),
+      address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(window.index)),
       observer: StopWatch(stop: stop))
   }
 }

@@ -21,6 +21,7 @@ struct MetricsRecord: Codable, Sendable {
   var validationBitsPerByte: Double?
   var validationBytes: Int?
   var validationSeconds: Double?
+  var validationCorpora: [CorpusScore]?
   var checkpointSeconds: Double?
   var checkpointPauseSeconds: Double?
 }

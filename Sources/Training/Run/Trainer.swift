@@ -41,9 +41,9 @@ public final class Trainer {
   private let config: RunConfig
   private let communicator: any Communicator
   private let progress: Progress
-  private let corpus: ByteCorpus
+  private let data: RunData
+  private let mix: CorpusMix
   private let digest: CorpusDigest
-  private let plan: BatchPlan
   private let engine: Engine
   private let step: TrainStep
   private let evaluator: Evaluator
@@ -66,28 +66,25 @@ public final class Trainer {
     self.communicator = communicator
     self.progress = progress
     folder = options.output ?? "checkpoints/" + config.run.name
-    let corpus: ByteCorpus
-    (corpus, digest, plan) = try agree(communicator) { [folder] in
+    (data, mix) = try agree(communicator) { [folder] in
       try config.validate(ranks: communicator.size)
-      let corpus = try ByteCorpus(
-        path: config.data.corpus, fractions: SplitFractions(config.data.split))
-      let plan = try BatchPlan(
-        corpus: corpus, length: config.data.length, seed: UInt64(config.run.seed))
-      _ = try corpus.evaluationWindows(.validation, length: config.data.length)
+      let data = try RunData(config: config, communicator: communicator, progress: progress)
+      let mix = try data.mix()
       try Self.checkOutput(folder, options: options)
       try config.requireMemory(ranks: communicator.size, ranksHere: ranksOnThisMachine)
-      return (corpus, try corpus.digest(), plan)
+      return (data, mix)
     }
-    self.corpus = corpus
     config.useMatrixLibrary()
     engine = Engine(
       threads: threadCount(configured: config.run.threads), processes: ranksOnTheseCores)
     try requireEqual(
       [
         ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
-        ("corpus", "\(digest)"),
         ("output folder", folder), ("options", "\(options)"),
       ], communicator)
+    // Only now: ranks with different configs would ask each other different things.
+    digest = try data.digest()
+    try requireEqual([("corpus", "\(digest)")], communicator)
     if let difference = try machineDifference(communicator) {
       guard options.allowMixedMachines else {
         throw UserError(
@@ -99,7 +96,7 @@ public final class Trainer {
     stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
     step = try TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
     evaluator = Evaluator(
-      model: step.model, corpus: corpus, communicator: communicator,
+      model: step.model, corpora: data.parts, communicator: communicator,
       seed: UInt64(config.run.seed), stop: stop)
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
@@ -148,18 +145,27 @@ public final class Trainer {
     }
     while state.step < lastStep && !isStopped {
       let number = state.step + 1
+      var unreadable: CorpusError?
       let result = try step.run(
         step: number,
         objection: { [state, config] loss, norm in
           state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
         }, progress: stepProgress(number, of: lastStep)
       ) { sample in
-        Window(
-          bytes: corpus.bytes(in: plan.window(sample: sample)),
-          byteOffset: config.model.byteOffset)
+        do throws(CorpusError) {
+          return Window(
+            bytes: try mix.bytes(sample: sample), byteOffset: config.model.byteOffset)
+        } catch {
+          unreadable = error
+          throw error
+        }
       }
       isStopped = result.stopRequested
       guard result.outcome != .abandoned else { break }
+      // Bytes that cannot be read are no reason to train on fewer.
+      if case .skipped = result.outcome {
+        try agree(communicator) { if let unreadable { throw unreadable } }
+      }
       isSaved = false
       clock.step(result.seconds)
       stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
@@ -222,10 +228,13 @@ public final class Trainer {
     }
     if let resume = options.resume {
       if let found = try checkpoint.find(resume: resume, report: progress.message) {
-        let state = try checkpoint.load(
-          found, corpus: digest, parameters: step.currentParameters(), optimizer: step.optimizer,
-          report: progress.message)
+        let stored = try agree(communicator) { try TrainingState(folder: found).corpus }
+        let same = try data.matches(stored, digest: digest)
+        var state = try checkpoint.load(
+          found, corpus: same ? stored : digest, parameters: step.currentParameters(),
+          optimizer: step.optimizer, report: progress.message)
         progress.message("resuming \(found)")
+        state.corpus = digest
         return state
       }
       progress.message("no checkpoint in \(folder) yet; starting at step 1")
@@ -241,9 +250,9 @@ public final class Trainer {
         + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
         + "\(Kernels.instructionSet), \(MatrixLibrary.description)")
     progress.message(
-      "\(config.data.corpus) (\(amount(Double(corpus.count), "B"))), windows of "
-        + "\(config.data.length) bytes, \(config.run.globalBatch) per step, "
+      "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
         + "steps \(first + 1) to \(last), run folder \(folder)")
+    for notice in mix.notices { progress.message(notice) }
     if let warning = MatrixLibrary.environmentWarning {
       progress.message("warning: \(warning)")
     }
@@ -309,11 +318,14 @@ public final class Trainer {
     progress.message(
       String(
         format: "step %d  validation %.4f bits/byte over %@ in %@", state.step,
-        result.bitsPerByte, amount(Double(result.bytes), "B"), duration(seconds(since: start))))
+        result.bitsPerByte, amount(Double(result.bytes), "B"), duration(seconds(since: start)))
+        + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
+        .joined())
     metrics?.write(
       MetricsRecord(
         step: state.step, validationBitsPerByte: result.bitsPerByte,
-        validationBytes: result.bytes, validationSeconds: seconds(since: start)))
+        validationBytes: result.bytes, validationSeconds: seconds(since: start),
+        validationCorpora: result.corpora))
     return true
   }
 }

@@ -1,0 +1,100 @@
+import Corpus
+import TestSupport
+import Testing
+
+@Suite("Several corpora with weights")
+struct CorpusMixTests {
+  private let folder: TemporaryFolder
+  private static let sizes = [5000, 900, 20_000]
+
+  init() throws {
+    folder = try TemporaryFolder()
+    for (index, size) in Self.sizes.enumerated() {
+      try folder.write("c\(index)", [UInt8](repeating: UInt8(index), count: size))
+    }
+  }
+
+  private func mix(weights: [Double], length: Int = 32, seed: UInt64 = 3) throws -> CorpusMix {
+    try CorpusMix(
+      parts: weights.enumerated().map { index, weight in
+        MixPart(
+          name: "c\(index)", weight: weight,
+          corpus: try ByteCorpus(path: folder.path("c\(index % Self.sizes.count)")))
+      }, length: length, seed: seed)
+  }
+
+  @Test("one corpus has the data of its plan, whatever its weight")
+  func alone() throws {
+    let mix = try mix(weights: [0.2])
+    let plan = try BatchPlan(corpus: mix.parts[0].corpus, length: 32, seed: 3)
+    for sample in 0..<10_000 {
+      #expect(mix.window(sample: sample) == (0, plan.window(sample: sample)))
+    }
+  }
+
+  @Test("each corpus has its share of every 4,096 samples, in an order of its own each time")
+  func shares() throws {
+    let mix = try mix(weights: [1, 2, 5])
+    let parts = (0..<(3 * 4096)).map { mix.place(sample: $0).part }
+    let blocks = (0..<3).map { Array(parts[($0 * 4096)..<(($0 + 1) * 4096)]) }
+    for block in blocks {
+      #expect((0..<3).map { part in block.count { $0 == part } } == [512, 1024, 2560])
+      // 512 samples of a block: 64, 128, 320 expected; six standard deviations of the first are 45.
+      for start in stride(from: 0, to: 4096, by: 512) {
+        let first = block[start..<(start + 512)].count { $0 == 0 }
+        #expect(abs(first - 64) < 45)
+      }
+    }
+    // Equal by chance with (1/64 + 1/16 + 25/64) = 0.47; ten standard deviations are 320.
+    #expect(zip(blocks[0], blocks[1]).count { $0 == $1 } < 2245)
+  }
+
+  @Test("the n-th sample of a corpus is the n-th of its plan: its epochs are complete")
+  func epochs() throws {
+    let mix = try mix(weights: [1, 0.5, 3])
+    var counts = [0, 0, 0]
+    for sample in 0..<9000 {
+      let (part, number) = mix.place(sample: sample)
+      #expect(number == counts[part])
+      counts[part] += 1
+      let window = mix.window(sample: sample)
+      #expect(window == (part, mix.plans[part].window(sample: number)))
+      #expect(try mix.bytes(sample: sample) == [UInt8](repeating: UInt8(part), count: 33))
+    }
+    #expect(counts.allSatisfy { $0 > 500 })
+  }
+
+  @Test("a sample depends on the seed and its index only")
+  func purity() throws {
+    let (first, second, other) = (
+      try mix(weights: [1, 1]), try mix(weights: [1, 1]), try mix(weights: [1, 1], seed: 4)
+    )
+    let samples = Array(0..<5000)
+    let forward = samples.map { first.window(sample: $0).bytes }
+    #expect(samples.reversed().map { second.window(sample: $0).bytes }.reversed() == forward)
+    #expect(samples.map { other.window(sample: $0).bytes } != forward)
+    // Two parts with one content would otherwise be visited in one order.
+    let same = try mix(weights: [1, 1, 1, 1])
+    #expect(same.plans[0].window(sample: 0) != same.plans[3].window(sample: 0))
+  }
+
+  @Test(
+    "weights are relative, and none is too small or too large to count",
+    arguments: [
+      ([1, 1], [2048, 2048]), ([0.3, 0.3], [2048, 2048]), ([1e-300, 1], [1, 4095]),
+      ([1e300, 1e300, 1e-300], [2047, 2048, 1]), ([1, 1, 1], [1366, 1365, 1365]),
+    ])
+  func quotas(weights: [Double], expected: [Int]) throws {
+    let mix = try mix(weights: weights)
+    var counts = [Int](repeating: 0, count: weights.count)
+    for sample in 0..<4096 { counts[mix.place(sample: sample).part] += 1 }
+    #expect(counts == expected)
+  }
+
+  @Test("a corpus without one window is refused by path")
+  func tooShort() {
+    let expected = CorpusError.splitTooShort(
+      path: folder.path("c1"), split: .train, bytes: 810, needed: 1001)
+    #expect(throws: expected) { try mix(weights: [1, 1, 1], length: 1000) }
+  }
+}
