@@ -18,6 +18,7 @@ public final class MPICommunicator: Communicator {
   }
   // The other side of each message under way, to name it in errors.
   private var peers: [Int: Int] = [:]
+  private let thread = pthread_self()
 
   /// Whether this process was started as a rank by mpirun or srun.
   ///
@@ -81,6 +82,9 @@ public final class MPICommunicator: Communicator {
 
   /// Cuts messages in pieces of this many bytes, for tests; real runs use the largest MPI allows.
   package static func setPieceBytes(_ bytes: Int) { ccomm_set_piece_bytes(bytes) }
+
+  /// How often MPI was asked whether a message is through.
+  package static var testCount: Int { Int(ccomm_test_count()) }
 
   private init(rank: Int, size: Int) {
     self.rank = rank
@@ -171,7 +175,13 @@ public final class MPICommunicator: Communicator {
   /// Ends every rank; mpirun exits with `code`.
   public func abort(code: Int32) { ccomm_abort(code) }
 
-  private func check(_ code: Int32, _ operation: String) throws(CommunicationError) {
+  private func check(
+    _ call: @autoclosure () -> Int32, _ operation: String
+  ) throws(CommunicationError) {
+    precondition(
+      pthread_equal(thread, pthread_self()) != 0,
+      "\(operation): MPI belongs to the thread of its start")
+    let code = call()
     guard code != CCOMM_TIMED_OUT else {
       throw CommunicationError(
         operation: operation, rank: rank, reason: CommunicationError.noAnswer(waitLimit))

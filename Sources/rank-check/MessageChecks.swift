@@ -54,6 +54,56 @@ private func exchangeRing(
   withExtendedLifetime(outgoing) {}
 }
 
+/// Everybody has more messages for everybody than can be under way: prints the most that a look between two
+/// tiles asked MPI, and the mean, over all ranks.
+func countTests(_ communicator: MPICommunicator) throws(CommunicationError) {
+  let (looks, messages, bytes) = (300, 4, 8 << 10)
+  let peers = (0..<communicator.size).filter { $0 != communicator.rank }
+  let outgoing = Buffer<UInt8>(bytes)
+  fill(outgoing.view, from: communicator.rank, to: 0)
+  var transfers: [Transfer] = []
+  for _ in 0..<messages {
+    for peer in peers {
+      transfers.append(
+        try communicator.startSend(UnsafeRawBufferPointer(outgoing.view.bytes), to: peer, tag: 7))
+    }
+  }
+  // Nobody receives yet, so nothing can end: the most there can be to look at.
+  var (most, total) = (0, 0)
+  let start = ContinuousClock.now
+  for _ in 0..<looks {
+    let before = MPICommunicator.testCount
+    try communicator.progress()
+    let tests = MPICommunicator.testCount - before
+    (most, total) = (max(most, tests), total + tests)
+  }
+  let microseconds = (ContinuousClock.now - start) / .microseconds(1)
+  try communicator.barrier()
+  let incoming = Buffer<UInt8>(bytes * messages * peers.count)
+  for index in 0..<(messages * peers.count) {
+    let part = incoming.view[index * bytes..<(index + 1) * bytes]
+    transfers.append(
+      try communicator.startReceive(into: part.bytes, from: peers[index % peers.count], tag: 7))
+  }
+  try communicator.wait(for: transfers, in: "count of tests")
+  let expected = Buffer<UInt8>(bytes)
+  var isRight = true
+  for index in 0..<(messages * peers.count) {
+    fill(expected.view, from: peers[index % peers.count], to: 0)
+    let part = incoming.view[index * bytes..<(index + 1) * bytes]
+    isRight = isRight && part.bytes.elementsEqual(expected.view.bytes)
+  }
+  let (all, sum) = (try communicator.maximum(Int64(most)), try communicator.sum(Int64(total)))
+  let allRight = try communicator.minimum(isRight ? 1 : 0) == 1
+  if communicator.rank == 0 {
+    let mean = Double(sum) / Double(looks * communicator.size)
+    print(
+      "at most \(all) tests a look, \(mean) in the mean; contents \(allRight ? "right" : "WRONG"); "
+        + "\(microseconds / Double(max(total, 1))) us a test on rank 0")
+  }
+  try communicator.finish()
+}
+
 private func fill(_ view: View<UInt8>, from source: Int, to target: Int) {
   for index in 0..<view.count {
     view.base[index] = UInt8(truncatingIfNeeded: index &* 31 &+ (index >> 8) &+ 7 * source + target)

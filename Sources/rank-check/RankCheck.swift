@@ -1,6 +1,7 @@
 // Exercises Communication on real ranks: `mpirun -np N rank-check`. The last line of output is
 // "N passed, N failed", counted over all ranks, and the exit code is 1 when anything failed.
-// `rank-check abort` shows instead that one rank ends all.
+// `rank-check abort` shows instead that one rank ends all, `rank-check looks` what a look at messages under
+// way costs.
 import Communication
 import Glibc
 
@@ -9,10 +10,10 @@ struct RankCheck {
   static func main() {
     do {
       let communicator = try MPICommunicator.start()
-      if CommandLine.arguments.dropFirst().first == "abort" {
-        try abortOnLastRank(communicator)
-      } else {
-        exit(try runChecks(communicator) ? 0 : 1)
+      switch CommandLine.arguments.dropFirst().first {
+      case "abort": try abortOnLastRank(communicator)
+      case "looks": try countTests(communicator)
+      default: exit(try runChecks(communicator) ? 0 : 1)
       }
     } catch {
       complain("rank-check: \(error)")

@@ -19,6 +19,17 @@ struct RankCheckTests {
     #expect((Int(counts.1) ?? 0) >= 51 * ranks)
   }
 
+  @Test("what a look at messages under way costs does not grow with the ranks", arguments: [4, 16])
+  func looks(ranks: Int) throws {
+    let run = try ProgramRun("rank-check", ranks: ranks, arguments: ["looks"])
+    #expect(run.status == 0, "\(run.output)")
+    let line = try #require(
+      run.output.firstMatch(of: /at most (\d+) tests a look, ([\d.]+) in the mean; contents right/),
+      "\(run.output)")
+    // Four looks at four messages in line and four others.
+    #expect((Int(line.1) ?? 0) <= 32 && (Double(line.2) ?? 0) >= 4, "\(run.output)")
+  }
+
   @Test("abort on one rank ends all of them with its code")
   func abort() throws {
     // A rank left behind would wait until the time limit of mpirun, whose code is another one.

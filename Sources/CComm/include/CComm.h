@@ -50,6 +50,7 @@ int ccomm_reduce_i64(int64_t *values, size_t count, int operation);  // result o
 int ccomm_send(const void *bytes, size_t count, int peer, int tag, int *handle);
 int ccomm_receive(void *bytes, size_t count, int peer, int tag, int *handle);
 int ccomm_progress(void);  // moves what can move; never blocks; the error of a message not yet waited for
+int64_t ccomm_test_count(void);  // how often MPI was asked whether a message is through
 int ccomm_wait(int handle);           // returns when the message is through; frees the handle
 
 #ifdef __cplusplus
