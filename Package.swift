@@ -63,8 +63,11 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Communication", "Compute"], path: "Tests/TestSupport",
       swiftSettings: strict),
+    .target(
+      name: "KernelGolden", dependencies: ["CKernels"], path: "Tests/KernelGolden",
+      exclude: ["golden.txt", "main.c"], cSettings: fast),
     .testTarget(
-      name: "ComputeTests", dependencies: ["Compute", "CKernels", "TestSupport"],
+      name: "ComputeTests", dependencies: ["Compute", "CKernels", "KernelGolden", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "AttentionTests", dependencies: ["Attention", "Compute", "TestSupport"],

@@ -4,7 +4,6 @@
 // over the multiset of keys seen, so rounds are merged as they come and nothing of a round is kept
 // (flash attention, Dao et al. 2022).
 import Compute
-import Glibc
 
 /// Sizes of a pass over chunks.
 ///
@@ -124,8 +123,8 @@ struct ChunkAttention {
     for row in 0..<rows.count {
       let largest = maximum.row(row)[0]
       guard largest <= -5e4 else { continue }
-      let logSumExp = largest + log(sum.row(row)[0])
-      sum.row(row)[0] = exp(logSumExp - largest)
+      let logSumExp = largest + Float(DoubleFunctions.log(Double(sum.row(row)[0])))
+      sum.row(row)[0] = Float(DoubleFunctions.exp(Double(logSumExp - largest)))
     }
   }
 

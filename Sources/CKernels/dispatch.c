@@ -52,6 +52,8 @@ const char *ck_refused_level(void) {
   return wanted && strcmp(wanted, level_names[first_level()]) != 0 ? wanted : NULL;
 }
 
+int ck_level_is_forced(void) { return first_level() != ck_best_level(); }
+
 // The table in use. Two threads that both find none choose the same one, so the race is harmless.
 static const struct ck_table *table(void) {
   if (__builtin_expect(thread_table != NULL, 0)) return thread_table;

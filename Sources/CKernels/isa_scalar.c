@@ -1,5 +1,5 @@
-// The kernels for any CPU: four-lane vectors, which is what plain x86-64 and aarch64 have.
+// The kernels for any CPU: registers of four lanes, which is what plain x86-64 and aarch64 have.
 #define CK(name) ck_##name##_scalar
 #define CK_LEVEL 0
-#define CK_WIDTH 4
+#define CK_REGISTER 4
 #include "bodies/all.h"

@@ -47,6 +47,10 @@
   F(void, gelu, (const float *x, float *out, size_t n), (x, out, n))                               \
   F(void, gelu_backward, (const float *dy, const float *x, float *dx, size_t n), (dy, x, dx, n))   \
   F(void, exp, (const float *x, float *out, size_t n), (x, out, n))                                \
+  F(void, log, (const float *x, float *out, size_t n), (x, out, n))                                \
+  F(void, erf, (const float *x, float *out, size_t n), (x, out, n))                                \
+  F(void, sine_cosine, (const uint32_t *turn, float *sine, float *cosine, size_t n),               \
+    (turn, sine, cosine, n))                                                                       \
   F(void, philox, (uint64_t key, uint64_t first, uint32_t *out, size_t n), (key, first, out, n))   \
   F(void, dropout,                                                                                 \
     (float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold, float scale),           \

@@ -7,9 +7,15 @@ import CKernels
 public enum Kernels {
   /// The instruction set in use: `portable`, `avx2` or `avx512`.
   ///
-  /// The best one of the processor, or what the environment variable `REFORMER_INSTRUCTIONS` names. Bits depend
-  /// on it.
+  /// The best one of the processor, or what the environment variable `REFORMER_INSTRUCTIONS` names. The bits
+  /// of a run do not depend on it.
   public static var instructionSet: String { String(cString: ck_level_name(ck_active_level())) }
+
+  /// The best instruction set of the processor.
+  public static var bestInstructionSet: String { String(cString: ck_level_name(ck_best_level())) }
+
+  /// Whether `REFORMER_INSTRUCTIONS` holds this process below the processor's best.
+  public static var isInstructionSetForced: Bool { ck_level_is_forced() != 0 }
 
   /// What is wrong with `REFORMER_INSTRUCTIONS`, if anything.
   public static var environmentError: String? {

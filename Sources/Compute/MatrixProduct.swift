@@ -88,7 +88,9 @@ public enum MatrixLibrary: String, Sendable, CaseIterable {
       return version.joined(separator: " ") + " " + String(cString: openblas_get_corename())
     case .onednn:
       guard let version = dnnl_version()?.pointee else { return "oneDNN" }
-      return "oneDNN \(version.major).\(version.minor).\(version.patch)"
+      // Its kernels follow the processor, and so do its bits.
+      return "oneDNN \(version.major).\(version.minor).\(version.patch) "
+        + Kernels.bestInstructionSet
     }
   }
 

@@ -1,7 +1,6 @@
 // Adam with decoupled weight decay, for the part of the parameters this rank owns.
 import CKernels
 import Compute
-import Glibc
 
 /// The constants of Adam; defaults are those of the Reformer paper's runs.
 public struct AdamSettings: Sendable, Equatable {
@@ -118,8 +117,8 @@ public final class Adam: Sendable {
     let piece = pieces[index]
     let local = piece.offset..<(piece.offset + piece.range.count)
     // In double: 1 - beta2 is small, and beta^t in float loses digits of it.
-    let firstCorrection = 1 - pow(settings.beta1, Double(step))
-    let secondCorrection = 1 - pow(settings.beta2, Double(step))
+    let firstCorrection = 1 - DoubleFunctions.power(settings.beta1, Double(step))
+    let secondCorrection = 1 - DoubleFunctions.power(settings.beta2, Double(step))
     ck_adam(
       parameters[piece.range].base, gradients[piece.range].base, firstMoment.view[local].base,
       secondMoment.view[local].base, piece.range.count, Float(gradientScale), Float(rate),

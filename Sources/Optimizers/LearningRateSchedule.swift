@@ -1,5 +1,5 @@
 // The learning rate as a pure function of the step: nothing to save, nothing to restore.
-import Glibc
+import Compute
 
 /// How the learning rate goes on after warm-up.
 public enum ScheduleKind: String, Codable, Sendable, CaseIterable {
@@ -49,8 +49,8 @@ public struct LearningRateSchedule: Sendable, Equatable {
     case .cosine:
       guard step < steps else { return peak * Self.cosineFloor }
       let progress = Double(step - warmupSteps) / Double(steps - warmupSteps)
-      return peak
-        * (Self.cosineFloor + (1 - Self.cosineFloor) * 0.5 * (1 + cos(Double.pi * progress)))
+      let wave = DoubleFunctions.cosine(Double.pi * progress)
+      return peak * (Self.cosineFloor + (1 - Self.cosineFloor) * 0.5 * (1 + wave))
     }
   }
 }

@@ -1,6 +1,5 @@
 // What parameters hold before the first step.
 import Compute
-import Glibc
 
 extension ReformerConfig {
   /// Of a matrix that reads `inputs` features: normal, of variance 1 / inputs.
@@ -50,7 +49,9 @@ extension ParameterLayout {
           waveAngle(feature / 2, features: features, positions: positions)
           * Double(position)
         table[position * features + feature] =
-          Float(2.0.squareRoot() * (feature % 2 == 0 ? sin(angle) : cos(angle)))
+          Float(
+            2.0.squareRoot()
+              * (feature % 2 == 0 ? DoubleFunctions.sine(angle) : DoubleFunctions.cosine(angle)))
       }
     }
   }
@@ -59,7 +60,7 @@ extension ParameterLayout {
   /// position, in equal ratios.
   private static func waveAngle(_ pair: Int, features: Int, positions: Int) -> Double {
     let share = min(1, Double(pair) / Double(max(1, features / 2 - 1)))
-    let turns = pow(max(1, Double(positions / 2)), share).rounded()
+    let turns = DoubleFunctions.power(max(1, Double(positions / 2)), share).rounded()
     return 2 * Double.pi * turns / Double(positions)
   }
 
@@ -74,7 +75,8 @@ extension ParameterLayout {
       for pair in 0..<features / 2 {
         let angle =
           waveAngle(pair, features: features, positions: rows) * Double(row / headWidth + 1)
-        let (sine, cosine) = (Float(sin(angle)), Float(cos(angle)))
+        let sine = Float(DoubleFunctions.sine(angle))
+        let cosine = Float(DoubleFunctions.cosine(angle))
         let (a, b) = (query[first + 2 * pair], query[first + 2 * pair + 1])
         key[first + 2 * pair] = a * cosine - b * sine
         key[first + 2 * pair + 1] = a * sine + b * cosine

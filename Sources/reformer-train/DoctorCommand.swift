@@ -25,9 +25,10 @@ struct DoctorCommand: ParsableCommand {
       print(name.padding(toLength: 20, withPad: " ", startingAt: 0) + value)
     }
     row("program", "\(report.program), \(report.mpi)")
+    let forced = report.instructionSetIsForced ? " (by REFORMER_INSTRUCTIONS)" : ""
     row(
       "processor",
-      "\(report.cores) cores, \(report.instructionSet), \(report.threads) threads a rank")
+      "\(report.cores) cores, \(report.instructionSet)\(forced), \(report.threads) threads a rank")
     row("matrix library", report.matrixLibrary)
     row("multiply-adds", String(format: "%.0f Gflop/s a rank", report.fmaGflops))
     row("matrix products", String(format: "%.0f Gflop/s a rank", report.sgemmGflops))

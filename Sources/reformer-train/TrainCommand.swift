@@ -17,7 +17,7 @@ struct TrainCommand: ParsableCommand {
   var output: String?
 
   @Flag(
-    help: "Let ranks differ in instruction set and matrix library; bits then depend on the cut.")
+    help: "Let ranks differ in matrix library; bits then depend on the cut.")
   var allowMixedMachines = false
 
   @Option(help: "Stop after this step of the run; the schedule stays that of run.steps.")

@@ -248,4 +248,46 @@ struct SoftmaxKernelTests {
       #expect(worstError(row, expected, absolute: i == 2 ? 2e-6 : 5e-7) <= 1)
     }
   }
+
+  @Test(
+    "a logit that is NaN gives a loss that is NaN, wherever it stands", arguments: kernelLevels,
+    [2, 7, 64, 100, 258])
+  func crossEntropyOfNaN(level: Int32, classes: Int) {
+    var dice = Dice(56)
+    for place in Set([0, 1, classes / 2, classes - 1]) {
+      for (target, value) in [(0, Float.nan), (classes - 1, -.nan), (0, .infinity)] {
+        var logits = dice.floats(classes, 6)
+        logits[place] = value
+        var loss: [Float] = [0]
+        atLevel(level) {
+          ck_cross_entropy(&logits, classes, 1, classes, [Int32(target)], 1, 0.25, &loss)
+        }
+        #expect(loss[0].isNaN, "\(value) at \(place)")
+        #expect(logits.contains { $0.isNaN })
+      }
+    }
+  }
+
+  @Test("a score that is NaN reaches sums, outputs and gradients", arguments: kernelLevels)
+  func softmaxOfNaN(level: Int32) {
+    let keys = 40
+    var dice = Dice(57)
+    for place in [0, 15, 16, 39] {
+      let clean = dice.floats(keys, 4)
+      var scores = clean
+      scores[place] = .nan
+      var (top, sum): ([Float], [Float]) = ([0], [0])
+      var (out, maximum, total): ([Float], [Float], [Float]) = ([1], [2], [1])
+      var (again, dp) = (clean, clean)
+      atLevel(level) {
+        let positions = (0..<keys).map { Int32($0) }
+        ck_masked_softmax(&scores, 1, keys, [Int32(keys)], positions, 0, &top, &sum)
+        ck_merge_rows(&out, 1, &maximum, &total, 1, [0], 1, 1, 1, scores, top, sum)
+        ck_masked_softmax_backward(
+          &again, &dp, 1, keys, [Int32(keys)], positions, 0, top, sum, [0])
+      }
+      #expect(sum[0].isNaN && total[0].isNaN, "NaN at \(place)")
+      #expect(again.allSatisfy { $0.isNaN } && dp.allSatisfy { $0.isNaN }, "NaN at \(place)")
+    }
+  }
 }

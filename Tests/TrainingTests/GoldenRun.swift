@@ -11,6 +11,9 @@ struct GoldenRun: Sendable, CustomStringConvertible {
 
   var description: String { name }
 
+  /// Whether the bits follow the processor: full attention multiplies by a library.
+  var isByLevel: Bool { keys.contains("\"full\"") }
+
   static let all = [
     GoldenRun(
       name: "local",

@@ -117,6 +117,22 @@ struct ManyRanksTests {
     }
   }
 
+  @Test("ranks of different instruction sets train together, to the bits of one alone")
+  func mixedInstructions() throws {
+    let own = ["--steps", "4", "--set", "model.layers=[\"local\", \"lsh\"]"]
+    #expect(try tiny.train("best", Self.batch + own).status == 0)
+    // Only OpenBLAS can be the matrix library of both.
+    let mixed = arguments("mixed", own + ["--set", "run.matrix_products=openblas"])
+    let run = try ProgramRun(
+      "reformer-train", ranks: 1,
+      arguments: mixed + [
+        ":", "-np", "1", "-x", "REFORMER_INSTRUCTIONS=portable", ProgramRun.path("reformer-train"),
+      ] + mixed)
+    #expect(run.status == 0, "\(run.output)")
+    #expect(!run.output.contains("note: rank 1"), "\(run.output)")
+    #expect(try tiny.digest("mixed") == tiny.digest("best"))
+  }
+
   @Test("ranks with different matrix kernels refuse to start, or say that the bits depend on them")
   func mixedMachines() throws {
     // No processor of today is a Nehalem, and all run its kernels.

@@ -7,12 +7,12 @@ static void CK(adam)(float *p, const float *gradient, float *m, float *v, size_t
   const float second = 1.0f / second_correction;
   CK_EACH(j, lanes, n, {
     vf g = load(gradient + j, lanes) * gradient_scale;
-    vf mean = load(m + j, lanes) * beta1 + (1.0f - beta1) * g;
-    vf square = load(v + j, lanes) * beta2 + (1.0f - beta2) * g * g;
+    vf mean = fused(load(m + j, lanes), beta1, (1.0f - beta1) * g);
+    vf square = fused(load(v + j, lanes), beta2, (1.0f - beta2) * g * g);
     vf old = load(p + j, lanes);
     vf update = mean * first / (__builtin_elementwise_sqrt(square * second) + epsilon);
     store(m + j, lanes, mean);
     store(v + j, lanes, square);
-    store(p + j, lanes, old - rate * (decay * old + update));
+    store(p + j, lanes, fused(-rate, fused(decay, old, update), old));
   });
 }

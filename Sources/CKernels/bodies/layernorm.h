@@ -6,7 +6,7 @@ CK_INLINE float squared_deviations(const float *x, size_t n, float mean) {
   CK_EACH4(j, m, k, n, {
     vf d = load(x + j, m) - mean;
     if (m < CK_WIDTH) d = lanes_below(m) ? d : (vf)0.0f;
-    sum[k] = d * d + sum[k];
+    sum[k] = fused(d, d, sum[k]);
   });
   return sum_of_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
@@ -22,7 +22,7 @@ static void CK(layernorm_forward)(const float *x, size_t x_stride, size_t rows, 
     float r = 1.0f / __builtin_sqrtf(variance + epsilon);
     CK_EACH(j, m, width, {
       vf normal = (load(row + j, m) - center) * r;
-      store(to + j, m, normal * load(gain + j, m) + load(bias + j, m));
+      store(to + j, m, fused(normal, load(gain + j, m), load(bias + j, m)));
     });
     mean[i] = center;
     rstd[i] = r;
@@ -46,7 +46,7 @@ static void CK(layernorm_backward)(const float *dy, size_t dy_stride, const floa
       for (size_t i = start; i < end; i++) {
         vf d = load(dy + i * dy_stride + j, m);
         vf normal = (load(x + i * x_stride + j, m) - mean[i]) * rstd[i];
-        gain_sum = d * normal + gain_sum;
+        gain_sum = fused(d, normal, gain_sum);
         bias_sum += d;
       }
       store(dgain + j, m, gain_sum);
@@ -62,7 +62,7 @@ static void CK(layernorm_backward)(const float *dy, size_t dy_stride, const floa
         vf g = load(dy_row + j, m) * load(gain + j, m);
         vf normal = (load(row + j, m) - center) * r;
         sum[k] += g;
-        product[k] = g * normal + product[k];
+        product[k] = fused(g, normal, product[k]);
       });
       float g_mean = sum_of_lanes((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)width;
       float gn_mean =
@@ -70,8 +70,8 @@ static void CK(layernorm_backward)(const float *dy, size_t dy_stride, const floa
       CK_EACH(j, m, width, {
         vf g = load(dy_row + j, m) * load(gain + j, m);
         vf normal = (load(row + j, m) - center) * r;
-        vf d = (g - g_mean) - normal * gn_mean;
-        store(dx_row + j, m, d * r + load(dx_row + j, m));
+        vf d = fused(-normal, gn_mean, g - g_mean);
+        store(dx_row + j, m, fused(d, r, load(dx_row + j, m)));
       });
     }
   }

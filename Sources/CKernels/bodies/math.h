@@ -5,20 +5,20 @@
 CK_INLINE vf exponential_to_88(vf x) {
   // x = n ln 2 + r. Adding 1.5 * 2^23 rounds to the integer n and leaves it in the low bits.
   const vf magic = (vf)0x1.8p23f;
-  vf shifted = x * 1.44269504f + magic;
+  vf shifted = fused(x, 1.44269504f, magic);
   vf n = shifted - magic;
-  // ln 2 in two parts; n times the first is exact, with and without fused operations.
-  vf r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  // ln 2 in two parts; n times the first is exact.
+  vf r = fused(-n, 0.693359375f, x);
+  r = fused(n, 2.12194440e-4f, r);
   // (e^r - 1 - r) / r^2
-  vf q = r * 0.00138146128f + 0.00836871006f;
-  q = r * q + 0.041668389f;
-  q = r * q + 0.166665211f;
-  q = r * q + 0.49999994f;
-  vf p = r * r * q + r;
+  vf q = fused(r, 0.00138146128f, 0.00836871006f);
+  q = fused(r, q, 0.041668389f);
+  q = fused(r, q, 0.166665211f);
+  q = fused(r, q, 0.49999994f);
+  vf p = fused(r * r, q, r);
   // The shift moves n into the exponent and drops the bits of the magic number above it.
   vf power = (vf)(((vi)shifted + 127) << 23);
-  vf result = p * power + power;
+  vf result = fused(p, power, power);
   return x < -87.0f ? (vf)0.0f : result;
 }
 
@@ -27,24 +27,25 @@ CK_INLINE vf exponential(vf x) {
   return x > 88.0f ? (vf)__builtin_inff() : exponential_to_88(x);
 }
 
-// ln x for positive normal x.
+// ln x for positive normal x and infinity; NaN for NaN.
 CK_INLINE vf logarithm(vf x) {
   // x = 2^n (1 + f) with 1 + f between sqrt(1/2) and sqrt(2).
   vi bits = (vi)x - 0x3f3504f3;
   vf n = __builtin_convertvector(bits >> 23, vf);
   vf f = (vf)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
   // (ln(1 + f) - f + f^2 / 2) / f^3
-  vf q = f * -0.07631246f + 0.128549173f;
-  q = f * q + -0.132078677f;
-  q = f * q + 0.141900048f;
-  q = f * q + -0.166165248f;
-  q = f * q + 0.200016156f;
-  q = f * q + -0.25001058f;
-  q = f * q + 0.333333284f;
+  vf q = fused(f, -0.07631246f, 0.128549173f);
+  q = fused(f, q, -0.132078677f);
+  q = fused(f, q, 0.141900048f);
+  q = fused(f, q, -0.166165248f);
+  q = fused(f, q, 0.200016156f);
+  q = fused(f, q, -0.25001058f);
+  q = fused(f, q, 0.333333284f);
   vf square = f * f;
-  vf tail = f * square * q - 0.5f * square;
-  tail = tail + n * -2.12194440e-4f;
-  return n * 0.693359375f + (f + tail);
+  vf tail = fused(f * square, q, -0.5f * square);
+  tail = fused(n, -2.12194440e-4f, tail);
+  vf result = fused(n, 0.693359375f, f + tail);
+  return x < (vf)__builtin_inff() ? result : x;
 }
 
 // Sine and cosine of `turn` / 2^32 of a full turn.
@@ -54,12 +55,12 @@ CK_INLINE void sine_cosine(vu turn, vf *sine, vf *cosine) {
   vf x = __builtin_convertvector((vi)(turn - (quarter << 30)), vf) * 1.46291808e-9f;  // 2 pi / 2^32
   vf square = x * x;
   // (sin x - x) / x^3 and (cos x - 1 + x^2 / 2) / x^4, in x^2
-  vf s = square * -0.000194956025f + 0.00833197869f;
-  s = square * s + -0.166666508f;
-  s = square * x * s + x;
-  vf c = square * 2.44384155e-5f + -0.00138873677f;
-  c = square * c + 0.0416666456f;
-  c = square * square * c + (1.0f - 0.5f * square);
+  vf s = fused(square, -0.000194956025f, 0.00833197869f);
+  s = fused(square, s, -0.166666508f);
+  s = fused(square * x, s, x);
+  vf c = fused(square, 2.44384155e-5f, -0.00138873677f);
+  c = fused(square, c, 0.0416666456f);
+  c = fused(square * square, c, fused(-0.5f, square, 1.0f));
   vi swap = (vi)(quarter & 1) != 0;
   vi sine_sign = (vi)((quarter & 2) << 30);
   vi cosine_sign = (vi)(((quarter + 1) & 2) << 30);
@@ -72,13 +73,13 @@ CK_INLINE vf error_function(vf x) {
   vf t = absolute(x);
   t = t > 4.0f ? (vf)4.0f : t;  // erf(4) rounds to 1
   // -ln(1 - erf(t)) / t on [0, 4]
-  vf q = t * 3.14401841e-5f + -0.00030880238f;
-  q = t * q + 0.00103240227f;
-  q = t * q + 0.000536932319f;
-  q = t * q + -0.0195839591f;
-  q = t * q + 0.102919616f;
-  q = t * q + 0.636597753f;
-  q = t * q + 1.1283803f;
+  vf q = fused(t, 3.14401841e-5f, -0.00030880238f);
+  q = fused(t, q, 0.00103240227f);
+  q = fused(t, q, 0.000536932319f);
+  q = fused(t, q, -0.0195839591f);
+  q = fused(t, q, 0.102919616f);
+  q = fused(t, q, 0.636597753f);
+  q = fused(t, q, 1.1283803f);
   vf result = 1.0f - exponential_to_88(-t * q);
   return (vf)((vi)result | ((vi)x & (int32_t)0x80000000));
 }

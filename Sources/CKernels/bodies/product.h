@@ -29,11 +29,11 @@ typedef struct {
   int add, relu;
 } CK(epilogue);
 
-CK_INLINE vf CK(finish)(vf sum, const float *old, size_t column, size_t m, CK(epilogue) e) {
-  if (e.add) sum += load(old, m);
-  if (e.bias) sum += load(e.bias + column, m);
+CK_INLINE rf CK(finish)(rf sum, const float *old, size_t column, size_t m, CK(epilogue) e) {
+  if (e.add) sum += load_register(old, m);
+  if (e.bias) sum += load_register(e.bias + column, m);
   if (e.relu) sum = sum < 0 ? 0 : sum;  // NaN stays NaN, so that it is seen
-  if (e.gate) sum = load(e.gate, m) > 0 ? sum : 0;
+  if (e.gate) sum = load_register(e.gate, m) > 0 ? sum : 0;
   return sum;
 }
 
@@ -41,40 +41,40 @@ CK_INLINE vf CK(finish)(vf sum, const float *old, size_t column, size_t m, CK(ep
 CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_t k_block,
                                      size_t k_step, const float *b, size_t depth, float *c,
                                      size_t c_row, size_t columns, CK(epilogue) e) {
-  vf sum[CK_PRODUCT_ROWS][2];
+  rf sum[CK_PRODUCT_ROWS][2];
   // Every loop over rows is unrolled, or the sums would live in memory.
   _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
-    sum[i][0] = sum[i][1] = (vf)0.0f;
+    sum[i][0] = sum[i][1] = (rf)0.0f;
   }
   // A weight gradient's rows lie far apart in a matrix larger than the caches: they arrive during the loop.
   if (e.add) {
     for (int i = 0; i < rows; i++) {
-      for (size_t q = 0; q < 2 * CK_WIDTH; q += 16) __builtin_prefetch(c + i * c_row + q, 1, 3);
+      for (size_t q = 0; q < 2 * CK_REGISTER; q += 16) __builtin_prefetch(c + i * c_row + q, 1, 3);
     }
   }
   for (size_t start = 0; start < depth; start += 32) {
     const size_t count = depth - start < 32 ? depth - start : 32;
     const float *at = a;
     for (size_t p = 0; p < count; p++) {
-      const vf b0 = load(b, CK_WIDTH), b1 = load(b + CK_WIDTH, CK_WIDTH);
+      const rf b0 = load_register(b, CK_REGISTER), b1 = load_register(b + CK_REGISTER, CK_REGISTER);
       b += 32;
       _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
-        const vf x = (vf)at[i * row];
-        sum[i][0] = x * b0 + sum[i][0];
-        sum[i][1] = x * b1 + sum[i][1];
+        const rf x = (rf)at[i * row];
+        sum[i][0] = fused_register(x, b0, sum[i][0]);
+        sum[i][1] = fused_register(x, b1, sum[i][1]);
       }
       at += k_step;
     }
     a += k_block;
   }
-  const size_t first = columns < CK_WIDTH ? columns : CK_WIDTH;
-  const size_t second = columns - first < CK_WIDTH ? columns - first : CK_WIDTH;
+  const size_t first = columns < CK_REGISTER ? columns : CK_REGISTER;
+  const size_t second = columns - first < CK_REGISTER ? columns - first : CK_REGISTER;
   _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++, c += c_row) {
-    store(c, first, CK(finish)(sum[i][0], c, 0, first, e));
+    store_register(c, first, CK(finish)(sum[i][0], c, 0, first, e));
     if (second > 0) {
       CK(epilogue) right = e;
-      if (e.gate) right.gate += CK_WIDTH;
-      store(c + CK_WIDTH, second, CK(finish)(sum[i][1], c + CK_WIDTH, CK_WIDTH, second, right));
+      if (e.gate) right.gate += CK_REGISTER;
+      store_register(c + CK_REGISTER, second, CK(finish)(sum[i][1], c + CK_REGISTER, CK_REGISTER, second, right));
     }
     if (e.gate) e.gate += 32;
   }
@@ -85,8 +85,8 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
 static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row, size_t rows,
                               size_t columns, size_t depth, const float *next, size_t fetch,
                               CK(epilogue) e) {
-  for (size_t half = 0; half < columns; half += 2 * CK_WIDTH) {
-    const size_t width = columns - half < 2 * CK_WIDTH ? columns - half : 2 * CK_WIDTH;
+  for (size_t half = 0; half < columns; half += 2 * CK_REGISTER) {
+    const size_t width = columns - half < 2 * CK_REGISTER ? columns - half : 2 * CK_REGISTER;
     CK(epilogue) own = e;
     if (e.bias) own.bias += half;
     size_t i = 0;
@@ -161,10 +161,10 @@ static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t co
   }
 }
 
-#if CK_WIDTH == 16
+#if CK_REGISTER == 16
 #define CK_INTERLEAVE_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define CK_INTERLEAVE_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif CK_WIDTH == 8
+#elif CK_REGISTER == 8
 #define CK_INTERLEAVE_LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define CK_INTERLEAVE_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #else
@@ -172,35 +172,35 @@ static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t co
 #define CK_INTERLEAVE_HIGH 2, 6, 3, 7
 #endif
 
-// Transposes CK_WIDTH rows in registers: interleaving the upper half with the lower, as often as the
+// Transposes CK_REGISTER rows in registers: interleaving the upper half with the lower, as often as the
 // width can be halved, exchanges rows and columns.
 CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, float *to) {
-  vf row[CK_WIDTH], next[CK_WIDTH];
-  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) {
-    row[i] = load(from + i * row_stride, CK_WIDTH);
+  rf row[CK_REGISTER], next[CK_REGISTER];
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) {
+    row[i] = load_register(from + i * row_stride, CK_REGISTER);
   }
-  _Pragma("clang loop unroll(full)") for (int width = 1; width < CK_WIDTH; width *= 2) {
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH / 2; i++) {
-      const vf low = row[i], high = row[i + CK_WIDTH / 2];
+  _Pragma("clang loop unroll(full)") for (int width = 1; width < CK_REGISTER; width *= 2) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER / 2; i++) {
+      const rf low = row[i], high = row[i + CK_REGISTER / 2];
       next[2 * i] = __builtin_shufflevector(low, high, CK_INTERLEAVE_LOW);
       next[2 * i + 1] = __builtin_shufflevector(low, high, CK_INTERLEAVE_HIGH);
     }
-    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) row[i] = next[i];
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) row[i] = next[i];
   }
-  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_WIDTH; i++) {
-    store(to + i * 32, CK_WIDTH, row[i]);
+  _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) {
+    store_register(to + i * 32, CK_REGISTER, row[i]);
   }
 }
 
 static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
                                   size_t columns, float *strips, size_t strip_stride) {
-  for (size_t i = 0; i < count; i += CK_WIDTH) {
+  for (size_t i = 0; i < count; i += CK_REGISTER) {
     float *to = strips + i / 32 * strip_stride + i % 32;
     const float *from = rows + i * row_stride;
-    const size_t lanes = count - i < CK_WIDTH ? count - i : CK_WIDTH;
+    const size_t lanes = count - i < CK_REGISTER ? count - i : CK_REGISTER;
     size_t j = 0;
-    if (lanes == CK_WIDTH) {
-      for (; j + CK_WIDTH <= columns; j += CK_WIDTH) {
+    if (lanes == CK_REGISTER) {
+      for (; j + CK_REGISTER <= columns; j += CK_REGISTER) {
         CK(transpose_square)(from + j, row_stride, to + j * 32);
       }
     }

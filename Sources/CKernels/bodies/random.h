@@ -4,47 +4,47 @@
 // zero. Words are the paper's constants; a block is four numbers.
 
 enum {
-  ck_lanes64 = CK_WIDTH / 2,          // one block in each 64-bit lane
+  ck_lanes64 = CK_REGISTER / 2,        // one block in each 64-bit lane
   ck_blocks_at_once = 2 * ck_lanes64,  // two vectors, so that one multiplies while the other waits
   ck_words_at_once = 4 * ck_blocks_at_once,
   ck_words_per_chunk = 256,  // stays in level 1 beside what it is applied to
 };
 
 // Low words of the 64-bit lanes of a and b, lane by lane in turn: a0 b0 a1 b1 ...
-CK_INLINE vu64 pair_words(vu64 a, vu64 b) {
-#if CK_WIDTH == 16
-  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12,
+CK_INLINE ru64 pair_words(ru64 a, ru64 b) {
+#if CK_REGISTER == 16
+  return (ru64)__builtin_shufflevector((ru)a, (ru)b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12,
                                        28, 14, 30);
-#elif CK_WIDTH == 8
-  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 8, 2, 10, 4, 12, 6, 14);
+#elif CK_REGISTER == 8
+  return (ru64)__builtin_shufflevector((ru)a, (ru)b, 0, 8, 2, 10, 4, 12, 6, 14);
 #else
-  return (vu64)__builtin_shufflevector((vu)a, (vu)b, 0, 4, 2, 6);
+  return (ru64)__builtin_shufflevector((ru)a, (ru)b, 0, 4, 2, 6);
 #endif
 }
 
 // Writes the 64-bit lanes a0 b0 a1 b1 ...
-CK_INLINE void store_zipped(uint32_t *out, vu64 a, vu64 b) {
-#if CK_WIDTH == 16
-  vu64 low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  vu64 high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-#elif CK_WIDTH == 8
-  vu64 low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  vu64 high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+CK_INLINE void store_zipped(uint32_t *out, ru64 a, ru64 b) {
+#if CK_REGISTER == 16
+  ru64 low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  ru64 high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif CK_REGISTER == 8
+  ru64 low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  ru64 high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
 #else
-  vu64 low = __builtin_shufflevector(a, b, 0, 2);
-  vu64 high = __builtin_shufflevector(a, b, 1, 3);
+  ru64 low = __builtin_shufflevector(a, b, 0, 2);
+  ru64 high = __builtin_shufflevector(a, b, 1, 3);
 #endif
   memcpy(out, &low, sizeof low);
-  memcpy(out + CK_WIDTH, &high, sizeof high);
+  memcpy(out + CK_REGISTER, &high, sizeof high);
 }
 
 // Blocks block ... block + ck_blocks_at_once - 1, in order.
 CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
-  const vu64 low = 0xffffffffu;
-  vu64 lane;
+  const ru64 low = 0xffffffffu;
+  ru64 lane;
   for (int i = 0; i < ck_lanes64; i++) lane[i] = (uint64_t)i;
   // Each lane's low 32 bits are the word; the high 32 hold leftovers that the next use drops.
-  vu64 c0[2], c1[2], c2[2], c3[2];
+  ru64 c0[2], c1[2], c2[2], c3[2];
   for (int u = 0; u < 2; u++) {
     c0[u] = lane + (block + (uint64_t)(u * ck_lanes64));
     c1[u] = c0[u] >> 32;
@@ -53,8 +53,8 @@ CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
   _Pragma("clang loop unroll(full)") for (int round = 0; round < 10; round++) {
     _Pragma("clang loop unroll(full)") for (int u = 0; u < 2; u++) {
-      vu64 p0 = (c0[u] & low) * 0xD2511F53u;
-      vu64 p1 = (c2[u] & low) * 0xCD9E8D57u;
+      ru64 p0 = (c0[u] & low) * 0xD2511F53u;
+      ru64 p1 = (c2[u] & low) * 0xCD9E8D57u;
       c0[u] = (p1 >> 32) ^ c1[u] ^ k0;
       c2[u] = (p0 >> 32) ^ c3[u] ^ k1;
       c1[u] = p1;
@@ -64,7 +64,7 @@ CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
     k1 += 0xBB67AE85u;
   }
   for (int u = 0; u < 2; u++) {
-    store_zipped(out + u * 2 * CK_WIDTH, pair_words(c0[u], c1[u]), pair_words(c2[u], c3[u]));
+    store_zipped(out + u * 2 * CK_REGISTER, pair_words(c0[u], c1[u]), pair_words(c2[u], c3[u]));
   }
 }
 
@@ -128,7 +128,7 @@ static void CK(normal)(float *out, size_t n, uint64_t key, uint64_t first) {
       }
       // (w + 1/2) / 2^32 is never 0, and at most 1 when it rounds up.
       vu word = (vu)load(even, CK_WIDTH);
-      vf uniform = __builtin_convertvector(word, vf) * 0x1p-32f + 0x1p-33f;
+      vf uniform = fused(__builtin_convertvector(word, vf), 0x1p-32f, 0x1p-33f);
       vf radius = __builtin_elementwise_sqrt(-2.0f * logarithm(uniform));
       vf sine, cosine;
       sine_cosine((vu)load(odd, CK_WIDTH), &sine, &cosine);

@@ -67,8 +67,8 @@ static void CK(key_scale_backward)(const float *dkey, size_t dkey_stride, const 
     const float s = scale[at * scale_stride];
     const float along = s * s * s * row_product(row, dkey_row, width);
     CK_EACH(j, m, width, {
-      vf d = load(dkey_row + j, m) * s + load(dx_row + j, m);
-      store(dx_row + j, m, d - load(row + j, m) * along);
+      vf d = fused(load(dkey_row + j, m), s, load(dx_row + j, m));
+      store(dx_row + j, m, fused(-load(row + j, m), along, d));
     });
   }
 }

@@ -69,10 +69,10 @@ static void CK(merge_rows)(float *out, size_t out_stride, float *maximum, float 
     float *to = out + at * out_stride;
     const float *from = partial + i * width;
     CK_EACH(j, m, width, {
-      store(to + j, m, load(to + j, m) * keep + load(from + j, m) * take);
+      store(to + j, m, fused(load(to + j, m), keep, load(from + j, m) * take));
     });
     maximum[at * stat_stride] = old_max > new_max ? old_max : new_max;
-    sum[at * stat_stride] = sum[at * stat_stride] * keep + partial_sum[i] * take;
+    sum[at * stat_stride] = fused_number(sum[at * stat_stride], keep, partial_sum[i] * take);
   }
 }
 
@@ -94,7 +94,8 @@ static void CK(masked_softmax_backward)(float *scores, float *dp, size_t rows, s
     float *dp_row = dp + i * keys;
     const int32_t query = query_position[i];
     const float top = maximum[i];
-    const float weight = sum[i] > 0.0f ? 1.0f / sum[i] : 0.0f;
+    // Nothing seen: nothing to share. A sum that is NaN must come through.
+    const float weight = sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
     const float shift = d[i];
     CK_EACH(j, m, keys, {
       vi key = load_int(key_position + j, m);

@@ -24,9 +24,9 @@ CK_INLINE vi stream_step(vi x, vf f, float inverse_step, int subtract, vi *viola
   vi sum = subtract ? (vi)((vu)x - (vu)d) : (vi)((vu)x + (vu)d);
   // Overflow: operands of equal sign (of differing sign for a difference) whose result differs.
   vi overflow = subtract ? (x ^ d) & (x ^ sum) : (x ^ sum) & (d ^ sum);
-  vi bad = (overflow < 0) | ~representable;
+  vi bad = (overflow >> 31) | ~representable;  // all ones or all zeros, per lane
   *violations -= bad;
-  return bad ? x : sum;
+  return (x & bad) | (sum & ~bad);
 }
 
 CK_INLINE size_t stream_update(int32_t *x, const float *f, size_t n, float inverse_step,

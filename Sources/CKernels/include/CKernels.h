@@ -16,6 +16,7 @@ extern "C" {
 int ck_best_level(void);            // the best level this CPU can run
 int ck_active_level(void);          // the level in use
 const char *ck_refused_level(void);  // REFORMER_INSTRUCTIONS where it names no level of this CPU, else NULL
+int ck_level_is_forced(void);       // whether REFORMER_INSTRUCTIONS names another level than the best
 int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
 // The same for the calling thread alone, so that tests can run side by side; -1 ends it.
 int ck_set_thread_level(int level);
@@ -31,6 +32,14 @@ static inline void ck_pause(void) {
   __asm__ volatile("yield");
 #endif
 }
+
+// ---- Functions of one number in double precision, the same bits on every machine (functions.c).
+// At most 1 ulp off: exp and log everywhere, pow for x >= 0, sin and cos for |x| <= 2^27 (NaN beyond).
+double ck_double_exp(double x);
+double ck_double_log(double x);
+double ck_double_pow(double x, double y);
+double ck_double_sin(double x);
+double ck_double_cos(double x);
 
 // ---- Vectors
 void ck_add(float *x, const float *y, size_t n);                    // x += y
@@ -93,7 +102,12 @@ void ck_layernorm_backward(const float *dy, size_t dy_stride, const float *x, si
 void ck_relu(const float *x, float *out, size_t n);
 void ck_gelu(const float *x, float *out, size_t n);  // x * Phi(x), erf form
 void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
-void ck_exp(const float *x, float *out, size_t n);  // for tests of the exponential used below
+// The elementary functions that kernels are made of, for tests of their bounds (bodies/math.h): log of
+// positive normal numbers, sine and cosine of turn / 2^32 of a full turn.
+void ck_exp(const float *x, float *out, size_t n);
+void ck_log(const float *x, float *out, size_t n);
+void ck_erf(const float *x, float *out, size_t n);
+void ck_sine_cosine(const uint32_t *turn, float *sine, float *cosine, size_t n);
 
 // ---- Addressed random numbers: Philox 4x32-10 (Salmon et al. 2011).
 // Number i of the stream `key` is word (i & 3) of the block with counter (i >> 2). The 128-bit

@@ -16,6 +16,8 @@ public struct DoctorReport: Codable, Sendable {
   public let threads: Int
   /// `portable`, `avx2` or `avx512`.
   public let instructionSet: String
+  /// Whether the environment variable `REFORMER_INSTRUCTIONS` chose it, below the processor's best.
+  public let instructionSetIsForced: Bool
   /// Library behind matrix products, with OpenBLAS its kernel set.
   public let matrixLibrary: String
   /// Limit of multiply-adds on registers, all threads of a rank, in 1e9 operations per second.
@@ -65,7 +67,11 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
     warnings.append(
       "\(here) ranks share \(cores) cores of this host; use at most one rank per core")
   }
-  if Kernels.instructionSet == "portable" {
+  if Kernels.isInstructionSetForced {
+    warnings.append(
+      "REFORMER_INSTRUCTIONS holds the program at \(Kernels.instructionSet) on a processor with "
+        + "\(Kernels.bestInstructionSet); unset it to train faster, with the same bits")
+  } else if Kernels.instructionSet == "portable" {
     warnings.append("this processor has no AVX2: training runs, tens of times slower")
   }
   if let difference = try machineDifference(communicator) {
@@ -74,7 +80,9 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
   progress.finish()
   return DoctorReport(
     program: programVersion, mpi: MPICommunicator.library, cores: cores, threads: threads,
-    instructionSet: Kernels.instructionSet, matrixLibrary: MatrixLibrary.description,
+    instructionSet: Kernels.instructionSet,
+    instructionSetIsForced: Kernels.isInstructionSetForced,
+    matrixLibrary: MatrixLibrary.description,
     fmaGflops: rates.fmaGflops, sgemmGflops: rates.sgemmGflops,
     memoryBytes: Int(ProcessInfo.processInfo.physicalMemory), memoryCopyBytesPerSecond: copying,
     ranks: communicator.size, hosts: Set(hosts).sorted(), link: link, warnings: warnings)

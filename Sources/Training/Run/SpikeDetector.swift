@@ -1,5 +1,6 @@
 // Recognises steps whose loss or gradient is far above that of the steps before: one bad batch can
 // undo days of training. Its memory is part of the checkpoint, so that a resumed run judges alike.
+import Compute
 import Foundation
 
 /// Mean and variance of a series that forget old values.
@@ -65,5 +66,5 @@ package struct SpikeDetector: Codable, Equatable, Sendable {
   }
 
   // A gradient of zeros has no logarithm.
-  private static func log(_ norm: Double) -> Double { Foundation.log(max(norm, 1e-30)) }
+  private static func log(_ norm: Double) -> Double { DoubleFunctions.log(max(norm, 1e-30)) }
 }

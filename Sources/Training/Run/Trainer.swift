@@ -18,7 +18,7 @@ public struct TrainOptions: Sendable {
   public var stopAfterStep: Int?
   /// Stop before so much time has passed, such as `2h`.
   public var stopAfter: String?
-  /// Let ranks differ in instruction set and matrix library.
+  /// Let ranks differ in matrix library.
   public var allowMixedMachines: Bool
 
   /// All options at once.
