@@ -7,6 +7,17 @@
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
+int ccomm_first_rank_here(int *first) {
+  int code = ccomm_rank(first);
+  if (code != MPI_SUCCESS) return code;
+  MPI_Comm here;
+  code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *first, MPI_INFO_NULL, &here);
+  if (code != MPI_SUCCESS) return code;
+  code = MPI_Bcast(first, 1, MPI_INT, 0, here);  // ordered by rank, so its first is the lowest
+  MPI_Comm_free(&here);
+  return code;
+}
+
 int ccomm_barrier(void) {
   MPI_Request request;
   int code = MPI_Ibarrier(MPI_COMM_WORLD, &request);

@@ -32,6 +32,9 @@ public protocol Communicator: AnyObject {
   /// Seconds a single wait for other ranks may last before it fails; 0, as at first, for no limit.
   var waitLimit: Double { get set }
 
+  /// The lowest of the ranks that share this rank's machine; a collective call.
+  func firstRankHere() throws(CommunicationError) -> Int
+
   /// Returns when every rank has come here.
   func barrier() throws(CommunicationError)
 
@@ -78,6 +81,9 @@ public protocol Communicator: AnyObject {
 }
 
 extension Communicator {
+  /// Ranks of one process share its machine.
+  public func firstRankHere() -> Int { 0 }
+
   /// The smallest of all ranks' values.
   public func minimum(_ value: Int64) throws(CommunicationError) -> Int64 {
     try reduce(value, .minimum)

@@ -94,6 +94,13 @@ public final class MPICommunicator: Communicator {
   /// Ends MPI once every rank has come here; nothing may be called afterwards.
   public func finish() throws(CommunicationError) { try check(ccomm_finish(), "end of MPI") }
 
+  /// The lowest of the ranks that share this rank's machine.
+  public func firstRankHere() throws(CommunicationError) -> Int {
+    var first: Int32 = 0
+    try check(ccomm_first_rank_here(&first), "search for ranks of this machine")
+    return Int(first)
+  }
+
   /// Returns when every rank has come here.
   public func barrier() throws(CommunicationError) { try check(ccomm_barrier(), "barrier") }
 

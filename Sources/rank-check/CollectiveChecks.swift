@@ -1,6 +1,7 @@
 // Operations of all ranks together.
 import Communication
 import Compute
+import Glibc
 
 func checkCollectives(
   _ communicator: MPICommunicator, _ tally: Tally
@@ -10,6 +11,11 @@ func checkCollectives(
   tally.expect((0..<size).contains(rank), "the rank is below the size")
 
   try communicator.barrier()
+
+  let first = try communicator.firstRankHere()
+  let hosts = try communicator.gatherAll(Array(hostName().utf8))
+  tally.expect(
+    first == hosts.firstIndex(of: hosts[rank]), "the first rank with this host's name is found")
 
   for root in 0..<size {
     let bytes = Buffer<UInt8>(2_500)
@@ -43,4 +49,10 @@ func checkCollectives(
   tally.expect(
     try communicator.sum(1 << 40 + value) == (0..<size).reduce(0) { $0 + 1 << 40 + Int64(10 - $1) },
     "the sum in 64 bits")
+}
+
+private func hostName() -> String {
+  var name = [CChar](repeating: 0, count: 256)
+  gethostname(&name, name.count - 1)
+  return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

@@ -40,7 +40,7 @@ struct BenchmarkCommand: ParsableCommand {
         "benchmark needs --config FILE for training steps, or --reduction under mpirun")
     }
     let config = try RunConfig.load(file: file, overrides: overrides)
-    let threads = threads ?? threadCount(configured: config.run.threads)
+    let threads = threads ?? Placement.alone.threads(configured: config.run.threads)
     guard steps >= 1, threads >= 1 else {
       throw UserError("--steps \(steps), --threads \(threads); legal values: 1 or more")
     }

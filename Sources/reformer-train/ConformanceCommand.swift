@@ -15,7 +15,7 @@ struct ConformanceCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let report = try runConformance(folder: folder, threads: threadCount(configured: 0))
+    let report = try runConformance(folder: folder, threads: Placement.alone.threads(configured: 0))
     if json {
       try printJSON(report)
     } else {

@@ -7,6 +7,8 @@ import Foundation
 import Reformer
 import Training
 
+extension CorpusSplit: ExpressibleByArgument {}
+
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate", abstract: "Score a checkpoint on held-out bytes.")
@@ -14,8 +16,8 @@ struct EvaluateCommand: ParsableCommand {
   @Argument(help: "Step folder, or run folder for its newest complete step.")
   var checkpoint: String
 
-  @Option(help: "train, validation or test.")
-  var split = "test"
+  @Option(help: "Part of the corpus to score.")
+  var split = CorpusSplit.test
 
   @Option(help: "Bytes the model sees at once (default: the training length).")
   var context: Int?
@@ -55,9 +57,6 @@ struct EvaluateCommand: ParsableCommand {
     let config = stored.config
     let context = context ?? config.data.length
     let stride = stride ?? context
-    guard let split = CorpusSplit(rawValue: split) else {
-      throw UserError("--split \(split); legal values: train, validation, test")
-    }
     guard (1...config.data.length).contains(context) else {
       throw UserError("--context \(context); legal values: 1 to data.length, \(config.data.length)")
     }
@@ -72,7 +71,8 @@ struct EvaluateCommand: ParsableCommand {
     let data = try RunData(config: config, communicator: communicator, progress: progress)
     config.useMatrixLibrary()
     let model = try ReformerModel(
-      config: config.reformer, engine: Engine(threads: threadCount(configured: threads)))
+      config: config.reformer, engine: Engine(threads: Placement.alone.threads(configured: threads))
+    )
     let score = try Evaluator(
       model: model, corpora: data.parts, communicator: communicator, seed: UInt64(config.run.seed)
     ).run(

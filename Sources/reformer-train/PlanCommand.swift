@@ -43,7 +43,7 @@ struct PlanCommand: ParsableCommand {
       throw UserError("--ranks-per-machine \(together); legal values: 1 to --ranks = \(ranks)")
     }
     let layout = config.reformer.parameterLayout
-    let threads = threadCount(configured: config.run.threads)
+    let threads = Placement.alone.threads(configured: config.run.threads)
     let memory = MemoryPlan(config, ranks: ranks, threads: threads)
     // Each rank sends the others' gradient shares and its own new parameters to all.
     let wire = ranks == 1 ? 0 : 2 * 4 * layout.count / ranks * (ranks - 1)

@@ -11,8 +11,12 @@ struct ReformerTrain: ParsableCommand {
     commandName: "reformer-train",
     abstract: "Trains byte-level Reformer language models with very long context on CPUs.",
     discussion: """
-      mpirun -np 2 reformer-train --config configs/quickstart.toml
-      reformer-train help config shows the keys of a config.
+      reformer-train plan --config FILE          what a run will need
+      mpirun -np 2 reformer-train --config FILE  train, here on two ranks
+      reformer-train evaluate checkpoints/NAME   score what was trained
+      reformer-train help train                  the options of a command
+      reformer-train help config                 the keys of a config
+
       Exit codes: 0 done, 1 the run failed, 2 wrong input.
       """,
     version: programVersion,

@@ -6,25 +6,52 @@ import Training
 
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "train", abstract: "Train a model, alone or as ranks of mpirun.")
+    commandName: "train", abstract: "Train a model, alone or as ranks of mpirun.",
+    usage: """
+      reformer-train [train] --config FILE [options]
+      mpirun -np RANKS reformer-train [train] --config FILE [options]
+      """,
+    discussion: """
+      The run goes into checkpoints/NAME (run.name of the config): config.toml with every key, \
+      metrics.jsonl, and a folder per checkpoint. Ctrl-C or SIGTERM stops it within seconds, with \
+      a checkpoint; the same command with --resume goes on, with any number of ranks, as if it \
+      had never stopped.
+
+      reformer-train plan --config FILE         what it needs, before it starts
+      reformer-train help config                the keys of a config
+      reformer-train evaluate checkpoints/NAME  bits per byte on bytes it has not seen
+      """)
 
   @OptionGroup var arguments: ConfigArguments
 
-  @Option(help: "Go on from the newest complete checkpoint (auto) or from a folder.")
+  @Option(
+    defaultAsFlag: "auto", parsing: .next,
+    help: ArgumentHelp(
+      "Go on: from the newest complete checkpoint of the run folder where no value is given, or "
+        + "from a step folder or another run's.", valueName: "auto|folder"),
+    completion: .directory)
   var resume: String?
 
-  @Option(help: "Run folder (default: checkpoints/NAME).")
+  @Option(
+    help: ArgumentHelp("Run folder (default: checkpoints/NAME).", valueName: "folder"),
+    completion: .directory)
   var output: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Stop after this step of the run; the schedule stays that of run.steps.",
+      valueName: "number"))
+  var steps: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Stop, with a checkpoint, before so much time has passed: 90s, 45m, 1h30m, 2d.",
+      valueName: "time"))
+  var stopAfter: String?
 
   @Flag(
     help: "Let ranks differ in matrix library; bits then depend on the cut.")
   var allowMixedMachines = false
-
-  @Option(help: "Stop after this step of the run; the schedule stays that of run.steps.")
-  var steps: Int?
-
-  @Option(help: "Stop, with a checkpoint, before so much time has passed: 90s, 45m, 1h30m, 2d.")
-  var stopAfter: String?
 
   func run() throws {
     // Before MPI starts, so that a signal finds us ready as early as can be.

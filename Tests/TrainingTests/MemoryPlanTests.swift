@@ -131,6 +131,23 @@ struct MemoryPlanTests {
     #expect(big.smallerRuns(within: 1, ranks: 1, threads: 2).isEmpty)
   }
 
+  @Test("the parts that plan lists add up to its peak, copies of checkpoints included")
+  func rows() throws {
+    let run = try ProgramRun(
+      "reformer-train",
+      arguments: ["plan", "--config", tiny.config, "--ranks", "2"]
+        + ["run.background_checkpoints=true", "run.keep_activations=true"].flatMap {
+          ["--set", $0]
+        })
+    #expect(run.output.contains("copy for background checkpoints"))
+    let rows = run.output.matches(of: #/\n  (.*?) +([\d.]+) MiB/#)
+      .map { (String($0.1), Double($0.2) ?? .nan) }
+    let peak = try #require(rows.firstIndex { $0.0 == "peak" })
+    // Each is rounded to a tenth.
+    let sum = rows[..<peak].reduce(0) { $0 + $1.1 }
+    #expect(abs(sum - rows[peak].1) <= 0.05 * Double(peak + 1), "\(run.output)")
+  }
+
   @Test("train refuses what does not fit, and says what would")
   func refused() throws {
     let run = try tiny.train(

@@ -89,6 +89,38 @@ struct WrongInputTests {
     #expect(resumed.output.contains("resuming") && resumed.output.contains("step-00000005"))
   }
 
+  @Test("--resume alone goes on with the run folder, whatever follows it")
+  func resumeAlone() throws {
+    #expect(try tiny.train("run", ["--steps", "2"]).status == 0)
+    for (step, options) in [(3, ["--resume", "--steps", "3"]), (4, ["--steps", "4", "--resume"])] {
+      let run = try tiny.train("run", options)
+      #expect(run.status == 0 && run.output.contains("resuming"), "\(run.output)")
+      #expect(try tiny.digest("run").contains("\"step\" : \(step),"))
+    }
+  }
+
+  @Test("help shows what a first run needs, and completion knows legal values")
+  func help() throws {
+    func output(_ arguments: String...) throws -> String {
+      try ProgramRun("reformer-train", arguments: arguments).output
+    }
+    let top = try output("--help")
+    for part in ["plan --config", "mpirun -np 2", "evaluate checkpoints", "help config", "0 done"] {
+      #expect(top.contains(part), "\(top)")
+    }
+    let train = try output("train", "--help")
+    for part in ["metrics.jsonl", "--resume [<auto|folder>]", "--config FILE", "help config"] {
+      #expect(train.contains(part), "\(train)")
+    }
+    let completion = try output("--generate-completion-script", "bash")
+    for word in ["run.global_batch=", "validation", "toml"] {
+      #expect(completion.contains(word), "\(word)")
+    }
+    let run = try ProgramRun("reformer-train", arguments: ["evaluate", "x", "--split", "tset"])
+    #expect(run.status == 2 && run.output.contains("'train', 'validation' or 'test'"))
+    #expect(run.output.split(separator: "\n").count == 1, "\(run.output)")
+  }
+
   @Test(
     "a reference case that no model can have is refused, not trapped on",
     arguments: [

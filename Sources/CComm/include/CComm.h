@@ -35,6 +35,7 @@ void ccomm_set_wait_limit(double seconds);  // for every single wait from here o
 void ccomm_set_piece_bytes(size_t bytes);  // largest single MPI message; only tests change it
 
 // ---- Collectives: every rank calls them in the same order.
+int ccomm_first_rank_here(int *first);  // the lowest rank on this rank's machine
 int ccomm_barrier(void);
 int ccomm_broadcast(void *bytes, size_t count, int root);
 int ccomm_gather_counts(int64_t mine, int64_t *all);      // all: [size]

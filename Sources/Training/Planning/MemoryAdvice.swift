@@ -1,49 +1,6 @@
 // Whether a run fits in the memory there is, and what would fit if it does not.
 import Communication
-import Foundation
 import Reformer
-
-/// Memory that programs may still take on this machine.
-public enum MachineMemory {
-  /// Bytes available without swapping: `MemAvailable`, or what a control group leaves; nil where the
-  /// system does not say.
-  public static var availableBytes: Int? {
-    let group =
-      zip(
-        number("/sys/fs/cgroup/memory.max"), number("/sys/fs/cgroup/memory.current")
-      ).map { $0 - $1 }
-    return [machineBytes, group].compactMap { $0 }.min()
-  }
-
-  private static var machineBytes: Int? { kilobytes("MemAvailable:", in: "/proc/meminfo") }
-
-  /// The number of a line such as `VmHWM:   1234 kB`, in bytes.
-  fileprivate static func kilobytes(_ name: String, in path: String) -> Int? {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
-    let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
-    return line?.split { $0 == " " || $0 == "\t" }.dropFirst().first.flatMap { Int($0) }
-      .map { $0 * 1024 }
-  }
-
-  // `max` where there is no limit, which is no number.
-  private static func number(_ path: String) -> Int? {
-    (try? String(contentsOfFile: path, encoding: .utf8)).flatMap {
-      Int($0.trimmingCharacters(in: .whitespacesAndNewlines))
-    }
-  }
-
-  private static func zip(_ left: Int?, _ right: Int?) -> (Int, Int)? {
-    guard let left, let right else { return nil }
-    return (left, right)
-  }
-}
-
-/// Largest resident memory of this program so far, in bytes.
-///
-/// Not what getrusage says: that counts the program which started this one, up to the moment it did.
-public func peakResidentBytes() -> Int {
-  MachineMemory.kilobytes("VmHWM:", in: "/proc/self/status") ?? 0
-}
 
 extension RunConfig {
   /// Smaller runs that stay within `budget` bytes per rank, each as a change of this config and its peak.
@@ -97,8 +54,8 @@ extension RunConfig {
   /// Refuses a run whose plan exceeds the budget.
   ///
   /// - Throws: `UserError` with the plan, the budget and what would fit.
-  func requireMemory(ranks: Int, ranksHere: Int) throws {
-    let threads = threadCount(configured: run.threads)
+  func requireMemory(ranks: Int, placement: Placement) throws {
+    let (ranksHere, threads) = (placement.ranksHere, placement.threads(configured: run.threads))
     let peak = MemoryPlan(self, ranks: ranks, threads: threads).peakRssBytes
     guard let budget = memoryBudget(ranksHere: ranksHere), peak > budget else { return }
     let limit =

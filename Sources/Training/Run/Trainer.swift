@@ -66,17 +66,19 @@ public final class Trainer {
     self.communicator = communicator
     self.progress = progress
     folder = options.output ?? "checkpoints/" + config.run.name
+    let placement = try Placement(communicator)
     (data, mix) = try agree(communicator) { [folder] in
       try config.validate(ranks: communicator.size)
       let data = try RunData(config: config, communicator: communicator, progress: progress)
       let mix = try data.mix()
       try Self.checkOutput(folder, options: options)
-      try config.requireMemory(ranks: communicator.size, ranksHere: ranksOnThisMachine)
+      try config.requireMemory(ranks: communicator.size, placement: placement)
       return (data, mix)
     }
     config.useMatrixLibrary()
     engine = Engine(
-      threads: threadCount(configured: config.run.threads), processes: ranksOnTheseCores)
+      threads: placement.threads(configured: config.run.threads),
+      processes: placement.ranksOnCores)
     try requireEqual(
       [
         ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),

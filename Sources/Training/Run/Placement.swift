@@ -1,0 +1,51 @@
+// Where a rank runs: how many others share its machine and its cores, and so how many threads it takes.
+import Communication
+import Foundation
+
+/// A rank's share of its machine.
+public struct Placement: Sendable {
+  /// Ranks on this rank's machine, itself included.
+  public let ranksHere: Int
+  /// Cores this rank may use.
+  let cores: Int
+  /// Ranks of this machine that may use the very same cores.
+  let ranksOnCores: Int
+
+  /// Finds out with the other ranks; all of them call it.
+  public init(_ communicator: any Communicator) throws(CommunicationError) {
+    let machine = "\(try communicator.firstRankHere())"
+    let places = try communicator.gatherAll(Array("\(machine) \(Self.allowedCores)".utf8))
+      .map { String(decoding: $0, as: UTF8.self) }
+    self.init(places: places, rank: communicator.rank, cores: Self.activeCores)
+  }
+
+  /// A program that runs alone.
+  public static var alone: Placement {
+    Placement(places: [""], rank: 0, cores: Self.activeCores)
+  }
+
+  /// `places`: of each rank, its machine, a blank, and the cores it is bound to.
+  package init(places: [String], rank: Int, cores: Int) {
+    let machine = places[rank].prefix { $0 != " " }
+    ranksHere = places.count { $0.prefix { $0 != " " } == machine }
+    ranksOnCores = places.count { $0 == places[rank] }
+    self.cores = cores
+  }
+
+  /// Threads of this rank: the configured number, or for 0 its share of the cores it may use.
+  ///
+  /// A rank that the launcher bound to cores of its own uses all of them; ranks with the same cores, all
+  /// cores of the machine for one, divide them.
+  public func threads(configured: Int) -> Int {
+    configured == 0 ? max(1, cores / ranksOnCores) : configured
+  }
+
+  private static var activeCores: Int { ProcessInfo.processInfo.activeProcessorCount }
+
+  /// The cores this process is bound to, such as `0-3,8`.
+  private static var allowedCores: String {
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") }
+    return line?.split { $0 == " " || $0 == "\t" }.last.map(String.init) ?? ""
+  }
+}
