@@ -5,15 +5,21 @@ import Training
 
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "plan", abstract: "Predict parameters, operations and memory of a run.")
+    commandName: "plan", abstract: "Predict parameters, operations, memory and time of a run.",
+    discussion: """
+      With --window-seconds also the time, on ranks that are joined by a link of --link-gbps. \
+      docs/scaling.md explains the prediction.
+      """)
 
   @OptionGroup var arguments: ConfigArguments
 
   @Option(help: "Number of ranks.")
   var ranks = 1
 
-  @Option(help: "How many of the ranks share a machine (default: all).")
+  @Option(help: "How many of the ranks share a machine (default: all; with --link-gbps 1).")
   var ranksPerMachine: Int?
+
+  @OptionGroup(title: "Time") var time: TimeArguments
 
   @Flag(help: "Print one JSON object.")
   var json = false
@@ -33,17 +39,18 @@ struct PlanCommand: ParsableCommand {
     let fits: Bool
     /// Changes of the config, each of which would make it fit.
     let smallerRuns: [String]
+    let times: [TimeArguments.Prediction]
   }
 
   func run() throws {
     let config = try arguments.load()
     try config.validate(ranks: ranks)
-    let together = ranksPerMachine ?? ranks
+    let together = ranksPerMachine ?? (time.linkGbps.isEmpty ? ranks : 1)
     guard (1...ranks).contains(together) else {
       throw UserError("--ranks-per-machine \(together); legal values: 1 to --ranks = \(ranks)")
     }
     let layout = config.reformer.parameterLayout
-    let threads = Placement.alone.threads(configured: config.run.threads)
+    let threads = Placement.planned(ranksHere: together).threads(configured: config.run.threads)
     let memory = MemoryPlan(config, ranks: ranks, threads: threads)
     // Each rank sends the others' gradient shares and its own new parameters to all.
     let wire = ranks == 1 ? 0 : 2 * 4 * layout.count / ranks * (ranks - 1)
@@ -51,6 +58,7 @@ struct PlanCommand: ParsableCommand {
     let fits = budget.map { memory.peakRssBytes <= $0 } ?? true
     let smaller =
       fits ? [] : config.smallerRuns(within: budget ?? 0, ranks: ranks, threads: threads)
+    let times = try time.predict(config, ranks: ranks, ranksPerMachine: together, threads: threads)
     let report = Report(
       parameters: layout.parameterCount,
       flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length), ranks: ranks,
@@ -59,7 +67,7 @@ struct PlanCommand: ParsableCommand {
       peakRssBytesAllRanks: Int(min(Double(together) * Double(memory.peakRssBytes), 0x1p62)),
       memory: memory, wireBytesPerStep: wire,
       headsPerGroup: config.model.headsPerGroup, memoryBudgetBytes: budget, fits: fits,
-      smallerRuns: smaller.map(\.change))
+      smallerRuns: smaller.map(\.change), times: times)
     if json { return try printJSON(report) }
     func row(_ name: String, _ bytes: Int) {
       let text = String(format: "%9.1f MiB", Double(bytes) / 1_048_576)
@@ -81,6 +89,15 @@ struct PlanCommand: ParsableCommand {
     row("program", memory.programBytes)
     row("peak", memory.peakRssBytes)
     if together > 1 { row("peak of \(together) ranks on a machine", report.peakRssBytesAllRanks) }
+    for time in times {
+      let link = time.linkGbps.map { String(format: "%g Gb/s", $0) } ?? "one machine"
+      print(
+        "time of a step    "
+          + String(
+            format: "%.3f s (%@; %.3f s a window, efficiency %.2f), %.1f hours for %d steps",
+            time.stepSeconds, link, time.windowSeconds, time.efficiency, time.runSeconds / 3600,
+            config.run.steps))
+    }
     guard let budget else { return }
     row(
       config.run.memoryBudgetGB > 0 ? "run.memory_budget_gb" : "free on this machine, per rank",

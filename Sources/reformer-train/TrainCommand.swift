@@ -45,6 +45,13 @@ struct TrainCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "Take as many steps as end within so many minutes, the last checkpoint included, in place "
+        + "of run.steps: the speed is tried first, then the number is fixed, on resume too.",
+      valueName: "number"))
+  var minutes: Double?
+
+  @Option(
+    help: ArgumentHelp(
       "Stop, with a checkpoint, before so much time has passed: 90s, 45m, 1h30m, 2d.",
       valueName: "time"))
   var stopAfter: String?
@@ -52,6 +59,19 @@ struct TrainCommand: ParsableCommand {
   @Flag(
     help: "Let ranks differ in matrix library; bits then depend on the cut.")
   var allowMixedMachines = false
+
+  private var setsSteps: Bool {
+    arguments.changes.overrides.contains {
+      $0.prefix { $0 != "=" }.trimmingCharacters(in: .whitespaces) == "run.steps"
+    }
+  }
+
+  func validate() throws {
+    if let minutes, setsSteps {
+      throw ValidationError(
+        "--minutes \(minutes) and --set run.steps both say how long the run is; give one")
+    }
+  }
 
   func run() throws {
     // Before MPI starts, so that a signal finds us ready as early as can be.
@@ -68,6 +88,7 @@ struct TrainCommand: ParsableCommand {
       config: config,
       options: TrainOptions(
         resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
+        minutes: minutes, setsSteps: setsSteps,
         allowMixedMachines: allowMixedMachines),
       communicator: communicator, progress: Progress(rank: communicator.rank))
     try trainer.run()

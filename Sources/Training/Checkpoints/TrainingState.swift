@@ -23,6 +23,8 @@ package struct TrainingState: Codable, Equatable, Sendable {
   /// Steps that were not applied, all and those just before the next.
   package var skippedSteps = 0
   package var skippedInARow = 0
+  /// The number of steps, where `--minutes` fixed it.
+  package var fixedSteps: Int?
   /// Memory of loss and gradient norm.
   package var spikes = SpikeDetector()
 
@@ -35,6 +37,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     case bestBitsPerByte = "best_bits_per_byte"
     case skippedSteps = "skipped_steps"
     case skippedInARow = "skipped_in_a_row"
+    case fixedSteps = "fixed_steps"
   }
 
   /// The state before the first step.
@@ -56,6 +59,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     bestBitsPerByte = try values.decodeIfPresent(Double.self, forKey: .bestBitsPerByte)
     skippedSteps = try values.decodeIfPresent(Int.self, forKey: .skippedSteps) ?? 0
     skippedInARow = try values.decodeIfPresent(Int.self, forKey: .skippedInARow) ?? 0
+    fixedSteps = try values.decodeIfPresent(Int.self, forKey: .fixedSteps)
     spikes = try values.decodeIfPresent(SpikeDetector.self, forKey: .spikes) ?? SpikeDetector()
   }
 
@@ -106,7 +110,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     // The program counts on from these.
     let counts = [
       ("step", step), ("trained_bytes", trainedBytes), ("skipped_steps", skippedSteps),
-      ("skipped_in_a_row", skippedInARow),
+      ("skipped_in_a_row", skippedInARow), ("fixed_steps", fixedSteps ?? 0),
     ]
     for (key, value) in counts where !(0...Self.largestCount).contains(value) {
       throw UserError("\(path): not a training state (\(key) is \(value))")

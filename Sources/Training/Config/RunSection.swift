@@ -45,6 +45,7 @@ package struct RunSection: Sendable, Equatable {
 
   /// Steps, and numbers of steps between things.
   private static let mostSteps = 1_000_000_000
+  static let stepNumbers = 1...mostSteps
 
   static let keys = ConfigSection(
     name: "run", text: "the run around the model",

@@ -89,7 +89,7 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
 }
 
 /// Far more bytes than any cache holds, copied by every thread at once; the best of several tries.
-private func copyRate(_ engine: Engine) -> Double {
+func copyRate(_ engine: Engine) -> Double {
   let threads = engine.pool.threadCount
   let count = 16 << 20
   let buffers = (0..<threads).map { _ in (Buffer<Float>(count), Buffer<Float>(count)) }

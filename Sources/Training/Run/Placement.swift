@@ -24,6 +24,12 @@ public struct Placement: Sendable {
     Placement(places: [""], rank: 0, cores: Self.activeCores)
   }
 
+  /// A rank of a run that is only planned, `ranksHere` of them on a machine like this one.
+  public static func planned(ranksHere: Int) -> Placement {
+    Placement(
+      places: [String](repeating: "", count: ranksHere), rank: 0, cores: Self.activeCores)
+  }
+
   /// `places`: of each rank, its machine, a blank, and the cores it is bound to.
   package init(places: [String], rank: Int, cores: Int) {
     let machine = places[rank].prefix { $0 != " " }

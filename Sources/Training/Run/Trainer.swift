@@ -18,18 +18,25 @@ public struct TrainOptions: Sendable {
   public var stopAfterStep: Int?
   /// Stop before so much time has passed, such as `2h`.
   public var stopAfter: String?
+  /// Take as many steps as end within so many minutes, in place of `run.steps`.
+  public var minutes: Double?
+  /// Whether the command line says `run.steps`, which then goes before a number that `minutes` fixed.
+  public var setsSteps: Bool
   /// Let ranks differ in matrix library.
   public var allowMixedMachines: Bool
 
   /// All options at once.
   public init(
     resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
-    stopAfter: String? = nil, allowMixedMachines: Bool = false
+    stopAfter: String? = nil, minutes: Double? = nil, setsSteps: Bool = false,
+    allowMixedMachines: Bool = false
   ) {
     self.resume = resume
     self.output = output
     self.stopAfterStep = stopAfterStep
     self.stopAfter = stopAfter
+    self.minutes = minutes
+    self.setsSteps = setsSteps
     self.allowMixedMachines = allowMixedMachines
   }
 }
@@ -52,6 +59,7 @@ public final class Trainer {
   private let writer: CheckpointWriter
   private let options: TrainOptions
   private let stop: StopRequest
+  private let fixedSteps: Int?
   private var clock = RunClock()
 
   /// Checks everything that can be checked before the first step and allocates the model.
@@ -61,7 +69,7 @@ public final class Trainer {
     config: RunConfig, options: TrainOptions, communicator: any Communicator,
     progress: Progress
   ) throws {
-    self.config = config
+    let started = ContinuousClock.now
     self.options = options
     self.communicator = communicator
     self.progress = progress
@@ -96,6 +104,25 @@ public final class Trainer {
       progress.message("note: \(difference): parameters depend on which rank computes what")
     }
     stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
+    let (config, fixedSteps) = try options.fixingSteps(
+      config, folder: folder, started: started, communicator: communicator, progress: progress,
+      measure: { [engine, stop, mix] limit in
+        try typicalStepSeconds(
+          config, communicator: communicator, engine: engine, stop: stop, limit: limit,
+          progress: progress
+        ) { sample in
+          Window(
+            bytes: try mix.bytes(sample: sample), byteOffset: config.model.byteOffset)
+        }
+      },
+      budget: { [data] in
+        StepBudget(
+          config, step: $0,
+          validationBytes: data.parts.reduce(0) { $0 + $1.corpus.range(of: .validation).count },
+          parameters: config.reformer.parameterLayout.count, ranks: communicator.size)
+      })
+    self.config = config
+    self.fixedSteps = fixedSteps
     step = try TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
     evaluator = Evaluator(
       model: step.model, corpora: data.parts, communicator: communicator,
@@ -115,6 +142,9 @@ public final class Trainer {
     }
     if let steps = options.stopAfterStep, steps < 1 {
       throw UserError("--steps \(steps); legal values: 1 or more")
+    }
+    if let minutes = options.minutes, !(minutes > 0 && minutes <= 1e7) {
+      throw UserError("--minutes \(minutes); legal values: above 0, to 1e7")
     }
     if let text = options.stopAfter, StopRequest.seconds(text) == nil {
       throw UserError("--stop-after \(text); legal values: a time such as 90s, 45m, 1h30m or 2d")
@@ -237,12 +267,15 @@ public final class Trainer {
           optimizer: step.optimizer, report: progress.message)
         progress.message("resuming \(found)")
         state.corpus = digest
+          state.fixedSteps = fixedSteps
         return state
       }
       progress.message("no checkpoint in \(folder) yet; starting at step 1")
     }
     step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
-    return TrainingState(corpus: digest)
+    var state = TrainingState(corpus: digest)
+    state.fixedSteps = fixedSteps
+    return state
   }
 
   private func announce(from first: Int, to last: Int) {
