@@ -7,9 +7,10 @@ import Testing
 struct CorpusScriptTests {
   private let folder: TemporaryFolder
 
-  /// Copies the scripts, which work in the folder they lie in.
+  /// Copies the scripts into what they take for a checkout, where they work in its top folder.
   init() throws {
     folder = try TemporaryFolder()
+    try folder.write("Package.swift", text: "")
     try FileManager.default.copyItem(
       atPath: ProgramRun.launchFolder, toPath: folder.path("launch"))
     try FileManager.default.createDirectory(

@@ -4,8 +4,7 @@ import Attention
 import Foundation
 import Reformer
 
-/// The keys of a Hugging Face Reformer config that determine the mathematics
-/// (research/reformer-landscape.md, section 2.1).
+/// The keys of a Hugging Face Reformer config that determine the mathematics.
 ///
 /// Other keys are ignored.
 public struct HuggingFaceConfig: Codable, Sendable, Equatable {

@@ -267,7 +267,7 @@ public final class Trainer {
           optimizer: step.optimizer, report: progress.message)
         progress.message("resuming \(found)")
         state.corpus = digest
-          state.fixedSteps = fixedSteps
+        state.fixedSteps = fixedSteps
         return state
       }
       progress.message("no checkpoint in \(folder) yet; starting at step 1")
