@@ -128,8 +128,8 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     guard lshAttnChunkLength >= 1 else {
       throw fail("lsh_attn_chunk_length", lshAttnChunkLength, "1 or more")
     }
-    guard (1...RunConfig.largestSize).contains(vocabSize) else {
-      throw fail("vocab_size", vocabSize, "1 to \(RunConfig.largestSize)")
+    guard (1...ConfigLimits.size).contains(vocabSize) else {
+      throw fail("vocab_size", vocabSize, "1 to \(ConfigLimits.size)")
     }
     let buckets: [Int] =
       switch numBuckets {
