@@ -76,7 +76,7 @@ final class CheckpointWriter {
     if !waiting, try checkpoint.communicator.minimum(save.isDone ? 1 : 0) == 0 { return true }
     pending = nil
     return try tolerate {
-      try checkpoint.finish(save.state, files: save.wait())
+      try checkpoint.finish(save.state) { try save.wait().get() }
       finished(save.state, &state, since: save.start)
     }
   }
@@ -107,7 +107,7 @@ final class CheckpointWriter {
       try write()
       return true
     } catch let error as RunFailure where config.run.onCheckpointError == .continue {
-      progress.message("warning: \(error); going on")
+      progress.warning("\(error); going on")
       return false
     }
   }
