@@ -2,7 +2,7 @@
 import Foundation
 
 /// A corpus and a config in a temporary folder.
-public struct TinyRun {
+public struct TinyRun: Sendable {
   /// Where everything is.
   public let folder: TemporaryFolder
   /// Path of the config file.

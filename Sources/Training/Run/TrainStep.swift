@@ -36,6 +36,25 @@ public struct StepResult: Sendable {
   public let communicationExposedSeconds: Double
   /// Whether any rank was asked to stop.
   public let stopRequested: Bool
+  /// How long the ranks computed; nil where there is one.
+  public let pace: Pace?
+}
+
+/// How long the ranks of a step computed, waiting left out.
+public struct Pace: Sendable, Equatable {
+  /// The rank that computed longest; the lowest of several.
+  public let slowest: Int
+  /// Its seconds.
+  public let slowestSeconds: Double
+  /// Seconds of all ranks in the mean.
+  public let meanSeconds: Double
+
+  /// The pace of ranks that computed for so many seconds each, at least one.
+  package init(secondsOfRanks seconds: [Double]) {
+    slowestSeconds = seconds.max() ?? 0
+    slowest = seconds.firstIndex(of: slowestSeconds) ?? 0
+    meanSeconds = seconds.reduce(0, +) / Double(seconds.count)
+  }
 }
 
 /// What one rank's samples came to.
@@ -44,6 +63,8 @@ private struct OwnSamples {
   var losses: [Double] = []
   /// The first error.
   var failure: (any Error)?
+  /// What computing them took, without waiting for other ranks.
+  var seconds = 0.0
 }
 
 /// What all ranks know about a step once they have told each other.
@@ -52,6 +73,7 @@ private struct Agreement {
   let gradientNorm: Double
   let outcome: StepOutcome
   let stopRequested: Bool
+  let pace: Pace?
 }
 
 /// The moving parts of a step.
@@ -109,12 +131,7 @@ package final class TrainStep {
   ) throws -> StepResult {
     let start = ContinuousClock.now
     let own = passes(step: step, progress: progress, window: window)
-    // Ranks that do equal work wait for each other less than that work takes, however slow their
-    // machines.
-    if config.run.waitLimitSeconds > 0 {
-      communicator.waitLimit = max(
-        config.run.waitLimitSeconds, seconds(since: start) - exchange.waited)
-    }
+    communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: own.seconds)
     let (gradients, squaredNorm) = try exchange.sumOverRanks()
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
     let rate = schedule.rate(step: step)
@@ -126,7 +143,7 @@ package final class TrainStep {
       lossNats: agreement.lossNats, gradientNorm: agreement.gradientNorm, learningRate: rate,
       outcome: agreement.outcome, seconds: seconds(since: start),
       communicationExposedSeconds: communicator.size == 1 ? 0 : exchange.waited,
-      stopRequested: agreement.stopRequested)
+      stopRequested: agreement.stopRequested, pace: agreement.pace)
   }
 
   /// This rank's samples, forward and backward.
@@ -140,6 +157,7 @@ package final class TrainStep {
       step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
       ranks: communicator.size)
     var own = OwnSamples()
+    let start = ContinuousClock.now
     exchange.begin(samples: samples.count, report: progress)
     for sample in samples {
       let gradients = exchange.beginSample()
@@ -161,6 +179,7 @@ package final class TrainStep {
       }
       own.losses.append(loss)
     }
+    own.seconds = seconds(since: start) - exchange.waited
     return own
   }
 
@@ -170,10 +189,10 @@ package final class TrainStep {
   ) throws -> Agreement {
     var flag = stop.isMade ? Self.stopFlag : 0
     if case .stopped? = own.failure as? ReformerError { flag = Self.abandonFlag }
-    // The flag rides with the losses: one exchange instead of two.
-    let reports = try exchange.gather(own.losses + [flag])
+    // Time and flag ride with the losses: one exchange instead of three.
+    let reports = try exchange.gather(own.losses + [own.seconds, flag])
     let batchSize = Double(config.run.globalBatch)
-    let loss = reports.flatMap { $0.dropLast() }.reduce(0, +) / batchSize
+    let loss = reports.flatMap { $0.dropLast(2) }.reduce(0, +) / batchSize
     let norm = squaredNorm.squareRoot() / batchSize
     let flags = reports.compactMap(\.last)
     let outcome: StepOutcome =
@@ -188,7 +207,8 @@ package final class TrainStep {
       }
     return Agreement(
       lossNats: loss, gradientNorm: norm, outcome: outcome,
-      stopRequested: flags.contains { $0 != 0 })
+      stopRequested: flags.contains { $0 != 0 },
+      pace: reports.count > 1 ? Pace(secondsOfRanks: reports.map { $0[$0.count - 2] }) : nil)
   }
 
   /// Moves the parameters that this rank owns.
