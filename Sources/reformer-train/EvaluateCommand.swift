@@ -69,7 +69,7 @@ struct EvaluateCommand: ParsableCommand {
     let progress = Progress(rank: 0)
     let communicator = SoloCommunicator()
     let data = try RunData(config: config, communicator: communicator, progress: progress)
-    config.useMatrixLibrary()
+    MatrixProducts.current = config.run.matrixProducts
     let model = try ReformerModel(
       config: config.reformer, engine: Engine(threads: Placement.alone.threads(configured: threads))
     )

@@ -1,5 +1,6 @@
 // Values as they stand in a config file, and the Swift types that keys have.
 import Attention
+import Compute
 import Optimizers
 import Reformer
 
@@ -108,5 +109,8 @@ extension AttentionKind: ConfigChoice {}
 extension Activation: ConfigChoice {}
 extension ScheduleKind: ConfigChoice {}
 extension OptimizerKind: ConfigChoice {}
-extension MatrixProducts: ConfigChoice {}
+extension MatrixProducts: ConfigChoice {
+  // What was by oneDNN, or by the better library, is by tiles.
+  static let formerNames: [String: Self] = ["onednn": .tiles, "auto": .tiles]
+}
 extension CheckpointErrorPolicy: ConfigChoice {}

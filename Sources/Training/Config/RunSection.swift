@@ -1,14 +1,5 @@
 // `[run]`: the run around the model.
-
-/// How matrix products are computed.
-public enum MatrixProducts: String, Codable, Sendable, CaseIterable {
-  /// By the faster library for this processor.
-  case auto
-  /// By oneDNN.
-  case onednn
-  /// By OpenBLAS.
-  case openblas
-}
+import Compute
 
 /// What a run does when a checkpoint cannot be written.
 public enum CheckpointErrorPolicy: String, Codable, Sendable, CaseIterable {
@@ -25,7 +16,7 @@ package struct RunSection: Sendable, Equatable {
   package var globalBatch = 1
   package var seed = 1
   package var threads = 0
-  package var matrixProducts = MatrixProducts.auto
+  package var matrixProducts = MatrixProducts.tiles
   package var evaluateEvery = 0
   package var evaluateBytes = 0
   package var checkpointEvery = 0
@@ -67,7 +58,7 @@ package struct RunSection: Sendable, Equatable {
         "Threads per rank; auto: this machine's cores over its ranks."),
       ConfigKey(
         "run.matrix_products", \.run.matrixProducts, .any, .free,
-        "Library for matrix products; auto: oneDNN from AVX2 on, else OpenBLAS."),
+        "Matrix products by tiles of our own, the same bits everywhere, or by OpenBLAS."),
       ConfigKey(
         "run.evaluate_every", \.run.evaluateEvery,
         .from(0, to: mostSteps, zero: "evaluates at the end only"), .free,

@@ -83,7 +83,7 @@ public final class Trainer {
       try config.requireMemory(ranks: communicator.size, placement: placement)
       return (data, mix)
     }
-    config.useMatrixLibrary()
+    MatrixProducts.current = config.run.matrixProducts
     engine = Engine(
       threads: placement.threads(configured: config.run.threads),
       processes: placement.ranksOnCores)
@@ -283,12 +283,12 @@ public final class Trainer {
     progress.message(
       "\(amount(Double(step.model.layout.parameterCount), "parameters")), "
         + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
-        + "\(Kernels.instructionSet), \(MatrixLibrary.description)")
+        + "\(Kernels.instructionSet), \(MatrixProducts.description)")
     progress.message(
       "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
         + "steps \(first + 1) to \(last), run folder \(folder)")
     for notice in mix.notices { progress.message(notice) }
-    if let warning = MatrixLibrary.environmentWarning {
+    if let warning = OpenBLAS.environmentWarning {
       progress.message("warning: \(warning)")
     }
     if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {
