@@ -40,7 +40,7 @@ struct LossHead {
   /// `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
   private func logits(
     _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    weights: StripMatrix, pass: Pass
+    weights: Packed<Float>, pass: Pass
   ) {
     norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
     pass.dropRows(normalized, rows, rate: dropout, .headDropout)

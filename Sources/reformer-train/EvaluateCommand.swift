@@ -76,7 +76,7 @@ struct EvaluateCommand: ParsableCommand {
       ], communicator)
     let context = context ?? config.data.length
     let stride = stride ?? context
-    config.useMatrixLibrary()
+    MatrixProducts.current = config.run.matrixProducts
     let placement = try Placement(communicator)
     let engine = Engine(
       threads: placement.threads(configured: threads), processes: placement.ranksOnCores)

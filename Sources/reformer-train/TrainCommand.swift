@@ -63,7 +63,7 @@ struct TrainCommand: ParsableCommand {
   var logFile: String?
 
   @Flag(
-    help: "Let ranks differ in matrix library; bits then depend on the cut.")
+    help: "Let ranks differ in the kernels of OpenBLAS; bits then depend on the cut.")
   var allowMixedMachines = false
 
   private var setsSteps: Bool {

@@ -101,7 +101,7 @@ struct RunCheckpoint {
     report: (String) -> Void
   ) throws -> TrainingState {
     try agree(communicator) {
-      let saved = try RunConfig.load(stored: folder + "/" + Self.configName, notice: report)
+      let saved = try RunConfig.load(file: folder + "/" + Self.configName, notice: report)
       let differences = config.differencesThatForbidResume(from: saved)
       guard differences.isEmpty else {
         throw UserError(

@@ -29,7 +29,7 @@ public struct StoredModel {
   public init(path: String, overrides: [String] = []) throws {
     folder = try RunCheckpoint.checkpointFolder(path)
     config = try RunConfig.load(
-      stored: folder + "/" + RunCheckpoint.configName, overrides: overrides,
+      file: folder + "/" + RunCheckpoint.configName, overrides: overrides,
       notice: Progress(rank: 0).message)
     let manifest = try Manifest(folder: folder)
     let state = try TrainingState(folder: folder)

@@ -1,5 +1,6 @@
 // Values as they stand in a config file, and the Swift types that keys have.
 import Attention
+import Compute
 import Optimizers
 import Reformer
 

@@ -30,12 +30,6 @@ public struct RunConfig: Sendable, Equatable {
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits)
   }
 
-  /// Makes this process use the library that `run.matrix_products` asks for.
-  public func useMatrixLibrary() {
-    MatrixLibrary.current =
-      MatrixLibrary(rawValue: run.matrixProducts.rawValue) ?? MatrixLibrary.automatic
-  }
-
   /// Adam's constants.
   public var adam: AdamSettings {
     AdamSettings(

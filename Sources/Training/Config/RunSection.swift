@@ -1,16 +1,10 @@
 // `[run]`: the run around the model.
+import Compute
 
-/// How matrix products are computed.
-public enum MatrixProducts: String, Codable, Sendable, CaseIterable {
-  /// By the faster library for this processor.
-  case auto
-  /// By oneDNN.
-  case onednn
-  /// By OpenBLAS.
-  case openblas
+extension MatrixProducts: ConfigChoice {
+  // What was by oneDNN, or by the better library, is by tiles.
+  static let formerNames: [String: Self] = ["onednn": .tiles, "auto": .tiles]
 }
-
-extension MatrixProducts: ConfigChoice {}
 
 /// What a run does when a checkpoint cannot be written.
 public enum CheckpointErrorPolicy: String, Codable, Sendable, CaseIterable {
@@ -29,7 +23,7 @@ package struct RunSection: Sendable, Equatable {
   package var globalBatch = 1
   package var seed = 1
   package var threads = 0
-  package var matrixProducts = MatrixProducts.auto
+  package var matrixProducts = MatrixProducts.tiles
   package var evaluateEvery = 0
   package var evaluateBytes = 0
   package var checkpointEvery = 0
@@ -76,7 +70,7 @@ package struct RunSection: Sendable, Equatable {
         "Threads per rank; auto: this machine's cores over its ranks."),
       Key(
         "matrix_products", \.matrixProducts, .any, .free,
-        "Library for matrix products; auto: oneDNN from AVX2 on, else OpenBLAS."),
+        "Matrix products by tiles of our own, the same bits everywhere, or by OpenBLAS."),
       Key(
         "evaluate_every", \.evaluateEvery,
         .from(0, to: mostSteps, zero: "evaluates at the end only"), .free,

@@ -31,7 +31,7 @@ public struct MemoryPlan: Codable, Sendable {
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
-  static let soloProgramBytes = 37 << 20
+  static let soloProgramBytes = 30 << 20
   /// What MPI adds to a rank.
   static let mpiBytes = 14 << 20
 

@@ -27,12 +27,12 @@ final class RunReport {
     progress.message(
       "\(amount(Double(parameters), "parameters")), "
         + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
-        + "\(Kernels.instructionSet), \(MatrixLibrary.description)")
+        + "\(Kernels.instructionSet), \(MatrixProducts.description)")
     progress.message(
       "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
         + "steps \(step + 1) to \(lastStep), run folder \(folder)")
     for notice in mix.notices { progress.notice(notice) }
-    if let warning = MatrixLibrary.environmentWarning { progress.warning(warning) }
+    if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
     if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {
       progress.notice(
         "run.global_batch / ranks is no power of two, so parameters equal those of other "

@@ -37,7 +37,7 @@ struct RunSetup {
       try config.requireMemory(ranks: communicator.size, placement: placement)
       return (data, mix)
     }
-    config.useMatrixLibrary()
+    MatrixProducts.current = config.run.matrixProducts
     let engine = Engine(
       threads: placement.threads(configured: config.run.threads),
       processes: placement.ranksOnCores)

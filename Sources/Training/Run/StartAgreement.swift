@@ -47,7 +47,7 @@ public func requireEqual(
 /// In what the ranks' machines differ, as far as the bits depend on it; nil where they are of one
 /// kind.
 func machineDifference(_ communicator: any Communicator) throws -> String? {
-  try firstDifference([("matrix library", MatrixLibrary.description)], communicator)
+  try firstDifference([("matrix products", MatrixProducts.description)], communicator)
 }
 
 /// The first rank that differs from rank 0, and in what; the same answer on all ranks.
