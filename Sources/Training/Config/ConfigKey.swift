@@ -122,7 +122,10 @@ package struct ConfigSection: Sendable {
 
   /// All sections, in the order the resolved file lists them.
   package static let all =
-    [RunSection.keys, DataSection.keys, DataSection.mixKeys, ModelSection.keys]
+    [
+      RunSection.keys, DataSection.keys, DataSection.mixKeys, ModelSection.keys,
+      ModelSection.ngramKeys,
+    ]
     + AttentionSection.keys + [OptimizerSection.keys]
 
   /// How the section called `name` is written.

@@ -19,6 +19,7 @@ package struct ModelSection: Sendable, Equatable {
   package var attentionDropout = 0.0
   package var layerNormEpsilon = 1e-12
   package var residualFractionBits = 18
+  package var ngrams = NGramSizes()
 
   private static let size = Legal.from(1, to: RunConfig.largestSize)
 
@@ -69,5 +70,17 @@ package struct ModelSection: Sendable, Equatable {
       ConfigKey(
         "model.residual_fraction_bits", \.model.residualFractionBits, .from(8, to: 24), .fixed,
         "Fraction bits of the fixed-point residual streams."),
+    ])
+
+  static let ngramKeys = ConfigSection(
+    name: "model.ngrams", text: "tables of what the last bytes say of the next one",
+    keys: [
+      ConfigKey(
+        "model.ngrams.orders", \.model.ngrams.orders, .list(0...16, of: .from(1, to: 32)), .fixed,
+        "Bytes of context of each table, different ones; none for no tables."),
+      ConfigKey(
+        "model.ngrams.rows", \.model.ngrams.rows, .from(1, to: 1 << 24), .fixed,
+        "Most rows of a table, of a number per token id each; contexts share rows where there are more."
+      ),
     ])
 }
