@@ -35,6 +35,9 @@ public struct TinyRun: Sendable {
         axial_widths = [8, 24]
         dropout = 0.1
         attention_dropout = 0.1
+        [model.ngrams]
+        orders = [1, 2, 4]
+        rows = 300
         [attention.local]
         chunk = 16
         [attention.lsh]

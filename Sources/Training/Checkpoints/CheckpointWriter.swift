@@ -33,7 +33,8 @@ final class CheckpointWriter {
     }
     let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
-      parameters: Buffer(checkpoint.communicator.rank == 0 ? step.model.layout.count : 0),
+      parameters: Buffer(
+        checkpoint.communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
       firstMoment: Buffer(moments), secondMoment: Buffer(moments))
     // Memory costs time when it is touched first: better now than in the first pause.
     for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {

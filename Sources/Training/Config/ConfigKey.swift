@@ -90,6 +90,7 @@ package struct ConfigSection: Sendable {
     [
       ConfigSection(RunSection.keys, at: \.run), ConfigSection(DataSection.keys, at: \.data),
       ConfigSection(MixSection.keys, at: \.data.mix), ConfigSection(ModelSection.keys, at: \.model),
+      ConfigSection(ModelSection.ngramKeys, at: \.model.ngrams),
     ] + AttentionSection.keys.map { ConfigSection($0, at: \.attention) }
     + [ConfigSection(OptimizerSection.keys, at: \.optimizer)]
 

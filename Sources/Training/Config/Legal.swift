@@ -106,6 +106,6 @@ extension Legal {
     return Legal(
       text: "a list of \(number) entries, each \(entries.text)",
       contains: { count.contains($0.count) && $0.allSatisfy(entries.contains) },
-      examples: entries.examples.map { [Entry](repeating: $0, count: count.lowerBound) })
+      examples: entries.examples.map { [Entry](repeating: $0, count: max(1, count.lowerBound)) })
   }
 }

@@ -19,6 +19,7 @@ package struct ModelSection: Sendable, Equatable {
   package var attentionDropout = 0.0
   package var layerNormEpsilon = 1e-12
   package var residualFractionBits = 18
+  package var ngrams = NGramSizes()
 
   private static let size = Legal.from(1, to: ConfigLimits.size)
 
@@ -71,5 +72,17 @@ package struct ModelSection: Sendable, Equatable {
       Key(
         "residual_fraction_bits", \.residualFractionBits, .from(8, to: 24), .fixed,
         "Fraction bits of the fixed-point residual streams."),
+    ])
+
+  static let ngramKeys = SectionKeys<NGramSizes>(
+    name: "model.ngrams", text: "tables of what the last bytes say of the next one",
+    keys: [
+      SectionKey(
+        "orders", \.orders, .list(0...16, of: .from(1, to: 32)), .fixed,
+        "Bytes of context of each table, different ones; none for no tables."),
+      SectionKey(
+        "rows", \.rows, .from(1, to: 1 << 24), .fixed,
+        "Most rows of a table, of a number per token id each; contexts share rows where there are more."
+      ),
     ])
 }

@@ -27,7 +27,8 @@ public struct RunConfig: Sendable, Equatable {
       feedForwardWidth: model.feedForwardWidth,
       activation: model.activation, axialShape: model.axialShape, axialWidths: model.axialWidths,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
-      layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits)
+      layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
+      ngrams: model.ngrams)
   }
 
   /// Adam's constants.

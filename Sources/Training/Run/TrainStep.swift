@@ -85,6 +85,7 @@ package final class TrainStep {
   private let engine: Engine
   private let communicator: any Communicator
   private let exchange: StepExchange
+  private let ngrams: NGramStep?
   private let schedule: LearningRateSchedule
   private let stop: StopRequest
 
@@ -102,12 +103,13 @@ package final class TrainStep {
     self.engine = engine
     model = try ReformerModel(
       config: config.reformer, engine: engine, keepActivations: config.run.keepActivations)
-    parameters = Buffer(model.layout.count)
+    parameters = Buffer(model.layout.parameterBufferCount)
     exchange = StepExchange(
       config: config, layout: model.layout, communicator: communicator, engine: engine, stop: stop)
     optimizer = Adam(
       settings: config.adam, ranges: exchange.ownedRanges,
       decayRanges: Adam.decayRanges(of: model.layout))
+    ngrams = NGramStep(config, tables: model.ngrams)
     schedule = config.learningRateSchedule
   }
 
@@ -137,7 +139,9 @@ package final class TrainStep {
     let rate = schedule.rate(step: step)
     if agreement.outcome == .applied {
       update(step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate)
-      try exchange.shareParameters(parameters.view)
+      try exchange.shareParameters(parameters.view[0..<model.layout.count])
+      try ngrams?.update(
+        parameters: parameters.view, communicator: communicator, pool: engine.pool)
     }
     return StepResult(
       lossNats: agreement.lossNats, gradientNorm: agreement.gradientNorm, learningRate: rate,
@@ -168,7 +172,7 @@ package final class TrainStep {
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
               seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-            observer: exchange)
+            ngrams: ngrams?.gradient(sample % config.run.globalBatch), observer: exchange)
         }
       } catch {
         own.failure = error
