@@ -31,7 +31,7 @@ struct EvaluatorTests: Sendable {
 
   private func model() throws -> (ReformerModel, Buffer<Float>) {
     let model = try ReformerModel(config: config.reformer, engine: Engine(threads: 1))
-    let parameters = Buffer<Float>(model.layout.count)
+    let parameters = Buffer<Float>(model.layout.parameterBufferCount)
     model.layout.initialise(parameters.view, seed: 5)
     return (model, parameters)
   }
