@@ -89,6 +89,7 @@ package struct ConfigSection: Sendable {
   package static let all =
     [
       ConfigSection(RunSection.keys, at: \.run), ConfigSection(DataSection.keys, at: \.data),
+      ConfigSection(LengthScheduleSection.keys, at: \.data.lengthSchedule),
       ConfigSection(MixSection.keys, at: \.data.mix), ConfigSection(ModelSection.keys, at: \.model),
       ConfigSection(ModelSection.ngramKeys, at: \.model.ngrams),
     ] + AttentionSection.keys.map { ConfigSection($0, at: \.attention) }

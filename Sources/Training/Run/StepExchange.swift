@@ -63,6 +63,13 @@ final class StepExchange: PassObserver {
     return accumulator.next()
   }
 
+  /// In the place of passes, where a step has fewer samples than there are ranks: the rank's sum is zero.
+  func passNothing() {
+    sampleCount = 1
+    _ = beginSample()
+    _ = endSample()
+  }
+
   /// Ends a sample's pass.
   ///
   /// - Returns: false where the pass was given up, whatever it returned.
