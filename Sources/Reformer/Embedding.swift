@@ -159,7 +159,7 @@ struct Embedding {
         }
         scratch.lap(.embedding)
       }
-      let tiles = Tiling.ranges(block.rows.count, by: Tiling.tileRows)
+      let tiles = Tiling.ranges(block.rows.count, by: pass.tileRows)
       let tasks = lookups.flatMap { lookup in
         Tiling.ranges(lookup.features, by: 64).map { (lookup, $0) }
       }

@@ -1,13 +1,16 @@
 // How the rows of a pass are cut, on both ways, and how sums over them are formed. A sum over positions starts at zero
-// for each tile of 128 rows; tiles are added one after the other over a span of 128 of them, and spans one after the
+// for each tile of 128 rows (64 in short windows); tiles are added one after the other over a span of 128 of them, and spans one after the
 // other. So no chain of single-precision additions is longer than 128 up to 2^21 positions, and none depends on
 // threads.
 import Compute
 
 extension Pass {
+  /// Rows of a tile.
+  var tileRows: Int { Tiling.tileRows(length: length) }
+
   /// Calls `body` once for each tile of rows, on all threads.
   func eachTile(_ body: (Range<Int>, ScratchArena) -> Void) {
-    let tiles = Tiling.ranges(rows, by: Tiling.tileRows)
+    let tiles = Tiling.ranges(rows, by: tileRows)
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
   }
 
@@ -28,7 +31,8 @@ extension Pass {
         let sums = ParameterSums(values: own ?? gradients[range], first: range.lowerBound)
         for block in Tiling.ranges(span, by: Tiling.blockRows) {
           engine.scratch.frame {
-            body(RowBlock(rows: block, slots: slots, sums: sums, engine: engine))
+            body(
+              RowBlock(rows: block, tileRows: tileRows, slots: slots, sums: sums, engine: engine))
           }
         }
         guard let own else { continue }
@@ -92,12 +96,14 @@ struct RowBlock {
   private let tiles: [RowTile]
   private let engine: Engine
 
-  fileprivate init(rows: Range<Int>, slots: [Slot], sums: ParameterSums, engine: Engine) {
+  fileprivate init(
+    rows: Range<Int>, tileRows: Int, slots: [Slot], sums: ParameterSums, engine: Engine
+  ) {
     self.rows = rows
     self.sums = sums
     self.engine = engine
     let vectors = slots.filter { $0.specification.kind == .vector }
-    tiles = Tiling.ranges(rows, by: Tiling.tileRows).enumerated().map { index, tile in
+    tiles = Tiling.ranges(rows, by: tileRows).enumerated().map { index, tile in
       RowTile(
         rows: tile, place: tile.lowerBound - rows.lowerBound..<tile.upperBound - rows.lowerBound,
         index: index,
