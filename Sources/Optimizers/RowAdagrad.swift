@@ -7,12 +7,11 @@ import Compute
 /// V columns. A row's gradients are added in the order of the list, in runs of 128, so neither threads nor ranks enter
 /// its bits.
 public struct RowAdagrad: Sendable {
-  /// A row's first gradient g moves it by about this much in its direction.
+  /// A row's first gradient g moves it by rate times |g| to the power of 1 - 2 `power`.
   public let rate: Double
   /// The power of the sum of squared norms that a row's gradient is divided by.
   ///
-  /// Adagrad's is a half; rows of n-gram counts learn faster with less. Prequential bits per byte of tables of orders 1
-  /// to 6 alone over 1 MB of Wikipedia: 2.23 with 0.5, 2.14 with 0.4, 2.12 with 0.3, unstable with 0.2.
+  /// Adagrad's is a half; rows of n-gram counts learn faster with less (docs/results/learning.md).
   public static let power = 0.3
 
   /// An optimizer of this rate.
