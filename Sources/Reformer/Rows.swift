@@ -1,7 +1,7 @@
 // How the rows of a pass are cut, on both ways, and how sums over them are formed. A sum over positions starts at zero
 // for each tile of 128 rows (64 in short windows); tiles are added one after the other over a span of 16,384 rows, and
-// spans one after the other. So no chain of single-precision additions is longer than 128 up to 2^21 positions, and none depends on
-// threads.
+// spans one after the other. So no chain of single-precision additions is longer than 128 up to 2^21 positions, and none
+// depends on threads.
 import Compute
 
 extension Pass {

@@ -76,7 +76,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
   ) throws(RunFailure) -> String? {
     step += 1
     if var score = prequential {
-      windows.score(result.windowLossNats, step: step, into: &score)
+      windows.score(result, step: step, into: &score)
       prequential = score
     }
     guard case .skipped(let reason) = result.outcome else {

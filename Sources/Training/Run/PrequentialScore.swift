@@ -4,7 +4,7 @@ import Foundation
 /// Prequential bits per byte: the mean cost of the training bytes, each when it is trained on for the first time.
 ///
 /// Windows of an epoch but the first do not count. A window of the first epoch costs its loss, the step's own
-/// parameters before the step, dropout included; 8 bits per byte where its loss is not finite. Skipped steps
+/// parameters before the step, dropout included; 8 bits per byte where the step has no finite loss. Skipped steps
 /// count. Bytes of the training split that no window of an epoch predicts cost 8 bits; they are counted as windows
 /// come, in proportion, so that after an epoch each byte of the split has counted once.
 package struct PrequentialScore: Codable, Equatable, Sendable {

@@ -70,8 +70,8 @@ package struct StepBudget {
 extension TrainOptions {
   /// The config with the number of steps that `--minutes` stands for, or stood for when the run was begun.
   ///
-  /// `measure`: seconds of a step of each stage, tried here for at most so long; `budget`: what the run's time goes to, given those. All ranks
-  /// call it.
+  /// `measure`: seconds of a step of each stage, tried here for at most so long; `budget`: what the run's time goes
+  /// to, given those. All ranks call it.
   func fixingSteps(
     _ config: RunConfig, folder: String, started: ContinuousClock.Instant,
     communicator: any Communicator, progress: Progress, measure: (Double) throws -> [Double],

@@ -207,7 +207,8 @@ package final class TrainStep {
     let losses = reports.flatMap { $0.dropLast(2) }
     let batchSize = Double(losses.count)
     let loss = losses.reduce(0, +) / batchSize
-    let norm = squaredNorm.squareRoot() / batchSize
+    // A pass that failed has left in parts of its gradient what was there.
+    let norm = loss.isFinite ? squaredNorm.squareRoot() / batchSize : .nan
     let flags = reports.compactMap(\.last)
     let outcome: StepOutcome =
       if flags.contains(Self.abandonFlag) {

@@ -35,13 +35,15 @@ final class TrainingWindows {
   }
 
   /// Adds what the windows of step `step` lost to a score of bytes that were not seen before.
-  func score(_ windowLossNats: [Double], step: Int, into score: inout PrequentialScore) {
-    for (sample, nats) in zip(plan.samples(step: step), windowLossNats) {
+  ///
+  /// Where one of them has no loss, none has: which others a rank still computed depends on the number of ranks.
+  func score(_ result: StepResult, step: Int, into score: inout PrequentialScore) {
+    for (sample, loss) in zip(plan.samples(step: step), result.windowLossNats) {
       let (part, _, epoch) = mix.window(sample)
       guard epoch == 0 else { continue }
       let order = mix.plans[part]
       score.add(
-        nats: nats, bytes: sample.length,
+        nats: result.lossNats.isFinite ? loss : .nan, bytes: sample.length,
         unscored: Double(order.unscoredBytes) / Double(order.windowsPerEpoch * order.length))
     }
   }
