@@ -89,6 +89,8 @@ struct StageRunTests {
     #expect(lines[29...].allSatisfy { $0.prequential_bits_per_byte == last })
     #expect(run.output.contains(String(format: "prequential %.4f bits/byte", last)))
     #expect(run.output.contains("over the first epoch's 10.8 kB"))
+    let inspected = try ProgramRun("reformer-train", arguments: ["inspect", tiny.output("run")])
+    #expect(inspected.output.contains(String(format: "prequential %.4f bits/byte", last)))
   }
 
   @Test("skipped steps cost their loss, or 8 bits where there is none")

@@ -96,7 +96,7 @@ package struct ConfigSection: Sendable {
     + [ConfigSection(OptimizerSection.keys, at: \.optimizer)]
 
   /// How the section called `name` is written.
-  static func header(of name: String) -> String {
+  package static func header(of name: String) -> String {
     all.first { $0.name == name }?.header ?? "[\(name)]"
   }
 
