@@ -68,6 +68,7 @@ struct BenchmarkCommand: ParsableCommand {
       print("  " + phase.name.padding(toLength: 18, withPad: " ", startingAt: 0) + figures + rate)
     }
   }
+
   private func runReduction() throws {
     guard floats >= 1, steps >= 1 else {
       throw UserError("--floats \(floats), --steps \(steps); legal values: 1 or more")
@@ -76,9 +77,13 @@ struct BenchmarkCommand: ParsableCommand {
       throw UserError("--reduction compares ranks; start it with mpirun -np 2 or more")
     }
     try runUnderMPI { communicator in
+      // A link that is slower than 1 MB/s is as good as none.
+      communicator.limitWaits(
+        to: RunSection.usualWaitLimit, orOwnWork: 4e-6 * Double(floats))
       let progress = Progress(rank: communicator.rank)
       let report = try measureReduction(
-        floats: floats, rounds: steps, communicator: communicator, progress: progress)
+        floats: floats, rounds: steps, communicator: communicator,
+        sumByMPI: communicator.sumByMPI, progress: progress)
       progress.finish()
       guard communicator.rank == 0 else { return }
       if json { return try printJSON(report) }

@@ -109,6 +109,34 @@ struct ManyRanksTests {
     try expectRecovery(of: "hung", run)
   }
 
+  @Test(
+    "before the first step, too, a rank that hangs ends the others, and one that is busy does not")
+  func beforeTheFirstStep() throws {
+    // Rank 0 waits in vain for the folder, 10 s, while the others are there for it; then one is not.
+    for isHung in [false, true] {
+      var waiting: ProgramRun?
+      let endless = arguments("taken", ["--set", "run.steps=1000000", "--resume", "auto"])
+      let first = try ProgramRun(
+        "reformer-train", arguments: endless, when: "step "
+      ) { holder in
+        waiting = try? ProgramRun(
+          "reformer-train", ranks: 2, arguments: arguments("taken", Self.long + ["--resume"]),
+          when: "waiting for another run"
+        ) { mpirun in
+          guard isHung, let rank = Self.children(of: mpirun.processIdentifier).max() else { return }
+          kill(rank, SIGSTOP)
+        }
+        holder.terminate()
+      }
+      #expect(first.status == 0, "\(first.output)")
+      let run = try #require(waiting)
+      #expect(run.status == (isHung ? 1 : 2), "\(run.output)")
+      #expect(
+        run.output.contains(isHung ? "no answer for 3 s" : "another run writes here"),
+        "\(run.output)")
+    }
+  }
+
   private static func children(of parent: Int32) -> [Int32] {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return entries.compactMap { Int32($0) }.filter { process in
@@ -128,7 +156,7 @@ struct ManyRanksTests {
         ":", "-np", "1", "-x", "REFORMER_INSTRUCTIONS=portable", ProgramRun.path("reformer-train"),
       ] + mixed)
     #expect(run.status == 0, "\(run.output)")
-    #expect(!run.output.contains("note: rank 1"), "\(run.output)")
+    #expect(!run.output.contains("notice: rank 1"), "\(run.output)")
     #expect(try tiny.digest("mixed") == tiny.digest("best"))
   }
 
@@ -152,7 +180,7 @@ struct ManyRanksTests {
     #expect(!FileManager.default.fileExists(atPath: tiny.output("refused")))
     let allowed = try train("allowed", ["--allow-mixed-machines"])
     #expect(allowed.status == 0, "\(allowed.output)")
-    #expect(allowed.output.contains("note: rank 1 has matrix products OpenBLAS"))
+    #expect(allowed.output.contains("notice: rank 1 has matrix products OpenBLAS"))
     #expect(try tiny.digest("allowed").count == 2)
   }
 }

@@ -38,7 +38,7 @@ public struct StoredModel {
     trainedBytes = state.trainedBytes
     validationBitsPerByte = state.validationBitsPerByte
     layout = config.reformer.parameterLayout
-    parameters = Buffer(layout.count)
+    parameters = Buffer(layout.parameterBufferCount)
     try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
   }
 

@@ -41,8 +41,14 @@ package enum ConfigValue: Equatable, Sendable {
 
 /// A Swift type that a key may have.
 protocol ConfigField: Sendable {
+  /// Whether any word is a legal value, quotes or not.
+  static var takesText: Bool { get }
   init?(_ value: ConfigValue)
   var configValue: ConfigValue { get }
+}
+
+extension ConfigField {
+  static var takesText: Bool { false }
 }
 
 extension Int: ConfigField {
@@ -73,6 +79,7 @@ extension Bool: ConfigField {
 }
 
 extension String: ConfigField {
+  static var takesText: Bool { true }
   init?(_ value: ConfigValue) {
     guard case .text(let text) = value else { return nil }
     self = text
@@ -108,9 +115,3 @@ extension ConfigChoice {
 extension AttentionKind: ConfigChoice {}
 extension Activation: ConfigChoice {}
 extension ScheduleKind: ConfigChoice {}
-extension OptimizerKind: ConfigChoice {}
-extension MatrixProducts: ConfigChoice {
-  // What was by oneDNN, or by the better library, is by tiles.
-  static let formerNames: [String: Self] = ["onednn": .tiles, "auto": .tiles]
-}
-extension CheckpointErrorPolicy: ConfigChoice {}

@@ -97,8 +97,8 @@ extension TrainOptions {
       "--minutes \(minutes): a step takes \(String(format: "%.3g", step)) s, so run.steps = \(steps)"
     )
     if config.optimizer.warmupSteps >= steps {
-      progress.message(
-        "warning: optimizer.warmup_steps = \(config.optimizer.warmupSteps) is the whole run")
+      progress.warning(
+        "optimizer.warmup_steps = \(config.optimizer.warmupSteps) is the whole run")
     }
     return (config, steps)
   }
