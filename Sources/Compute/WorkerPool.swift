@@ -196,3 +196,17 @@ public final class WorkerPool: @unchecked Sendable {
     }
   }
 }
+
+extension WorkerPool {
+  /// Sets the times of all threads to zero and starts, or stops, their stopwatches.
+  public func resetLaps(running: Bool) {
+    for arena in arenas { arena.laps.reset(running: running) }
+  }
+
+  /// Seconds that tasks spent in each phase since `resetLaps`, all threads together.
+  public var lapSeconds: [(phase: Phase, seconds: Double)] {
+    Phase.allCases.map { phase in
+      (phase, arenas.reduce(0) { $0 + Double($1.laps.nanoseconds[phase.rawValue]) } * 1e-9)
+    }
+  }
+}
