@@ -50,7 +50,7 @@ public struct NGramTables: Sendable {
     for (place, table) in tables.enumerated() {
       let isDirect = table.rows == power(table.order)
       for position in 0..<tokens.count {
-        let context = max(0, position + 1 - table.order)...position
+        let context = max(0, position + 1 - table.order)..<position + 1
         rows[position * tables.count + place] = Int32(
           isDirect
             ? context.reduce(0) { $0 * vocabulary + Int(tokens[$1]) }
@@ -71,7 +71,7 @@ public struct NGramTables: Sendable {
 
   /// Multiplied and folded byte by byte; the high bits of the last product choose the row.
   private func hash(
-    _ tokens: View<Int32>, _ context: ClosedRange<Int>, order: Int, rows: Int
+    _ tokens: View<Int32>, _ context: Range<Int>, order: Int, rows: Int
   ) -> Int {
     var state = UInt64(order) &* 0x9E37_79B9_7F4A_7C15
     for position in context {

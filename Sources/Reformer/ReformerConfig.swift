@@ -124,7 +124,7 @@ public struct ReformerConfig: Sendable {
 
 /// The sizes of n-gram tables.
 public struct NGramSizes: Sendable, Equatable {
-  /// Bytes of context of each table, n.
+  /// Bytes of context of each table, n; 0 is a table of one row.
   public var orders: [Int]
   /// Most rows of a table.
   public var rows: Int
@@ -137,8 +137,8 @@ public struct NGramSizes: Sendable, Equatable {
 
   /// What is wrong with them, if anything, and what would be right.
   var problem: String? {
-    if !orders.allSatisfy({ (1...32).contains($0) }) || Set(orders).count != orders.count {
-      return "orders of n-gram tables \(orders); legal: different numbers from 1 to 32"
+    if !orders.allSatisfy({ (0...32).contains($0) }) || Set(orders).count != orders.count {
+      return "orders of n-gram tables \(orders); legal: different numbers from 0 to 32"
     }
     return (1...1 << 24).contains(rows)
       ? nil : "\(rows) rows of n-gram tables; legal: 1 to \(1 << 24)"
