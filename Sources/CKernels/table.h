@@ -100,6 +100,10 @@
   F(void, counting_sort,                                                                           \
     (const int32_t *buckets, size_t n, int32_t bucket_count, int32_t *counts, int32_t *order),     \
     (buckets, n, bucket_count, counts, order))                                                     \
+  F(void, mix_logits,                                                                              \
+    (float *probabilities, float weight, const float *logits, float logit_weight, float *out,      \
+     size_t n),                                                                                    \
+    (probabilities, weight, logits, logit_weight, out, n))                                         \
   F(void, cross_entropy,                                                                           \
     (float *logits, size_t stride, size_t rows, size_t classes, const int32_t *targets,            \
      int gradient, float gradient_scale, float *row_loss),                                         \

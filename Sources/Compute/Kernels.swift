@@ -243,6 +243,16 @@ public enum Kernels {
 
   // MARK: Loss
 
+  /// `probabilities` become their logarithms, and `out` the sum of these by `weight` and of logits by `logitWeight`.
+  public static func mix(
+    probabilities: View<Float>, by weight: Float, logits: View<Float>, by logitWeight: Float,
+    into out: View<Float>
+  ) {
+    precondition(
+      probabilities.count == logits.count && out.count == logits.count, "shapes of a mixture")
+    ck_mix_logits(probabilities.base, weight, logits.base, logitWeight, out.base, out.count)
+  }
+
   /// Natural-log cross-entropy per row; with a scale, logits become that multiple of its gradient.
   public static func crossEntropy(
     _ logits: Matrix, targets: View<Int32>, gradientScale: Float?, into rowLoss: View<Float>

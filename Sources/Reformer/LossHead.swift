@@ -10,7 +10,8 @@ struct LossHead {
   let norm: LayerNorm
   let weight: Slot
   let bias: Slot
-  let ngrams: NGramTables
+  /// Counts that have a say beside the network; nil where there are none.
+  let ngrams: NGramMixture?
   let dropout: Double
 
   init(_ config: ReformerConfig, layout: inout ParameterLayout) {
@@ -23,11 +24,11 @@ struct LossHead {
         ParameterSpecification(
           weight, [config.vocabulary, width], .matrix, config.reading(inputs: width, scale: 0.1)),
         ParameterSpecification(bias, [config.vocabulary], .vector, .constant(0)),
-      ])
+      ] + NGramMixture.parameters(config))
     norm = LayerNorm(name, layout: layout, epsilon: config.layerNormEpsilon)
     self.weight = layout[weight]
     self.bias = layout[bias]
-    ngrams = NGramTables(config, layout: &layout)
+    ngrams = NGramMixture(config, layout: &layout)
     dropout = config.dropout
   }
 
@@ -39,37 +40,41 @@ struct LossHead {
     streams[1].read(rows, into: x.columns(width..<2 * width))
   }
 
-  /// `logits` of `rows` from `x` and from their n-gram tables; `normalized` and `statistics` are left for the gradient.
+  /// The network's `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
   private func logits(
     _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    weights: Packed<Float>, ngramRows: View<Int32>, pass: Pass
+    weights: Packed<Float>, pass: Pass
   ) {
     norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
     pass.dropRows(normalized, rows, rate: dropout, .headDropout)
     tileProduct(
       normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
-    ngrams.add(ngramRows, positions: rows, to: logits, parameters: pass.parameters)
   }
 
-  /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits
+  /// Loss in nats of each position into `rowLoss` `[L]`, 0 where its target is negative; all logits
   /// into `allLogits` `[L, V]` where wanted.
   func forward(
-    streams: [ResidualStream], targets: View<Int32>, ngramRows: View<Int32>, rowLoss: View<Float>,
+    streams: [ResidualStream], window: Window, rowLoss: View<Float>,
     allLogits: Matrix?, pass: Pass
   ) {
     pass.engine.scratch.frame {
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
+      let shares = ngrams?.shares(pass)
       pass.eachTile { rows, scratch in
         let x = scratch.matrix(rows.count, norm.width)
         read(rows, streams, into: x)
         let tile = scratch.matrix(rows.count, bias.count)
         logits(
           x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
-          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights,
-          ngramRows: ngramRows, pass: pass)
+          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
+        if let ngrams, let shares {
+          ngrams.mix(
+            tile, rows: rows, window: window, shares: shares, parameters: pass.parameters,
+            scratch: scratch)
+        }
         allLogits?.rows(rows).copy(from: tile)
         Kernels.crossEntropy(
-          tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
+          tile, targets: window.targets[rows], gradientScale: nil, into: rowLoss[rows])
         scratch.lap(.loss)
       }
     }
@@ -78,18 +83,19 @@ struct LossHead {
   /// Loss of each position, and the gradient of `scale` times their sum: set in `streamGradients`
   /// (`[L, D]` each), and in `gradients`.
   ///
-  /// `logitGradients` `[L, V]`: those of the sum itself, filled where wanted.
+  /// Where counts have a say, the loss is the mixture's and the streams' gradient that of the network's own.
   func forwardAndBackward(
-    streams: [ResidualStream], targets: View<Int32>, ngramRows: View<Int32>, scale: Float,
-    rowLoss: View<Float>, logitGradients: Matrix?, streamGradients: [Matrix],
+    streams: [ResidualStream], window: Window, scale: Float,
+    rowLoss: View<Float>, streamGradients: [Matrix],
     gradients: View<Float>, pass: Pass
   ) {
     let parameters = pass.parameters
     let engine = pass.engine
     engine.scratch.frame {
       let weights = engine.pack(Matrix(parameters, weight), transposed: true)
+      let shares = ngrams?.shares(pass)
       let backWeights = engine.pack(Matrix(parameters, weight), transposed: false)
-      let slots = norm.slots + [weight, bias]
+      let slots = norm.slots + [weight, bias] + (ngrams?.slots ?? [])
       pass.begin(slots, gradients: gradients)
       pass.eachBlock(of: slots, gradients: gradients) { block in
         let normalizedStrips = engine.scratch.strips(block.rows.count, norm.width)
@@ -103,14 +109,16 @@ struct LossHead {
           read(rows, streams, into: x)
           logits(
             x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
-            weights: weights, ngramRows: ngramRows, pass: pass)
+            weights: weights, pass: pass)
           normalizedStrips.rows(tile.place).copy(from: normalized)
-          Kernels.crossEntropy(
-            gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
-          if let unscaled = logitGradients?.rows(rows) {
-            unscaled.copy(from: gradient)
-            Kernels.scale(unscaled.dense, by: 1 / scale)
+          if let ngrams, let shares {
+            ngrams.mix(
+              gradient, rows: rows, window: window, shares: shares, parameters: parameters,
+              scratch: scratch, learning: (tile, scale, rowLoss[rows]))
           }
+          Kernels.crossEntropy(
+            gradient, targets: window.targets[rows], gradientScale: scale,
+            into: ngrams == nil ? rowLoss[rows] : scratch.floats(rows.count))
           outputGradients.rows(tile.place).copy(from: gradient)
           tile.add(outputGradients.rows(tile.place), to: bias)
           // `normalized` has served; the gradient of the norm's output takes its place.

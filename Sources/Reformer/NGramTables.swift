@@ -1,111 +1,177 @@
-// What the last n bytes say of the next one, learnt in tables of logits: a row per context, found by a hash, that is
-// added to the logits of the output layer. A log-linear n-gram model trained together with the network (maximum entropy
-// features with hashing, Mikolov et al. 2011, "Strategies for training large scale neural network language models").
-// Rows depend on the input alone, so the reversible layers never meet them.
+// How often each token followed the last n: counts that a run takes as it goes, by the rule of interpolated Kneser-Ney
+// smoothing (Chen and Goodman 1999, "An empirical study of smoothing techniques for language modeling"): where a context
+// has seen a token before, shorter contexts do not count it again. Counts are a function of the windows of a run in their
+// order and of nothing else. They stand in the buffer of parameters as whole numbers, so a checkpoint has them.
 import Compute
 
-/// The tables of a model.
+/// Counts of what followed contexts of one token and of several.
 ///
 /// V vocabulary.
 public struct NGramTables: Sendable {
-  /// One table of logits: its rows, and the sum of squared gradients that each has seen.
-  public struct Table: Sendable {
-    /// Bytes of context.
-    public let order: Int
-    /// `[rows, V]`.
-    public let logits: Slot
-    /// `[rows]`; belongs to the optimizer, and is kept where the rows are.
-    public let squares: Slot
-
-    /// Number of rows.
-    public var rows: Int { logits.shape[0] }
+  /// Contexts of one length: rows, of which a context's is found by a hash.
+  struct Table: Sendable {
+    /// Tokens of a context.
+    let order: Int
+    /// `[rows, 16]`: the check of the context a row belongs to, 0 for none; then followers, see `NGramRow`.
+    let counts: Slot
   }
 
-  /// In the order of the config.
-  public let tables: [Table]
+  /// Shortest contexts first.
+  let tables: [Table]
+  /// `[V + 1, V]`: what followed each token, and all of them.
+  let frequencies: Slot
   private let vocabulary: Int
 
-  init(_ config: ReformerConfig, layout: inout ParameterLayout) {
+  /// The tables behind everything else in `layout`; nil where `config` has none.
+  init?(_ config: ReformerConfig, layout: inout ParameterLayout) {
+    guard !config.ngrams.orders.isEmpty else { return nil }
     vocabulary = config.vocabulary
-    tables = config.ngrams.orders.map { order in
-      // Contexts that all have a row of their own need no hash, nor more rows.
-      var contexts = 1
-      for _ in 0..<order { contexts = min(contexts * config.vocabulary, config.ngrams.rows) }
-      let name = "ngrams.\(order)."
-      return Table(
+    frequencies = layout.add(
+      table: ParameterSpecification(
+        "ngrams.frequencies", [vocabulary + 1, vocabulary], .sparse, .constant(0)))
+    tables = config.ngrams.orders.sorted().map { order in
+      Table(
         order: order,
-        logits: layout.add(
+        counts: layout.add(
           table: ParameterSpecification(
-            name + "weight", [contexts, config.vocabulary], .sparse, .constant(0))),
-        squares: layout.add(
-          table: ParameterSpecification(name + "squares", [contexts], .sparse, .constant(0))))
+            "ngrams.\(order)", [config.ngrams.rows, NGramRow.width], .sparse, .constant(0))))
     }
   }
 
-  /// The row of each table for each position of `tokens` `[L]`, into `rows` `[L, tables]`.
+  /// What followed `token`, or all tokens for nil, `[V]`.
+  func followers(of token: Int32?, in parameters: View<Float>) -> View<Float> {
+    let start = frequencies.offset + (token.map { Int($0) } ?? vocabulary) * vocabulary
+    return parameters[start..<start + vocabulary]
+  }
+
+  /// The rows where the contexts of `position` would be, shortest first.
   ///
-  /// Where a window begins contexts are as short as they are.
-  func find(_ tokens: View<Int32>, into rows: View<Int32>) {
-    precondition(rows.count == tokens.count * tables.count, "rows of another window")
-    for (place, table) in tables.enumerated() {
-      let isDirect = table.rows == power(table.order)
-      for position in 0..<tokens.count {
-        let context = max(0, position + 1 - table.order)..<position + 1
-        rows[position * tables.count + place] = Int32(
-          isDirect
-            ? context.reduce(0) { $0 * vocabulary + Int(tokens[$1]) }
-            : hash(tokens, context, order: table.order, rows: table.rows))
-      }
-    }
-  }
-
-  private func power(_ order: Int) -> Int? {
-    var result = 1
-    for _ in 0..<order {
-      let (product, overflows) = result.multipliedReportingOverflow(by: vocabulary)
-      if overflows { return nil }
-      result = product
-    }
-    return result
-  }
-
-  /// Multiplied and folded byte by byte; the high bits of the last product choose the row.
-  private func hash(
-    _ tokens: View<Int32>, _ context: Range<Int>, order: Int, rows: Int
-  ) -> Int {
-    var state = UInt64(order) &* 0x9E37_79B9_7F4A_7C15
-    for position in context {
-      state = (state ^ UInt64(tokens[position] + 1)) &* 0xD6E8_FEB8_6659_FD93
-      state ^= state >> 32
-    }
-    state = state &* 0x9FB2_1C65_1E98_DF25
-    return Int(state.multipliedFullWidth(by: UInt64(rows)).high)
-  }
-
-  /// Adds the rows of positions `positions` to their logits `[positions, V]`.
-  func add(
-    _ rows: View<Int32>, positions: Range<Int>, to logits: Matrix, parameters: View<Float>
+  /// Places before the window count as a token of their own.
+  func rows(
+    _ tokens: View<Int32>, _ position: Int, in parameters: View<Float>,
+    _ body: (_ table: Int, _ row: NGramRow) -> Void
   ) {
-    for (index, position) in positions.enumerated() {
-      for (place, table) in tables.enumerated() {
-        let start =
-          table.logits.offset + Int(rows[position * tables.count + place]) * vocabulary
-        Kernels.add(logits.row(index), parameters[start..<start + vocabulary])
+    var (state, length) = (UInt64(0x9E37_79B9_7F4A_7C15), 0)
+    for (index, table) in tables.enumerated() {
+      while length < table.order {
+        let place = position - length
+        let token = place >= 0 ? UInt64(tokens[place] + 1) : 0
+        state = (state ^ token) &* 0xD6E8_FEB8_6659_FD93
+        state ^= state >> 32
+        length += 1
+      }
+      // High bits choose the row, low ones are its check.
+      let key = state &* 0x9FB2_1C65_1E98_DF25
+      let row = Int(key.multipliedFullWidth(by: UInt64(table.counts.shape[0])).high)
+      let start = table.counts.offset + row * NGramRow.width
+      body(
+        index,
+        NGramRow(
+          values: parameters[start..<start + NGramRow.width], check: Float(key % (1 << 23) + 1)))
+    }
+  }
+
+  /// Counts what follows each position of `window`, in order.
+  ///
+  /// A token goes to its longest context, and on to the next shorter one while it is new to them.
+  public func count(_ window: Window, in parameters: View<Float>) {
+    let (inputs, targets) = (window.inputs, window.targets)
+    for position in 0..<window.length where targets[position] >= 0 {
+      let next = Int(targets[position])
+      var isNew = true
+      withUnsafeTemporaryAllocation(of: NGramRow.self, capacity: tables.count) { contexts in
+        rows(inputs, position, in: parameters) { contexts.initializeElement(at: $0, to: $1) }
+        for index in tables.indices.reversed() where isNew { isNew = contexts[index].count(next) }
+      }
+      for followers in [
+        followers(of: inputs[position], in: parameters), followers(of: nil, in: parameters),
+      ] where isNew {
+        isNew = followers[next] == 0
+        followers[next] += 1
       }
     }
   }
 }
 
-/// What a window leaves for the tables' optimizer: gradients of its logits, and the rows they belong to.
-public struct NGramGradient {
-  /// `[L, tables]`.
-  public let rows: View<Int32>
-  /// `[L, V]`: of the sum of the losses, not their mean.
-  public let logits: Matrix
+/// One row: what followed one context.
+///
+/// Followers stand one after the other in the order in which they came, each as `token * 4096 + count`, which a `Float`
+/// holds exactly; 0 ends them.
+struct NGramRow {
+  /// Numbers of a row: a cache line.
+  static let width = 16
+  /// Followers that have a place.
+  static let places = width - 1
+  /// Most tokens a vocabulary may have.
+  static let mostTokens = 1 << 12
+  // Counts are halved beyond: what came lately says more.
+  private static let mostCount = 60
 
-  /// Memory of these shapes.
-  public init(rows: View<Int32>, logits: Matrix) {
-    self.rows = rows
-    self.logits = logits
+  let values: View<Float>
+  /// That of the context in question.
+  let check: Float
+
+  /// Whether the row is that context's.
+  var isKnown: Bool { values.base[0] == check }
+
+  /// Calls `body` with each follower and its count.
+  func each(_ body: (_ token: Int, _ count: Int) -> Void) {
+    for place in 1..<Self.width {
+      let entry = Int(values.base[place])
+      if entry == 0 { return }
+      body(entry >> 12, entry & 4095)
+    }
+  }
+
+  /// How often `token` followed.
+  func count(of token: Int) -> Int {
+    var result = 0
+    each { if $0 == token { result = $1 } }
+    return result
+  }
+
+  /// Counts `token` once more; returns whether it is new to this context.
+  ///
+  /// A row of another context that came three times or more is kept, and its counts are halved; else it is given up.
+  fileprivate func count(_ token: Int) -> Bool {
+    if !isKnown {
+      var total = 0
+      each { total += $1 }
+      if total > 2 {
+        halve { $0 / 2 }
+        return true
+      }
+      values.fill(0)
+      values[0] = check
+    }
+    var (place, free, least) = (1, Self.width, 1)
+    while place < Self.width {
+      let entry = Int(values[place])
+      if entry == 0 {
+        free = place
+        break
+      }
+      if entry >> 12 == token {
+        values[place] += 1
+        if entry & 4095 >= Self.mostCount { halve { ($0 + 1) / 2 } }
+        return false
+      }
+      if entry & 4095 < Int(values[least]) & 4095 { least = place }
+      place += 1
+    }
+    values[free < Self.width ? free : least] = Float(token << 12 + 1)
+    return true
+  }
+
+  private func halve(_ half: (Int) -> Int) {
+    var kept = 1
+    for place in 1..<Self.width {
+      let entry = Int(values[place])
+      values[place] = 0
+      let count = half(entry & 4095)
+      guard count > 0 else { continue }
+      values[kept] = Float(entry - entry & 4095 + count)
+      kept += 1
+    }
   }
 }

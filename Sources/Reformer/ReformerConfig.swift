@@ -119,28 +119,31 @@ public struct ReformerConfig: Sendable {
     try require(
       (1...30).contains(residualFractionBits), "\(residualFractionBits) fraction bits", "1 to 30")
     if let problem = ngrams.problem { throw .config(problem) }
+    try require(
+      ngrams.orders.isEmpty || vocabulary <= NGramRow.mostTokens,
+      "n-gram counts of \(vocabulary) token ids", "at most \(NGramRow.mostTokens)")
   }
 }
 
-/// The sizes of n-gram tables.
+/// The sizes of tables of n-gram counts.
 public struct NGramSizes: Sendable, Equatable {
-  /// Bytes of context of each table, n; 0 is a table of one row.
+  /// Tokens of context that are counted, beside one and none.
   public var orders: [Int]
-  /// Most rows of a table.
+  /// Rows for the contexts of each length.
   public var rows: Int
 
-  /// No tables, or one for each of `orders`.
-  public init(orders: [Int] = [], rows: Int = 1 << 16) {
+  /// No counts, or those of each of `orders`.
+  public init(orders: [Int] = [], rows: Int = 1 << 18) {
     self.orders = orders
     self.rows = rows
   }
 
   /// What is wrong with them, if anything, and what would be right.
   var problem: String? {
-    if !orders.allSatisfy({ (0...32).contains($0) }) || Set(orders).count != orders.count {
-      return "orders of n-gram tables \(orders); legal: different numbers from 0 to 32"
+    if !orders.allSatisfy({ (2...32).contains($0) }) || Set(orders).count != orders.count {
+      return "orders of n-grams \(orders); legal: different numbers from 2 to 32"
     }
     return (1...1 << 24).contains(rows)
-      ? nil : "\(rows) rows of n-gram tables; legal: 1 to \(1 << 24)"
+      ? nil : "\(rows) rows of n-gram counts; legal: 1 to \(1 << 24)"
   }
 }

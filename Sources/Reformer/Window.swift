@@ -6,6 +6,8 @@ import Compute
 /// L positions.
 public struct Window: Sendable {
   private let tokens: Buffer<Int32>
+  /// Whether it was trained on before, so that counts have seen what follows each position.
+  public let isRepeated: Bool
   /// Positions, L.
   public let length: Int
   /// Positions whose prediction is scored.
@@ -20,15 +22,21 @@ public struct Window: Sendable {
   /// `byteOffset`.
   ///
   /// The first `unscored` bytes that could be predicted are context only. Traps below two bytes.
-  public init(bytes: some RandomAccessCollection<UInt8>, byteOffset: Int, unscored: Int = 0) {
+  public init(
+    bytes: some RandomAccessCollection<UInt8>, byteOffset: Int, unscored: Int = 0,
+    isRepeated: Bool = false
+  ) {
     precondition(bytes.count >= 2, "a window of \(bytes.count) bytes")
     let ids = bytes.map { Int32($0) + Int32(byteOffset) }
     let targets = ids.indices.dropFirst().map { $0 <= unscored ? -1 : ids[$0] }
-    self.init(inputs: ids.dropLast(), targets: targets)
+    self.init(inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated)
   }
 
   /// Any tokens; traps when there are not as many targets.
-  public init(inputs: some Collection<Int32>, targets: some Collection<Int32>) {
+  public init(
+    inputs: some Collection<Int32>, targets: some Collection<Int32>, isRepeated: Bool = false
+  ) {
+    self.isRepeated = isRepeated
     precondition(inputs.count == targets.count, "\(inputs.count) inputs, \(targets.count) targets")
     length = inputs.count
     scoredCount = targets.count { $0 >= 0 }

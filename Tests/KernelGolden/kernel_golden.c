@@ -230,6 +230,20 @@ static void softmax_and_loss(golden *g) {
   give(g, "cross_entropy", loss);
 }
 
+static void mixtures(golden *g) {
+  uint64_t digest = digest_start;
+  for (size_t s = 0; s < size_count; s++) {
+    const size_t n = sizes[s];
+    float *shares = floats(g, n, 1), *logits = floats(g, n, 20), *mixed = floats(g, n, 1);
+    for (size_t i = 0; i < n; i++) shares[i] *= shares[i];
+    shares[0] = 0.0f;
+    ck_mix_logits(shares, 0.7f, logits, 0.3f, mixed, n);
+    digest = digest_words(digest_words(digest, shares, n), mixed, n);
+    free(shares), free(logits), free(mixed);
+  }
+  give(g, "mix_logits", digest);
+}
+
 static void hashing(golden *g) {
   enum { rows = 301 };
   const int32_t factors[] = {8, 30};
@@ -296,7 +310,8 @@ static void products(golden *g) {
 
 void kernel_golden(void (*each)(const char *name, uint64_t digest, void *context), void *context) {
   void (*const cases[])(golden *) = {vectors,       functions,        random_numbers, streams, normalisation,
-                                     rows_by_index, softmax_and_loss, hashing,        optimizer, products};
+                                     rows_by_index, softmax_and_loss, hashing,        optimizer, products,
+                                     mixtures};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     golden g = {each, context, i};
     cases[i](&g);

@@ -1,4 +1,15 @@
-// Cross-entropy of rows of logits.
+// Cross-entropy of rows of logits, and logits mixed with probabilities.
+
+static void CK(mix_logits)(float *probabilities, float weight, const float *logits,
+                           float logit_weight, float *out, size_t n) {
+  CK_EACH(j, m, n, {
+    const vf least = (vf)0.0f + 1e-30f;  // far below what matters, and a normal number
+    vf p = load(probabilities + j, m);
+    p = logarithm(p < least ? least : p);
+    store(probabilities + j, m, p);
+    store(out + j, m, fused(weight, p, logit_weight * load(logits + j, m)));
+  });
+}
 
 static void CK(cross_entropy)(float *logits, size_t stride, size_t rows, size_t classes,
                               const int32_t *targets, int gradient, float gradient_scale,

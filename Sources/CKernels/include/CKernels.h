@@ -173,6 +173,10 @@ void ck_counting_sort(const int32_t *buckets, size_t n, int32_t bucket_count, in
                       int32_t *order);
 
 // ---- Loss
+// probabilities become l = their natural logarithms (of 1e-30 where below);
+// out = weight * l + logit_weight * logits.
+void ck_mix_logits(float *probabilities, float weight, const float *logits, float logit_weight,
+                   float *out, size_t n);
 // logits [rows, classes]. row_loss[i] = natural-log cross-entropy, 0 where target < 0. With
 // gradient != 0 the logits become gradient_scale * (softmax - onehot), 0 rows where target < 0.
 void ck_cross_entropy(float *logits, size_t stride, size_t rows, size_t classes,

@@ -75,14 +75,14 @@ package struct ModelSection: Sendable, Equatable {
     ])
 
   static let ngramKeys = SectionKeys<NGramSizes>(
-    name: "model.ngrams", text: "tables of what the last bytes say of the next one",
+    name: "model.ngrams", text: "counts of what followed the last bytes, mixed with the network",
     keys: [
       SectionKey(
-        "orders", \.orders, .list(0...16, of: .from(0, to: 32)), .fixed,
-        "Bytes of context of each table, different ones; [] for no tables."),
+        "orders", \.orders, .list(0...16, of: .from(2, to: 32)), .fixed,
+        "Bytes of context that are counted, beside one and none; [] for no counts."),
       SectionKey(
         "rows", \.rows, .from(1, to: 1 << 24), .fixed,
-        "Most rows of a table, of a number per token id each; contexts share rows where there are more."
+        "Rows for the contexts of each length, 64 bytes each."
       ),
     ])
 }

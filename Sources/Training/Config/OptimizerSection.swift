@@ -22,7 +22,6 @@ package struct OptimizerSection: Sendable, Equatable {
   package var epsilon = 1e-9
   package var weightDecay = 0.0
   package var clip = 1.0
-  package var ngramRate = 0.7
 
   /// Kernels take these as 32-bit numbers, where they must neither vanish nor overflow.
   private static let (least, most) = (1e-30, 1e30)
@@ -65,8 +64,5 @@ package struct OptimizerSection: Sendable, Equatable {
       Key(
         "clip", \.clip, .from(0, to: most, zero: "for no clipping"), .free,
         "Largest norm of the gradient."),
-      Key(
-        "ngram_rate", \.ngramRate, .from(least, to: most), .free,
-        "Length of a row's first step in the n-gram tables; the learning rate is not theirs."),
     ])
 }

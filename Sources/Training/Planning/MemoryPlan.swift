@@ -12,8 +12,6 @@ public struct MemoryPlan: Codable, Sendable {
   public let gradientsBytes: Int
   /// Adam's two moments, this rank's share.
   public let momentsBytes: Int
-  /// Gradients of the logits of all windows, for the n-gram tables.
-  public let ngramBytes: Int
   /// Buffers that receive other ranks' gradients.
   public let reductionBytes: Int
   /// The two residual streams and their gradients.
@@ -28,7 +26,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let programBytes: Int
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
-    parametersBytes + gradientsBytes + momentsBytes + ngramBytes + reductionBytes + streamsBytes
+    parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes
       + scratchBytes + keptBytes + snapshotBytes + programBytes
   }
 
@@ -44,7 +42,6 @@ public struct MemoryPlan: Codable, Sendable {
     let float = MemoryLayout<Float>.size
     let samples = config.stages.reduce(1) { max($0, ($1.windows + ranks - 1) / ranks) }
     parametersBytes = layout.parameterBufferCount * float
-    ngramBytes = NGramStep.bufferBytes(config)
     gradientsBytes = Self.bytes(
       Double(layout.count) * Double(GradientAccumulator.bufferCount(samples: samples)))
     momentsBytes =

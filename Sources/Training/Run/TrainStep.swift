@@ -67,6 +67,8 @@ private struct OwnSamples {
   var failure: (any Error)?
   /// What computing them took, without waiting for other ranks.
   var seconds = 0.0
+  /// The windows of all ranks whose n-grams are to be counted.
+  var counted: [Window] = []
 }
 
 /// What all ranks know about a step once they have told each other.
@@ -88,7 +90,6 @@ package final class TrainStep {
   private let engine: Engine
   private let communicator: any Communicator
   private let exchange: StepExchange
-  private let ngrams: NGramStep?
   private let plan: StepPlan
   private let schedule: LearningRateSchedule
   private let stop: StopRequest
@@ -113,7 +114,6 @@ package final class TrainStep {
     optimizer = Adam(
       settings: config.adam, ranges: exchange.ownedRanges,
       decayRanges: Adam.decayRanges(of: model.layout))
-    ngrams = NGramStep(config, tables: model.ngrams)
     plan = config.stepPlan
     schedule = config.learningRateSchedule
   }
@@ -147,9 +147,7 @@ package final class TrainStep {
         step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate,
         windows: agreement.windowLossNats.count)
       try exchange.shareParameters(parameters.view[0..<model.layout.count])
-      try ngrams?.update(
-        parameters: parameters.view, stage: plan.stage(ofStep: step), communicator: communicator,
-        pool: engine.pool)
+      for window in own.counted { model.ngrams?.count(window, in: parameters.view) }
     }
     return StepResult(
       lossNats: agreement.lossNats, windowLossNats: agreement.windowLossNats,
@@ -171,6 +169,13 @@ package final class TrainStep {
     var own = OwnSamples()
     let start = ContinuousClock.now
     exchange.begin(samples: samples.count, report: progress)
+    do {
+      if model.ngrams != nil {
+        own.counted = try plan.samples(step: step).map(window).filter { !$0.isRepeated }
+      }
+    } catch {
+      own.failure = error
+    }
     if samples.isEmpty { exchange.passNothing() }
     for sample in samples {
       let gradients = exchange.beginSample()
@@ -181,7 +186,7 @@ package final class TrainStep {
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
               seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample.index)),
-            ngrams: ngrams?.gradient(sample), observer: exchange)
+            observer: exchange)
         }
       } catch {
         own.failure = error

@@ -19,7 +19,9 @@ final class TrainingWindows {
   /// The window of a sample.
   func window(_ sample: Sample) throws(CorpusError) -> Window {
     do {
-      return Window(bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset)
+      return Window(
+        bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset,
+        isRepeated: mix.window(sample).epoch > 0)
     } catch {
       unreadable = error
       throw error
