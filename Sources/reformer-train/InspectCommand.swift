@@ -24,6 +24,7 @@ struct InspectCommand: ParsableCommand {
     let ranks: Int
     let trainedBytes: Int
     let validationBitsPerByte: Double?
+    let prequentialBitsPerByte: Double?
   }
 
   func run() throws {
@@ -36,11 +37,15 @@ struct InspectCommand: ParsableCommand {
           folder: stored.folder, step: stored.step, parametersSha256: stored.parametersSHA256,
           parameters: stored.layout.parameterCount, ranks: stored.ranks,
           trainedBytes: stored.trainedBytes,
-          validationBitsPerByte: stored.validationBitsPerByte))
+          validationBitsPerByte: stored.validationBitsPerByte,
+          prequentialBitsPerByte: stored.prequentialBitsPerByte))
     }
     print("\(stored.folder): step \(stored.step), \(stored.trainedBytes) bytes trained on")
     if let bits = stored.validationBitsPerByte {
       print(String(format: "validation %.4f bits/byte", bits))
+    }
+    if let bits = stored.prequentialBitsPerByte {
+      print(String(format: "prequential %.4f bits/byte", bits))
     }
     print("parameters_sha256 \(stored.parametersSHA256)")
     print("\n\(stored.config.toml)")

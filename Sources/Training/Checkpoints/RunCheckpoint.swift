@@ -115,6 +115,9 @@ struct RunCheckpoint {
       guard state.step == manifest.step else {
         throw UserError("\(folder): state.json is of step \(state.step), not \(manifest.step)")
       }
+      if let difference = config.stageDifference(from: saved, after: state.step) {
+        throw UserError("cannot resume \(folder) in another data order: \(difference)")
+      }
       guard state.corpus == corpus else {
         throw UserError(
           "cannot resume \(folder): it was trained on corpus \(state.corpus), "

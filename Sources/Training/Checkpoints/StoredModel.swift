@@ -18,6 +18,8 @@ public struct StoredModel {
   public let trainedBytes: Int
   /// Last validation score, if any.
   public let validationBitsPerByte: Double?
+  /// What training bytes cost when they were new (`PrequentialScore`), if it was counted.
+  public let prequentialBitsPerByte: Double?
   /// All parameters in `layout`.
   public let parameters: Buffer<Float>
   /// Where each lies.
@@ -37,6 +39,7 @@ public struct StoredModel {
     ranks = manifest.ranks
     trainedBytes = state.trainedBytes
     validationBitsPerByte = state.validationBitsPerByte
+    prequentialBitsPerByte = state.prequential?.bitsPerByte
     layout = config.reformer.parameterLayout
     parameters = Buffer(layout.parameterBufferCount)
     try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)

@@ -23,13 +23,15 @@ package struct TrainingState: Codable, Equatable, Sendable {
   /// Steps that were not applied, all and those just before the next.
   package var skippedSteps = 0
   package var skippedInARow = 0
+  /// What bytes cost when they were new; nil in a run that an older program began.
+  package var prequential: PrequentialScore?
   /// The number of steps, where `--minutes` fixed it.
   package var fixedSteps: Int?
   /// Memory of loss and gradient norm.
   package var spikes = SpikeDetector()
 
   private enum CodingKeys: String, CodingKey {
-    case step, corpus, spikes
+    case step, corpus, prequential, spikes
     case trainedBytes = "trained_bytes"
     case validationBitsPerByte = "validation_bits_per_byte"
     case validationStep = "validation_step"
@@ -44,6 +46,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
   init(corpus: CorpusDigest) {
     step = 0
     self.corpus = corpus
+    prequential = PrequentialScore()
   }
 
   /// Reads a state; keys that older programs did not write have the values of a fresh run.
@@ -60,6 +63,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     skippedSteps = try values.decodeIfPresent(Int.self, forKey: .skippedSteps) ?? 0
     skippedInARow = try values.decodeIfPresent(Int.self, forKey: .skippedInARow) ?? 0
     fixedSteps = try values.decodeIfPresent(Int.self, forKey: .fixedSteps)
+    prequential = try values.decodeIfPresent(PrequentialScore.self, forKey: .prequential)
     spikes = try values.decodeIfPresent(SpikeDetector.self, forKey: .spikes) ?? SpikeDetector()
   }
 
@@ -67,11 +71,17 @@ package struct TrainingState: Codable, Equatable, Sendable {
   ///
   /// - Returns: why the step was skipped; nil when it was applied. - Throws: `RunFailure` when too many
   ///   in a row were.
-  mutating func count(_ result: StepResult, _ config: RunConfig) throws(RunFailure) -> String? {
+  mutating func count(
+    _ result: StepResult, _ windows: TrainingWindows, _ config: RunConfig
+  ) throws(RunFailure) -> String? {
     step += 1
+    if var score = prequential {
+      windows.score(result, step: step, into: &score)
+      prequential = score
+    }
     guard case .skipped(let reason) = result.outcome else {
       skippedInARow = 0
-      trainedBytes += config.run.globalBatch * config.data.length
+      trainedBytes += windows.byteCount(step: step)
       spikes.add(loss: result.lossNats, norm: result.gradientNorm)
       return nil
     }
@@ -114,6 +124,9 @@ package struct TrainingState: Codable, Equatable, Sendable {
     ]
     for (key, value) in counts where !(0...Self.largestCount).contains(value) {
       throw UserError("\(path): not a training state (\(key) is \(value))")
+    }
+    guard prequential?.isPossible != false else {
+      throw UserError("\(path): not a training state (prequential is negative)")
     }
   }
 
