@@ -1,5 +1,5 @@
 // What parameters there are and where every one lies. Parameters, gradients and moments are flat buffers with this
-// layout, so reduction, clipping, update and saving walk one list. Sparse tables stand behind it in the parameters alone.
+// layout, so reduction, clipping, update and saving walk one list. Counts stand behind it in the parameters alone.
 
 /// What a tensor is, which decides how an optimizer treats it.
 public enum ParameterKind: Sendable, Hashable {
@@ -11,8 +11,8 @@ public enum ParameterKind: Sendable, Hashable {
   case embedding
   /// Rows looked up by position.
   case table
-  /// Rows looked up by a hash, few at a time: their gradients are lists of rows, not places in a flat buffer.
-  case sparse
+  /// Counts of what the windows of a run hold: no gradient moves them.
+  case counts
 }
 
 /// What a tensor holds before the first step.
@@ -93,7 +93,7 @@ public struct ParameterLayout: Sendable, Hashable {
   public private(set) var groups: [ParameterGroup] = []
   /// Elements of a flat buffer of gradients, padding included: those of the groups.
   public private(set) var count = 0
-  /// Behind the groups, in a buffer of parameters only: tensors whose rows are `sparse`.
+  /// Behind the groups, in a buffer of parameters only: tensors that are `counts`.
   public private(set) var tables: [Slot] = []
   private var slotsByName: [String: Slot] = [:]
 
@@ -151,8 +151,10 @@ public struct ParameterLayout: Sendable, Hashable {
   /// All tensors in buffer order.
   public var slots: [Slot] { groups.flatMap(\.slots) + tables }
 
-  /// Number of trainable numbers, padding excluded.
-  public var parameterCount: Int { slots.reduce(0) { $0 + $1.count } }
+  /// Number of trainable numbers, padding and counts excluded.
+  public var parameterCount: Int {
+    groups.reduce(0) { $0 + $1.slots.reduce(0) { $0 + $1.count } }
+  }
 
   /// The tensor called `name`; traps when there is none.
   public subscript(name: String) -> Slot {

@@ -28,13 +28,13 @@ public struct NGramTables: Sendable {
     vocabulary = config.vocabulary
     frequencies = layout.add(
       table: ParameterSpecification(
-        "ngrams.frequencies", [vocabulary + 1, vocabulary], .sparse, .constant(0)))
+        "ngrams.frequencies", [vocabulary + 1, vocabulary], .counts, .constant(0)))
     tables = config.ngrams.orders.sorted().map { order in
       Table(
         order: order,
         counts: layout.add(
           table: ParameterSpecification(
-            "ngrams.\(order)", [config.ngrams.rows, NGramRow.width], .sparse, .constant(0))))
+            "ngrams.\(order)", [config.ngrams.rows, NGramRow.width], .counts, .constant(0))))
     }
   }
 

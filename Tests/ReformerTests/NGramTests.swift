@@ -4,80 +4,232 @@ import Reformer
 import TestSupport
 import Testing
 
-@Suite("N-gram tables")
+@Suite("N-gram counts")
 struct NGramTests {
-  /// One row, rows for all contexts of one byte, and far fewer than there are contexts of three.
-  private let config = smallConfig(
-    [.local, .full], residualFractionBits: 22, ngrams: NGramSizes(orders: [0, 1, 3], rows: 31))
-
-  private struct Lookups {
-    let rows: Buffer<Int32>
-    let logits: Buffer<Float>
-    let gradient: NGramGradient
-
-    init(_ config: ReformerConfig) {
-      rows = Buffer(config.length * config.ngrams.orders.count)
-      logits = Buffer(config.length * config.vocabulary)
-      gradient = NGramGradient(
-        rows: rows.view,
-        logits: Matrix(logits.view, rows: config.length, columns: config.vocabulary))
-    }
+  /// Far more rows than contexts, so that none is lost; windows of five tokens come back to their contexts.
+  private static func config(
+    orders: [Int] = [2, 4], rows: Int = 1 << 14, vocabulary: Int = 5
+  ) -> ReformerConfig {
+    smallConfig(
+      [.local, .full], vocabulary: vocabulary, residualFractionBits: 22,
+      ngrams: NGramSizes(orders: orders, rows: rows))
   }
 
-  @Test("rows' gradients are the finite differences of the loss")
-  func gradients() throws {
-    let probe = try ModelProbe(config)
-    let lookups = Lookups(config)
-    try probe.step(ngrams: lookups.gradient)
-    for (place, table) in probe.model.ngrams.tables.enumerated() {
-      var claimed = [Float](repeating: 0, count: table.logits.count)
-      for position in 0..<config.length {
-        let row = Int(lookups.rows.view[position * 3 + place])
-        for (column, value) in lookups.gradient.logits.row(position).array.enumerated() {
-          // Of the sum over positions; the loss is their mean.
-          claimed[row * config.vocabulary + column] += value / Float(config.length)
+  /// A probe whose tables are empty and have then counted windows of these seeds.
+  private static func probe(
+    _ config: ReformerConfig, counted seeds: [UInt64], threads: Int = 1
+  ) throws -> ModelProbe {
+    let probe = try ModelProbe(config, threads: threads)
+    for slot in probe.model.layout.tables { probe.parameters.view[slot.range].fill(0) }
+    for seed in seeds {
+      try #require(probe.model.ngrams).count(window(seed), in: probe.parameters.view)
+    }
+    return probe
+  }
+
+  private static func window(_ seed: UInt64, isRepeated: Bool = false) -> Window {
+    let tokens = madeUpTokens(41, vocabulary: 5, seed: seed)
+    return Window(inputs: tokens.dropLast(), targets: tokens.dropFirst(), isRepeated: isRepeated)
+  }
+
+  /// Counts by their definition: a context has seen a token as often as longer contexts that end in it have, each once;
+  /// the longest as often as it was there.
+  private struct Reference {
+    /// A context, shortest lengths first: `counts[i]` has that of `orders[i]`.
+    private var counts: [[[Int32]: [Int32: Int]]]
+    private let orders: [Int]
+    private let vocabulary: Int
+
+    static func context(_ tokens: [Int32], _ position: Int, _ length: Int) -> [Int32] {
+      (0..<length).map { position - $0 >= 0 ? tokens[position - $0] : -1 }
+    }
+
+    init(orders: [Int], vocabulary: Int, events: [(tokens: [Int32], position: Int)]) {
+      self.orders = [0, 1] + orders
+      self.vocabulary = vocabulary
+      counts = self.orders.map { _ in [:] }
+      for (index, order) in self.orders.enumerated() {
+        let longer = index + 1 < self.orders.count ? self.orders[index + 1] : nil
+        var seen: Set<[Int32]> = []
+        for event in events {
+          let next = event.tokens[event.position + 1]
+          if let longer {
+            let one = Self.context(event.tokens, event.position, longer) + [next]
+            guard seen.insert(one).inserted else { continue }
+          }
+          counts[index][Self.context(event.tokens, event.position, order), default: [:]][
+            next, default: 0] += 1
         }
       }
+    }
+
+    /// Probabilities of all tokens after `position`.
+    func predict(_ tokens: [Int32], _ position: Int) -> [Double] {
+      var p = [Double](repeating: 1 / Double(vocabulary), count: vocabulary)
+      for (index, order) in orders.enumerated() {
+        let followers = counts[index][Self.context(tokens, position, order)] ?? [:]
+        let total = Double(followers.values.reduce(0, +))
+        if order == 0 {
+          p = (0..<vocabulary).map {
+            (Double(followers[Int32($0)] ?? 0) + 0.3) / (total + 0.3 * Double(vocabulary))
+          }
+          continue
+        }
+        guard total > 0 else { continue }
+        func discount(_ count: Int) -> Double { count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2 }
+        let mass = followers.values.reduce(0) { $0 + discount($1) } / total
+        // Escapes are at their first values, which leave all but a thousandth of the formula's share.
+        let share = order == 1 ? mass : mass / (mass + 1.001 - mass)
+        p = (0..<vocabulary).map {
+          let count = followers[Int32($0)] ?? 0
+          let own = count == 0 ? 0 : (Double(count) - discount(count)) / total
+          return share * p[$0] + own * (1 - share) / (1 - mass)
+        }
+      }
+      return p
+    }
+  }
+
+  /// Sets the weights so that counts alone decide, or the network alone.
+  private static func decide(_ probe: ModelProbe, byCounts: Bool) {
+    let weights = probe.values("ngrams.weights")
+    for bucket in 0..<weights.count / 2 {
+      weights[2 * bucket] = ((byCounts ? 1 : 0) - 0.7) / 8
+      weights[2 * bucket + 1] = ((byCounts ? 0 : 1) - 0.3) / 8
+    }
+  }
+
+  private static func events(_ seeds: [UInt64]) -> [(tokens: [Int32], position: Int)] {
+    seeds.flatMap { seed in
+      let tokens = madeUpTokens(41, vocabulary: 5, seed: seed)
+      return (0..<40).map { (tokens, $0) }
+    }
+  }
+
+  @Test("predictions are those of counts by their definition")
+  func definition() throws {
+    let config = Self.config()
+    let probe = try Self.probe(config, counted: [1, 2, 3])
+    Self.decide(probe, byCounts: true)
+    probe.values("ngrams.escapes").fill(0)
+    let tokens = madeUpTokens(41, vocabulary: 5, seed: 9)
+    probe.inputs = Array(tokens.dropLast())
+    let logits = try probe.logits()
+    let reference = Reference(orders: [2, 4], vocabulary: 5, events: Self.events([1, 2, 3]))
+    var worst = 0.0
+    for position in 0..<40 {
+      for (token, expected) in reference.predict(tokens, position).enumerated() {
+        let error = DoubleFunctions.exp(Double(logits[position * 5 + token])) / expected - 1
+        worst = max(worst, abs(error))
+      }
+    }
+    #expect(worst <= 1e-5)
+  }
+
+  @Test(
+    "a window that comes again is predicted as if the position in question had not been counted")
+  func leaveOneOut() throws {
+    let config = Self.config()
+    // So often that every token has followed every other one several times: no count of order 0 is left out.
+    let seeds = Array(UInt64(1)...12)
+    let probe = try Self.probe(config, counted: seeds)
+    Self.decide(probe, byCounts: true)
+    probe.values("ngrams.escapes").fill(0)
+    let again = Self.window(5, isRepeated: true)
+    let logits = Buffer<Float>(40 * 5)
+    _ = try probe.model.loss(
+      parameters: probe.parameters.view, window: again, address: probe.address,
+      logits: Matrix(logits.view, rows: 40, columns: 5))
+    let tokens = madeUpTokens(41, vocabulary: 5, seed: 5)
+    var worst = 0.0
+    for position in 0..<40 {
+      let others =
+        Self.events(seeds.filter { $0 != 5 })
+        + Self.events([5]).filter { $0.position != position }
+      let expected = Reference(orders: [2, 4], vocabulary: 5, events: others)
+        .predict(tokens, position)
+      for token in 0..<5 {
+        let error = DoubleFunctions.exp(Double(logits.view[position * 5 + token])) / expected[token]
+        worst = max(worst, abs(error - 1))
+      }
+    }
+    #expect(worst <= 1e-5)
+  }
+
+  @Test("gradients of escapes and weights are the finite differences of what each is learnt by")
+  func gradients() throws {
+    let probe = try Self.probe(Self.config(), counted: [1, 2, 3])
+    for name in ["ngrams.escapes", "ngrams.weights"] {
+      if name == "ngrams.escapes" { Self.decide(probe, byCounts: true) }
+      let slot = probe.model.layout[name]
+      try probe.step()
+      let claimed = probe.gradients.view[slot.range].array
+      #expect(claimed.contains { $0 != 0 })
       let error = try GradientCheck.worstError(
-        of: claimed, at: probe.parameters.view[table.logits.range], step: 4e-3, floor: 1e-3,
-        seed: UInt64(place)
+        of: claimed, at: probe.values(name), step: 1e-3, floor: 1e-3, seed: 3
       ) { try probe.step() }
-      #expect(error <= 3e-3, "order \(table.order)")
+      #expect(error <= 3e-3, "\(name)")
     }
   }
 
-  @Test("a row is a function of its context: the same for the same bytes, another for other ones")
-  func rows() throws {
-    let probe = try ModelProbe(config)
-    let lookups = Lookups(config)
-    for index in probe.inputs.indices { probe.inputs[index] = Int32(index % 7) }
-    try probe.step(ngrams: lookups.gradient)
-    let rows = lookups.rows.view.array
-    for position in 9..<config.length {
-      #expect(rows[3 * position] == 0)
-      #expect(rows[3 * position + 1] == Int32(position % 7))
-      #expect(rows[3 * position + 2] == rows[3 * (position - 7) + 2])
+  @Test("the network learns as if there were no counts")
+  func independence() throws {
+    let probe = try Self.probe(Self.config(), counted: [1, 2, 3])
+    let alone = try ModelProbe(Self.config(orders: []))
+    for slot in alone.model.layout.slots {
+      alone.values(slot.name).copy(from: probe.values(slot.name))
     }
-    #expect(Set((2..<9).map { rows[3 * $0 + 2] }).count > 3)
+    try probe.step()
+    let loss = try alone.step()
+    for slot in alone.model.layout.slots {
+      #expect(
+        probe.gradients.view[probe.model.layout[slot.name].range].array
+          == alone.gradients.view[slot.range].array, "\(slot.name)")
+    }
+    Self.decide(probe, byCounts: false)
+    #expect(abs(try probe.step() - loss) <= 1e-6)
   }
 
-  @Test("logits do not depend on later bytes, and the tables add to them")
+  @Test(
+    "later tokens leave earlier predictions alone, and counts are whole numbers that floats hold")
   func causality() throws {
-    let probe = try ModelProbe(config)
+    // Few rows: contexts lose theirs to each other.
+    let probe = try Self.probe(Self.config(rows: 7), counted: Array(1...30))
     let before = try probe.logits()
-    probe.inputs[config.length - 1] = (probe.inputs[config.length - 1] + 1) % 23
+    probe.inputs[39] = (probe.inputs[39] + 1) % 5
     let after = try probe.logits()
-    let earlier = (config.length - 1) * config.vocabulary
-    #expect(before[..<earlier] == after[..<earlier])
-    for table in probe.model.ngrams.tables { probe.parameters.view[table.logits.range].fill(0) }
-    #expect(try probe.logits()[..<earlier] != before[..<earlier])
+    #expect(before[..<(39 * 5)] == after[..<(39 * 5)])
+    for slot in probe.model.layout.tables {
+      let values = probe.parameters.view[slot.range].array
+      #expect(values.allSatisfy { $0 >= 0 && $0 < 0x1p24 && $0 == $0.rounded() })
+      #expect(values.contains { $0 > 0 })
+    }
+  }
+
+  @Test("counts beyond what a row keeps are halved, and the least follower makes room")
+  func fullRows() throws {
+    let config = Self.config(orders: [2], vocabulary: 23)
+    let probe = try Self.probe(config, counted: [])
+    let tables = try #require(probe.model.ngrams)
+    func count(_ next: Int32) {
+      let window = Window(inputs: [1, 2], targets: [-1, next])
+      tables.count(window, in: probe.parameters.view)
+    }
+    for _ in 0..<100 { count(3) }
+    for next in Int32(4)...22 { count(next) }
+    let rows = probe.values("ngrams.2").array
+    let entries = rows.indices.filter { $0 % 16 != 0 && rows[$0] != 0 }.map { Int(rows[$0]) }
+    #expect(entries.count == 15)
+    // 61 becomes 31, and again: 100 counts are 61 + 39, then 31 + 30 of them, then 31 + 9.
+    #expect(entries.first == 3 << 12 + 40)
+    #expect(entries.contains(22 << 12 + 1))
   }
 
   @Test(
     "sizes that cannot be are refused",
-    arguments: [([-1], 10), ([33], 10), ([2, 2], 10), ([2], 0)])
-  func wrong(orders: [Int], rows: Int) {
-    let config = smallConfig([.full], ngrams: NGramSizes(orders: orders, rows: rows))
+    arguments: [([1], 10, 23), ([33], 10, 23), ([2, 2], 10, 23), ([2], 0, 23), ([2], 10, 5000)])
+  func wrong(orders: [Int], rows: Int, vocabulary: Int) {
+    let config = Self.config(orders: orders, rows: rows, vocabulary: vocabulary)
     #expect(throws: ReformerError.self) { try config.check() }
   }
 }

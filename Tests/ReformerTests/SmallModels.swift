@@ -68,13 +68,13 @@ final class ModelProbe {
   /// Mean loss; gradients afresh in `gradients`.
   @discardableResult
   func step(
-    ngrams: NGramGradient? = nil, observer: any PassObserver = Unobserved()
+    observer: any PassObserver = Unobserved()
   ) throws -> Double {
     // What was there must not matter.
     for slot in model.layout.groups.flatMap(\.slots) { gradients.view[slot.range].fill(.nan) }
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients.view, window: window, address: address,
-      givenRotations: rotations, ngrams: ngrams, observer: observer)
+      givenRotations: rotations, observer: observer)
   }
 
   /// Summed loss without dropout.

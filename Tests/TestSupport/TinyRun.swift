@@ -36,7 +36,7 @@ public struct TinyRun: Sendable {
         dropout = 0.1
         attention_dropout = 0.1
         [model.ngrams]
-        orders = [1, 2, 4]
+        orders = [2, 4]
         rows = 300
         [attention.local]
         chunk = 16
