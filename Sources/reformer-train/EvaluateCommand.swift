@@ -53,7 +53,9 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     let hashing = hashes.map { ["attention.lsh.hashes=\($0)"] } ?? []
-    let stored = try StoredModel(path: checkpoint, overrides: overrides + hashing)
+    let progress = Progress(rank: 0)
+    let stored = try Checkpoint.open(
+      checkpoint, overrides: overrides + hashing, report: progress.message)
     let config = stored.config
     let context = context ?? config.data.length
     let stride = stride ?? context
@@ -66,19 +68,19 @@ struct EvaluateCommand: ParsableCommand {
     guard bytes >= 0, threads >= 0 else {
       throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
     }
-    let progress = Progress(rank: 0)
     let communicator = SoloCommunicator()
-    let data = try RunData(config: config, communicator: communicator, progress: progress)
+    let data = try stored.data(communicator: communicator, progress: progress)
     config.useMatrixLibrary()
     let model = try ReformerModel(
       config: config.reformer, engine: Engine(threads: Placement.alone.threads(configured: threads))
     )
-    let score = try Evaluator(
-      model: model, corpora: data.parts, communicator: communicator, seed: UInt64(config.run.seed)
-    ).run(
-      parameters: stored.parameters.view, split: split, context: context, stride: stride,
-      limit: bytes
-    ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
+    let evaluator = Evaluator(
+      model: model, corpora: data.parts, communicator: communicator, seed: UInt64(config.run.seed))
+    let score = try stored.withParameters { parameters in
+      try evaluator.run(
+        parameters: parameters, split: split, context: context, stride: stride, limit: bytes
+      ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
+    }
     progress.finish()
     guard let result = score else { throw RunFailure("the evaluation was stopped") }
     if json {

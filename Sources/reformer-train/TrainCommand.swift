@@ -57,7 +57,8 @@ struct TrainCommand: ParsableCommand {
   var stopAfter: String?
 
   @Flag(
-    help: "Let ranks differ in matrix library; bits then depend on the cut.")
+    help: "Let ranks, or a resume, differ in matrix library; bits then depend on who computes what."
+  )
   var allowMixedMachines = false
 
   private var setsSteps: Bool {
@@ -89,7 +90,7 @@ struct TrainCommand: ParsableCommand {
       options: TrainOptions(
         resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
         minutes: minutes, setsSteps: setsSteps,
-        allowMixedMachines: allowMixedMachines),
+        allowMixedMachines: allowMixedMachines, commit: builtFromCommit),
       communicator: communicator, progress: Progress(rank: communicator.rank))
     try trainer.run()
   }

@@ -22,14 +22,16 @@ public struct TrainOptions: Sendable {
   public var minutes: Double?
   /// Whether the command line says `run.steps`, which then goes before a number that `minutes` fixed.
   public var setsSteps: Bool
-  /// Let ranks differ in matrix library.
+  /// Let ranks, or a resume, differ in matrix library.
   public var allowMixedMachines: Bool
+  /// The commit that the program is built from, for the record.
+  public var commit: String?
 
   /// All options at once.
   public init(
     resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
     stopAfter: String? = nil, minutes: Double? = nil, setsSteps: Bool = false,
-    allowMixedMachines: Bool = false
+    allowMixedMachines: Bool = false, commit: String? = nil
   ) {
     self.resume = resume
     self.output = output
@@ -38,6 +40,7 @@ public struct TrainOptions: Sendable {
     self.minutes = minutes
     self.setsSteps = setsSteps
     self.allowMixedMachines = allowMixedMachines
+    self.commit = commit
   }
 }
 
@@ -55,7 +58,7 @@ public final class Trainer {
   private let step: TrainStep
   private let evaluator: Evaluator
   private let folder: String
-  private let checkpoint: RunCheckpoint
+  private let store: CheckpointStore
   private let writer: CheckpointWriter
   private let options: TrainOptions
   private let stop: StopRequest
@@ -79,7 +82,8 @@ public final class Trainer {
       try config.validate(ranks: communicator.size)
       let data = try RunData(config: config, communicator: communicator, progress: progress)
       let mix = try data.mix()
-      try Self.checkOutput(folder, options: options)
+      try Self.checkOptions(options)
+      if communicator.rank == 0 { try Self.requireFresh(folder, options) }
       try config.requireMemory(ranks: communicator.size, placement: placement)
       return (data, mix)
     }
@@ -89,7 +93,7 @@ public final class Trainer {
       processes: placement.ranksOnCores)
     try requireEqual(
       [
-        ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
+        ("program", "\(Program.current)"), ("config", SHA256.digits(of: config.toml.utf8)),
         ("output folder", folder), ("options", "\(options)"),
       ], communicator)
     // Only now: ranks with different configs would ask each other different things.
@@ -104,8 +108,11 @@ public final class Trainer {
       progress.message("note: \(difference): parameters depend on which rank computes what")
     }
     stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
+    store = CheckpointStore(runFolder: folder)
     let (config, fixedSteps) = try options.fixingSteps(
-      config, folder: folder, started: started, communicator: communicator, progress: progress,
+      // Stored with the checkpoints, whose readers may stand elsewhere.
+      config.withAbsoluteCorpora(), folder: folder, started: started, communicator: communicator,
+      progress: progress,
       measure: { [engine, stop, mix] limit in
         try typicalStepSeconds(
           config, communicator: communicator, engine: engine, stop: stop, limit: limit,
@@ -127,19 +134,11 @@ public final class Trainer {
     evaluator = Evaluator(
       model: step.model, corpora: data.parts, communicator: communicator,
       seed: UInt64(config.run.seed), stop: stop)
-    checkpoint = RunCheckpoint(
-      store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
-      layout: step.model.layout)
     writer = CheckpointWriter(
-      checkpoint, config: config, progress: progress, step: step)
+      store, config: config, communicator: communicator, progress: progress, step: step)
   }
 
-  private static func checkOutput(_ folder: String, options: TrainOptions) throws {
-    if options.resume == nil, let last = try CheckpointStore(runFolder: folder).steps().last {
-      throw UserError(
-        "\(folder) already holds a run up to step \(last); add --resume auto to go on with it, or "
-          + "choose another folder with --output")
-    }
+  private static func checkOptions(_ options: TrainOptions) throws {
     if let steps = options.stopAfterStep, steps < 1 {
       throw UserError("--steps \(steps); legal values: 1 or more")
     }
@@ -237,7 +236,7 @@ public final class Trainer {
     }
     if state.step > 0 {
       progress.message(
-        "done: checkpoint of step \(state.step) in \(checkpoint.store.folder(step: state.step))")
+        "done: checkpoint of step \(state.step) in \(store.folder(step: state.step))")
     }
   }
 
@@ -253,27 +252,44 @@ public final class Trainer {
     }
   }
 
+  /// Refuses to begin where a run has been.
+  ///
+  /// For rank 0 alone: another host that shares the folder would remember that it was not there.
+  private static func requireFresh(_ folder: String, _ options: TrainOptions) throws {
+    guard options.resume == nil, let last = try CheckpointStore(runFolder: folder).steps().last
+    else { return }
+    throw UserError(
+      "\(folder) already holds a run up to step \(last); add --resume auto to go on with it, or "
+        + "choose another folder with --output")
+  }
+
   /// Parameters, moments and state to begin with.
   private func start() throws -> TrainingState {
     try agree(communicator) {
-      if communicator.rank == 0 { try checkpoint.store.removeLeftovers() }
+      guard communicator.rank == 0 else { return }
+      try store.removeLeftovers()
+      // Once more now that nobody else writes here: a run that was waited for has left its own.
+      try Self.requireFresh(folder, options)
     }
-    if let resume = options.resume {
-      if let found = try checkpoint.find(resume: resume, report: progress.message) {
-        let stored = try agree(communicator) { try TrainingState(folder: found).corpus }
-        let same = try data.matches(stored, digest: digest)
-        var state = try checkpoint.load(
-          found, corpus: same ? stored : digest, parameters: step.currentParameters(),
-          optimizer: step.optimizer, report: progress.message)
-        progress.message("resuming \(found)")
-        state.corpus = digest
-        state.fixedSteps = fixedSteps
-        return state
+    let origin = Origin.current(commit: options.commit)
+    var state = TrainingState(corpus: digest, origin: origin)
+    if let checkpoint = try options.resume.flatMap({
+      try Checkpoint.toResume(
+        $0, runFolder: folder, communicator: communicator, report: progress.message)
+    }) {
+      state = try checkpoint.resume(
+        as: config, data: data, digest: digest, origin: origin,
+        allowMixedMachines: options.allowMixedMachines, parameters: step.currentParameters(),
+        optimizer: step.optimizer, communicator: communicator, report: progress.message)
+      progress.message("resuming \(checkpoint.folder)")
+      try checkpoint.becomeNewest(
+        in: store, state: &state, communicator: communicator, report: progress.message)
+    } else {
+      if options.resume != nil {
+        progress.message("no checkpoint in \(folder) yet; starting at step 1")
       }
-      progress.message("no checkpoint in \(folder) yet; starting at step 1")
+      step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
     }
-    step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
-    var state = TrainingState(corpus: digest)
     state.fixedSteps = fixedSteps
     return state
   }
