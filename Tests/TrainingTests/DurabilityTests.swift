@@ -69,19 +69,26 @@ struct DurabilityTests {
 
   @Test("a signal in the middle of a long step abandons it, with the step before saved")
   func longStep() throws {
-    // About half a minute a step on two ranks: far more than the 5 s a step may go on after a signal.
+    // About ten seconds a step on two ranks: more than the 5 s a step may go on after a signal.
     let long = [
-      "--set", "run.global_batch=2048", "--set", "data.length=4000", "--set",
-      "model.axial_shape=[40,100]", "--set", "run.evaluate_bytes=10",
+      "--set", "run.global_batch=768", "--set", "data.length=4000", "--set",
+      "model.axial_shape=[40,100]", "--set", "run.evaluate_bytes=10", "--set",
+      "run.checkpoint_every=0",
     ]
-    let run = try train("long", ranks: 2, long, when: "run folder") {
-      usleep(300_000)
+    let run = try train("long", ranks: 2, long, when: "step 1/") {
       for rank in processes($0).dropFirst() { kill(rank, SIGUSR1) }
     }
     #expect(run.status == 0, "\(run.output)")
-    #expect(run.output.contains("stopped by a signal after step 0"), "\(run.output)")
-    #expect(try names("long").isSuperset(of: ["config.toml", "metrics.jsonl"]))
-    #expect(try names("long").filter { $0.hasPrefix("step") }.isEmpty)
+    #expect(run.output.contains("stopped by a signal after step 1"), "\(run.output)")
+    #expect(!run.output.contains("step 2/20  loss"), "\(run.output)")
+    #expect(try names("long").filter { $0.hasPrefix("step") } == ["step-00000001"])
+    // Nothing of the second step is in it.
+    #expect(try tiny.train("short", ranks: 2, long + ["--steps", "1"]).status == 0)
+    #expect(try tiny.digest("long") == tiny.digest("short"))
+    func state(_ run: String) throws -> String {
+      try String(contentsOfFile: tiny.output(run) + "/step-00000001/state.json", encoding: .utf8)
+    }
+    #expect(try state("long").contains("\"trained_bytes\" : \(768 * 4000),"))
   }
 
   @Test("a signal in the middle of an evaluation stops it, and resume makes up for it")
@@ -122,14 +129,26 @@ struct DurabilityTests {
     #expect(second?.output.contains(refusal) == true, "\(second?.output ?? "")")
   }
 
-  @Test("a time budget ends the run with a checkpoint, from which it goes on")
+  @Test("a time budget ends the run with a checkpoint before the time is up, and is used")
   func timeBudget() throws {
-    let run = try tiny.train("budget", ranks: 2, endless + ["--stop-after", "2s"])
-    #expect(run.status == 0, "\(run.output.suffix(300))")
-    let step = try #require(
-      run.output.firstMatch(of: /stopped by --stop-after after step (\d+)/)?.1)
+    /// Steps that fit into a budget, and the seconds of all but the last by the run's own clock.
+    func steps(_ name: String, _ seconds: Int) throws -> (count: Int, begun: Double) {
+      let run = try tiny.train(name, ranks: 2, endless + ["--stop-after", "\(seconds)s"])
+      #expect(run.status == 0, "\(run.output.suffix(300))")
+      let step = try #require(
+        run.output.firstMatch(of: /stopped by --stop-after after step (\d+)/)?.1)
+      let metrics = try String(
+        contentsOfFile: tiny.output(name) + "/metrics.jsonl", encoding: .utf8)
+      let times = metrics.matches(of: /"step_seconds":([\d.e-]+)/).compactMap { Double($0.1) }
+      #expect("\(times.count)" == step)
+      return (times.count, times.dropLast().reduce(0, +))
+    }
+    let (short, long) = (try steps("short", 2), try steps("budget", 6))
+    // No step is begun after the time is up, however slow the machine.
+    #expect(short.begun < 2 && long.begun < 6)
+    #expect(long.count > short.count)
     let more = try tiny.train(
-      "budget", endless + ["--resume", "auto", "--steps", "\((Int(step) ?? 0) + 2)"])
+      "budget", endless + ["--resume", "auto", "--steps", "\(long.count + 2)"])
     #expect(more.status == 0, "\(more.output.suffix(300))")
     #expect(more.output.contains("resuming \(tiny.output("budget"))/step-"))
   }

@@ -1,5 +1,6 @@
 // Which program this is: the version for people, the build for ranks and checkpoints to compare.
 import Checkpointing
+import Foundation
 
 /// Version of the program, as `--version` prints it.
 public let programVersion = "0.1.0"
@@ -21,7 +22,16 @@ package struct Program: Codable, Equatable, Sendable {
   /// The one that runs, but for its commit; all ranks of a run must have the same.
   package static let current = Program(
     version: programVersion, commit: nil,
-    executableSHA256: (try? FileDigest(path: "/proc/self/exe").sha256) ?? "unknown")
+    executableSHA256: executableSHA256())
+
+  /// Mapped, not read: most of it is in memory already.
+  private static func executableSHA256() -> String {
+    let file = URL(fileURLWithPath: "/proc/self/exe")
+    guard let bytes = try? Data(contentsOf: file, options: .alwaysMapped) else { return "unknown" }
+    let hash = SHA256()
+    bytes.withUnsafeBytes { hash.update($0) }
+    return hash.finish()
+  }
 }
 
 extension Program: CustomStringConvertible {
