@@ -58,7 +58,7 @@ struct ChunkAttention {
     let halo = before * chunk * (2 * headWidth + 1)
     let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
     // Strips are padded, rows are not.
-    let strips = StripMatrix.floats(2 * (window + chunk), headWidth)
+    let strips = Packed<Float>.count(2 * (window + chunk), headWidth)
     return AttentionScratch(
       shared: heads * (length + tasks.count * halo),
       perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 5) * chunk + window)

@@ -112,7 +112,7 @@ public struct LSHAttention: AttentionLayer {
     let lists = heads * sizes.hashes
     let sorting =
       lists * (length + sortPieces(length).count * sizes.bucketCount)
-      + heads * StripMatrix.floats(headWidth, columns)
+      + heads * Packed<Float>.count(headWidth, columns)
     let chunks = chunks(length).scratch(heads: heads, headWidth: headWidth)
     return AttentionScratch(
       shared: max(sorting, chunks.shared),

@@ -11,7 +11,8 @@ extension CorpusSplit: ExpressibleByArgument {}
 
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Score a checkpoint on held-out bytes.")
+    commandName: "evaluate",
+    abstract: "Score a checkpoint on held-out bytes, alone or as ranks of mpirun.")
 
   @Argument(help: "Step folder, or run folder for its newest complete step.")
   var checkpoint: String
@@ -34,7 +35,7 @@ struct EvaluateCommand: ParsableCommand {
   @Option(name: .customLong("set"), help: "Change a key of the stored config (repeatable).")
   var overrides: [String] = []
 
-  @Option(help: "Threads (default: all cores).")
+  @Option(help: "Threads of a rank (default: its share of the cores).")
   var threads = 0
 
   @Flag(help: "Print one JSON object.")
@@ -52,53 +53,72 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   func run() throws {
+    guard MPICommunicator.underLauncher() else { return try evaluate(SoloCommunicator()) }
+    try runUnderMPI { try evaluate($0) }
+  }
+
+  private func evaluate(_ communicator: any Communicator) throws {
+    let progress = Progress(rank: communicator.rank)
     let hashing = hashes.map { ["attention.lsh.hashes=\($0)"] } ?? []
-    let progress = Progress(rank: 0)
+    try requireEqual(
+      [
+        ("program", "\(Program.current)"),
+        ("options", "\(split) \(bytes) \(context ?? 0) \(stride ?? 0) \(overrides + hashing)"),
+      ], communicator)
     let stored = try Checkpoint.open(
-      checkpoint, overrides: overrides + hashing, report: progress.message)
+      checkpoint, overrides: overrides + hashing, communicator: communicator,
+      report: progress.notice)
     let config = stored.config
+    try agree(communicator) { try check(config) }
+    let data = try stored.data(communicator: communicator, progress: progress)
     let context = context ?? config.data.length
     let stride = stride ?? context
-    guard (1...config.data.length).contains(context) else {
-      throw UserError("--context \(context); legal values: 1 to data.length, \(config.data.length)")
-    }
-    guard (1...context).contains(stride) else {
-      throw UserError("--stride \(stride); legal values: 1 to the context, \(context)")
-    }
-    guard bytes >= 0, threads >= 0 else {
-      throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
-    }
-    let communicator = SoloCommunicator()
-    let data = try stored.data(communicator: communicator, progress: progress)
-    config.useMatrixLibrary()
-    let model = try ReformerModel(
-      config: config.reformer, engine: Engine(threads: Placement.alone.threads(configured: threads))
-    )
-    let evaluator = Evaluator(
-      model: model, corpora: data.parts, communicator: communicator, seed: UInt64(config.run.seed))
-    let score = try stored.withParameters { parameters in
+    MatrixProducts.current = config.run.matrixProducts
+    let placement = try Placement(communicator)
+    let engine = Engine(
+      threads: placement.threads(configured: threads), processes: placement.ranksOnCores)
+    let evaluator = try Evaluator(
+      config: config, model: ReformerModel(config: config.reformer, engine: engine),
+      corpora: data.parts, communicator: communicator)
+    let score = try stored.withParameters(communicator: communicator) { parameters in
       try evaluator.run(
         parameters: parameters, split: split, context: context, stride: stride, limit: bytes
       ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
     }
     progress.finish()
-    guard let result = score else { throw RunFailure("the evaluation was stopped") }
-    if json {
-      try printJSON(
-        Report(
-          bitsPerByte: result.bitsPerByte, bytes: result.bytes, split: split.rawValue,
-          context: context, stride: stride, hashes: config.attention.lsh.hashes,
-          step: stored.step, corpora: result.corpora))
-    } else {
-      for part in result.corpora ?? [] {
-        print(
-          "step \(stored.step)  \(split.rawValue)  \(part.name)  "
-            + String(format: "%.4f bits/byte over %d bytes", part.bitsPerByte, part.bytes))
-      }
-      print(
-        "step \(stored.step)  \(split.rawValue)  "
-          + String(format: "%.4f bits/byte over %d bytes", result.bitsPerByte, result.bytes)
-          + "  (windows of \(context), \(stride) scored in each)")
+    guard let score else { throw RunFailure("the evaluation was stopped") }
+    guard communicator.rank == 0 else { return }
+    try show(
+      Report(
+        bitsPerByte: score.bitsPerByte, bytes: score.bytes, split: split.rawValue,
+        context: context, stride: stride, hashes: config.attention.lsh.hashes,
+        step: stored.step, corpora: score.corpora))
+  }
+
+  private func check(_ config: RunConfig) throws(UserError) {
+    let context = context ?? config.data.length
+    guard (1...config.data.length).contains(context) else {
+      throw UserError("--context \(context); legal values: 1 to data.length, \(config.data.length)")
     }
+    guard (1...context).contains(stride ?? context) else {
+      throw UserError(
+        "--stride \(stride ?? context); legal values: 1 to the context, \(context)")
+    }
+    guard bytes >= 0, threads >= 0 else {
+      throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
+    }
+  }
+
+  private func show(_ report: Report) throws {
+    if json { return try printJSON(report) }
+    let place = "step \(report.step)  \(report.split)  "
+    for part in report.corpora ?? [] {
+      print(
+        place + "\(part.name)  "
+          + String(format: "%.4f bits/byte over %d bytes", part.bitsPerByte, part.bytes))
+    }
+    print(
+      place + String(format: "%.4f bits/byte over %d bytes", report.bitsPerByte, report.bytes)
+        + "  (windows of \(report.context), \(report.stride) scored in each)")
   }
 }

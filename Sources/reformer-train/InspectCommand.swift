@@ -41,7 +41,7 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     if verify { return try verifyAll() }
     // Opening verifies every file.
-    let found = try Checkpoint.open(checkpoint, report: Progress(rank: 0).message)
+    let found = try Checkpoint.open(checkpoint, report: Progress(rank: 0).notice)
     let state = found.state
     let digest = try found.parametersSHA256()
     if json {

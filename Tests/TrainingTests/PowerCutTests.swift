@@ -92,7 +92,7 @@ struct PowerCutTests {
     }
     let config = run + "/config.toml"
     if FileManager.default.fileExists(atPath: config),
-      (try? RunConfig.load(stored: config) { _ in }) == nil
+      (try? RunConfig.load(file: config)) == nil
     {
       return "the run's config is damaged"
     }

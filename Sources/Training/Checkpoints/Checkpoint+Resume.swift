@@ -21,31 +21,33 @@ extension Checkpoint {
 
   /// Loads parameters and this rank's moments for a run of `config` on `data`; all ranks call it.
   ///
-  /// - `digest`: what `data.digest()` returned. `origin`: this program on this machine.
+  /// - `fresh`: the state of a run that begins: what `data` is, and this program on this machine.
   /// - Returns: the state to go on with. - Throws: `UserError` when the run would be another.
   func resume(
-    as config: RunConfig, data: RunData, digest: CorpusDigest, origin: Origin,
+    as config: RunConfig, data: RunData, fresh: TrainingState,
     allowMixedMachines: Bool, parameters: View<Float>, optimizer: Adam,
     communicator: any Communicator, report: (String) -> Void
   ) throws -> TrainingState {
     // Reading an old file's digest anew is for all ranks together.
-    let isSameCorpus = try data.matches(state.corpus, digest: digest)
+    let isSameCorpus = try data.matches(state.corpus, digest: fresh.corpus)
     return try agree(communicator) {
       try requireSameRun(as: config)
       guard isSameCorpus else {
         throw UserError(
           "cannot resume \(folder): it was trained on corpus \(state.corpus), "
-            + "data.corpus = \(config.data.corpus) is \(digest)")
+            + "data.corpus = \(config.data.corpus) is \(fresh.corpus)")
       }
-      if let difference = origin.difference(from: state.origin, layers: config.model.layers) {
+      if config.run.matrixProducts == self.config.run.matrixProducts,
+        let difference = fresh.origin?.difference(from: state.origin)
+      {
         guard allowMixedMachines else {
           throw UserError(
             "cannot resume \(folder): \(difference); go on on a machine of that kind, or with "
               + "--allow-mixed-machines where the bits need not be those of one")
         }
-        report("note: \(difference): the parameters will be neither's alone")
+        report("\(difference): the parameters will be neither's alone")
       }
-      if let note = origin.note(on: state.origin) { report("note: \(folder) \(note)") }
+      if let note = fresh.origin?.note(on: state.origin) { report("\(folder) \(note)") }
       let changes = config.differencesThatAllowResume(from: self.config)
       if !changes.isEmpty { report("changed since: \(changes.joined(separator: "; "))") }
       try ModelFile.read(
@@ -56,8 +58,8 @@ extension Checkpoint {
         ranges: optimizer.ranges, first: optimizer.firstMoment.view,
         second: optimizer.secondMoment.view)
       var state = state
-      state.corpus = digest
-      state.origin = origin
+      state.corpus = fresh.corpus
+      state.origin = fresh.origin
       state.origin?.resumedFrom = try Origin.Parent(
         checkpoint: folder.hasPrefix("/")
           ? folder : FileManager.default.currentDirectoryPath + "/" + folder, step: step,

@@ -84,7 +84,7 @@ public struct Checkpoint: Sendable {
     folder = place.folder
     skipped = place.skipped
     config = try RunConfig.load(
-      stored: folder + "/" + Manifest.configName, overrides: overrides, notice: report)
+      file: folder + "/" + Manifest.configName, overrides: overrides, notice: report)
     manifest = try Manifest(folder: folder)
     state = try TrainingState(folder: folder)
     guard state.step == manifest.step else {
@@ -103,17 +103,29 @@ public struct Checkpoint: Sendable {
   /// Where each parameter lies.
   public var layout: ParameterLayout { config.reformer.parameterLayout }
 
-  /// Runs `body` with all parameters in `layout`, which are gone when it returns.
-  public func withParameters<Result>(_ body: (View<Float>) throws -> Result) throws -> Result {
-    let layout = layout
-    let parameters = Buffer<Float>(layout.count)
-    try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
-    return try withExtendedLifetime(parameters) { try body(parameters.view) }
+  /// Runs `body` with all parameters in `layout`, which are gone when it returns; all ranks call it, and throw where theirs differ.
+  public func withParameters<Result>(
+    communicator: any Communicator = SoloCommunicator(), _ body: (View<Float>) throws -> Result
+  ) throws -> Result {
+    let parameters = try agree(communicator) {
+      let parameters = Buffer<Float>(layout.parameterBufferCount)
+      try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
+      return parameters
+    }
+    return try withExtendedLifetime(parameters) {
+      if communicator.size > 1 {
+        // Hosts that share no folder may each have one of this name.
+        try requireEqual([("parameters", digest(of: parameters.view))], communicator)
+      }
+      return try body(parameters.view)
+    }
   }
 
   /// SHA-256 over the parameters in layout order, hexadecimal.
-  public func parametersSHA256() throws -> String {
-    try withParameters { ModelFile.parametersSHA256(layout: layout, parameters: $0) }
+  public func parametersSHA256() throws -> String { try withParameters(digest(of:)) }
+
+  private func digest(of parameters: View<Float>) -> String {
+    ModelFile.parametersSHA256(layout: layout, parameters: parameters)
   }
 
   /// The data it was trained on, opened; all ranks call it.
@@ -133,7 +145,7 @@ public struct Checkpoint: Sendable {
       throw UserError(
         "\(difference); give the file it was trained on, or any other, with --set data.corpus=PATH")
     }
-    progress.message("note: \(difference)")
+    progress.notice(difference)
     return data
   }
 

@@ -40,7 +40,7 @@ final class CheckpointWriter {
     }
     let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
-      parameters: Buffer(communicator.rank == 0 ? step.model.layout.count : 0),
+      parameters: Buffer(communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
       firstMoment: Buffer(moments), secondMoment: Buffer(moments))
     // Memory costs time when it is touched first: better now than in the first pause.
     for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {
@@ -82,7 +82,7 @@ final class CheckpointWriter {
     if !waiting, try communicator.minimum(save.isDone ? 1 : 0) == 0 { return true }
     pending = nil
     return try tolerate {
-      try finish(save.state, files: save.wait())
+      try finish(save.state) { try save.wait().get() }
       finished(save.state, &state, since: save.start)
     }
   }
@@ -95,7 +95,7 @@ final class CheckpointWriter {
       state: saved, parameters: try step.currentParameters(),
       firstMoment: optimizer.firstMoment.view, secondMoment: optimizer.secondMoment.view)
     try begin(step: saved.step)
-    try finish(saved, files: Result { try files.write(content) })
+    try finish(saved) { try files.write(content) }
     finished(saved, &state, since: start)
     metrics?.write(MetricsRecord(step: saved.step, checkpointPauseSeconds: seconds))
   }
@@ -114,12 +114,12 @@ final class CheckpointWriter {
     try agreeOnWriting(step) { if communicator.rank == 0 { try store.begin(step: step) } }
   }
 
-  /// Makes what all ranks have written a checkpoint, and removes those no longer kept; all ranks call it.
+  /// Makes what all ranks have written, or `write` now, a checkpoint, and removes those no longer kept; all ranks call
+  /// it.
   ///
   /// All throw `RunFailure` if one fails, and nothing of it is left.
-  private func finish(_ state: TrainingState, files: Result<[FileDigest], any Error>) throws {
-    var own: [FileDigest] = []
-    try agreeOnWriting(state.step) { own = try files.get() }
+  private func finish(_ state: TrainingState, _ write: () throws -> [FileDigest]) throws {
+    let own = try agreeOnWriting(state.step, nil, write)
     let all = try communicator.gatherAll(Array(JSONEncoder().encode(own))).flatMap {
       try JSONDecoder().decode([FileDigest].self, from: Data($0))
     }
@@ -144,11 +144,12 @@ final class CheckpointWriter {
     }
   }
 
-  private func agreeOnWriting(
-    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Void
-  ) throws {
+  @discardableResult
+  private func agreeOnWriting<Result>(
+    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Result
+  ) throws -> Result {
     do {
-      try agree(communicator, body)
+      return try agree(communicator, body)
     } catch let error as CommunicationError {
       throw error
     } catch {
@@ -164,7 +165,7 @@ final class CheckpointWriter {
       try write()
       return true
     } catch let error as RunFailure where config.run.onCheckpointError == .continue {
-      progress.message("warning: \(error); going on")
+      progress.warning("\(error); going on")
       return false
     }
   }

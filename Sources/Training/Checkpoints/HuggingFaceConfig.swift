@@ -65,6 +65,8 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
 
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
   public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
+    // A name that nobody knows, so that nobody loads a part of the model for the whole.
+    if !config.ngrams.orders.isEmpty { modelType = "reformer-train" }
     attentionHeadSize = config.headWidth
     attnLayers = config.layers.map { type(of: $0).name }
     axialPosEmbdsDim = config.axialWidths
@@ -128,8 +130,8 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     guard lshAttnChunkLength >= 1 else {
       throw fail("lsh_attn_chunk_length", lshAttnChunkLength, "1 or more")
     }
-    guard (1...RunConfig.largestSize).contains(vocabSize) else {
-      throw fail("vocab_size", vocabSize, "1 to \(RunConfig.largestSize)")
+    guard (1...ConfigLimits.size).contains(vocabSize) else {
+      throw fail("vocab_size", vocabSize, "1 to \(ConfigLimits.size)")
     }
     let buckets: [Int] =
       switch numBuckets {

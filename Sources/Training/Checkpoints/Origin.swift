@@ -1,6 +1,5 @@
 // Where a checkpoint comes from: the program and the machine that wrote it, and the checkpoint that they went on
 // from. Part of state.json, for the record, and compared on resume as far as the bits depend on it.
-import Attention
 import Compute
 import Foundation
 
@@ -22,12 +21,12 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
     case resumedFrom = "resumed_from"
   }
 
-  /// What layers of full attention depend on.
+  /// What matrix products depend on.
   package struct Dependence: Codable, Equatable, Sendable {
-    /// Library of matrix products, with version and kernels.
-    package let matrixLibrary: String
+    /// How they are made: by tiles of our own, or by which version and kernels of OpenBLAS.
+    package let matrixProducts: String
 
-    private enum CodingKeys: String, CodingKey { case matrixLibrary = "matrix_library" }
+    private enum CodingKeys: String, CodingKey { case matrixProducts = "matrix_products" }
   }
 
   /// A machine, rank 0's.
@@ -65,23 +64,24 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// This program, built from `commit`, on this machine, with the matrix library that the config has chosen.
+  /// This program, built from `commit`, on this machine, with the matrix products that the config has chosen.
   package static func current(commit: String?) -> Origin {
     var program = Program.current
     program.commit = commit
     return Origin(
-      program: program, bitsDependOn: Dependence(matrixLibrary: MatrixLibrary.description),
+      program: program, bitsDependOn: Dependence(matrixProducts: MatrixProducts.description),
       bitsDoNotDependOn: Machine(
         instructionSet: Kernels.instructionSet, processor: processorName(), system: systemName(),
         cLibrary: cLibraryName()), resumedFrom: nil)
   }
 
-  /// In what this differs from the origin of a checkpoint, as far as the bits of `layers` depend on it; nil
-  /// where it does not, or the checkpoint does not say.
-  func difference(from saved: Origin?, layers: [AttentionKind]) -> String? {
-    guard let saved, layers.contains(.full), saved.bitsDependOn != bitsDependOn else { return nil }
-    return "it was trained with matrix library \(saved.bitsDependOn.matrixLibrary), this is "
-      + bitsDependOn.matrixLibrary
+  /// In what this differs from the origin of a checkpoint, as far as the bits depend on it; nil where it does not,
+  /// or the checkpoint does not say.
+  func difference(from saved: Origin?) -> String? {
+    guard let saved, saved.bitsDependOn != bitsDependOn else { return nil }
+    return
+      "it was trained with matrix products of \(saved.bitsDependOn.matrixProducts), here they are of "
+      + bitsDependOn.matrixProducts
   }
 
   /// What a resume should know about the program of a checkpoint; nil where it is this one.
@@ -94,7 +94,7 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
 
   /// A line or two for people.
   package var description: String {
-    "written by program \(program), matrix library \(bitsDependOn.matrixLibrary), on "
+    "written by program \(program), \(bitsDependOn.matrixProducts), on "
       + "\(bitsDoNotDependOn.processor) (\(bitsDoNotDependOn.instructionSet))"
       + (resumedFrom.map { "\nwent on from step \($0.step), \($0.checkpoint)" } ?? "")
   }

@@ -30,8 +30,8 @@ struct RunFolder {
       try first ?? RunLock(joining: path, patience: Self.patience)
     }
     if isFirst, !lock.isHeld {
-      progress.message(
-        "warning: the file system of \(path) has no locks; never start two runs in one folder")
+      progress.warning(
+        "the file system of \(path) has no locks; never start two runs in one folder")
     }
     return lock
   }
