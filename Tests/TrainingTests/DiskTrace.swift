@@ -117,26 +117,20 @@ final class ForgetfulDisk {
     }
   }
 
-  /// Makes `folder` what a cut now would leave of the disk.
-  func write(after loss: DiskTrace.Loss, to folder: String) throws {
-    try write(top, loss, folder)
-  }
+  /// What a cut now would leave of the disk.
+  func rest(after loss: DiskTrace.Loss) -> DiskRest { rest(top, loss) }
 
-  private func write(_ node: Node, _ loss: DiskTrace.Loss, _ place: String) throws {
+  private func rest(_ node: Node, _ loss: DiskTrace.Loss) -> DiskRest {
     switch node.content {
-    case .link(let target):
-      try FileManager.default.createSymbolicLink(atPath: place, withDestinationPath: target)
+    case .link(let target): return .link(target)
     case .folder(let names, let flushed):
-      try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-      for (name, child) in loss == .all || loss == .namesAndHalf ? flushed : names {
-        try write(child, loss, "\(place)/\(name)")
-      }
+      let left = loss == .all || loss == .namesAndHalf ? flushed : names
+      return .folder(left.mapValues { rest($0, loss) })
     case .file(let bytes, let flushed):
       let isHalf = loss == .half || loss == .namesAndHalf
-      let half =
+      return .file(
         isHalf && bytes != flushed
-        ? Array(bytes.prefix((flushed.count + bytes.count) / 2)) : flushed
-      try Data(half).write(to: URL(fileURLWithPath: place))
+          ? Array(bytes.prefix((flushed.count + bytes.count) / 2)) : flushed)
     }
   }
 
@@ -164,5 +158,24 @@ final class ForgetfulDisk {
     else { return }
     names[name] = child
     folder.content = .folder(names: names, flushed: flushed)
+  }
+}
+
+/// What is left of a file, a link, or a folder with all that is in it.
+enum DiskRest: Equatable {
+  case file([UInt8])
+  case folder([String: DiskRest])
+  case link(String)
+
+  /// Puts it at `place`.
+  func write(to place: String) throws {
+    switch self {
+    case .file(let bytes): try Data(bytes).write(to: URL(fileURLWithPath: place))
+    case .link(let target):
+      try FileManager.default.createSymbolicLink(atPath: place, withDestinationPath: target)
+    case .folder(let names):
+      try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+      for (name, child) in names { try child.write(to: "\(place)/\(name)") }
+    }
   }
 }

@@ -9,10 +9,6 @@ import Training
 
 @Suite("Power cuts", .serialized, .needs(.mpirun), .needs(.tools(["clang"])))
 struct PowerCutTests {
-  private let tiny: TinyRun
-  private let disk: String
-  private let recorder: String
-  private let trace: DiskTrace
   /// Small, and with every kind of folder work: evaluations, a best checkpoint, old ones removed.
   private static let often = [
     "--set", "model.width=8", "--set", "model.axial_widths=[4,4]", "--set", "model.heads=1",
@@ -21,38 +17,59 @@ struct PowerCutTests {
     "--set", "run.keep=2", "--set", "run.steps=10",
   ]
 
-  init() throws {
-    tiny = try TinyRun()
-    disk = tiny.folder.path("disk")
-    try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: false)
-    recorder = tiny.folder.path("recorder.so")
-    let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .appendingPathComponent("Fixtures/disk_recorder.c").path
-    let built = try ProgramRun(
-      executable: "/usr/bin/env",
-      arguments: ["clang", "-O1", "-Wall", "-shared", "-fPIC", "-o", recorder, source, "-ldl"])
-    try #require(built.status == 0, "\(built.output)")
-    let log = tiny.folder.path("log")
-    let (tiny, disk, recorder) = (tiny, disk, recorder)
-    func train(_ ranks: Int?, _ more: [String]) throws {
-      let run = try ProgramRun(
-        "reformer-train", ranks: ranks,
-        arguments: ["train", "--config", tiny.config, "--output", disk + "/new/run"] + Self.often
-          + more,
-        environment: [
-          "LD_PRELOAD": recorder, "DISK_RECORDER_ROOT": disk, "DISK_RECORDER_LOG": log,
-        ])
-      try #require(run.status == 0, "\(run.output)")
+  /// All that the two runs did to their disk.
+  private struct Recording {
+    let tiny: TinyRun
+    let disk: String
+    let recorder: String
+    let trace: DiskTrace
+
+    init() throws {
+      tiny = try TinyRun()
+      disk = tiny.folder.path("disk")
+      try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: false)
+      recorder = tiny.folder.path("recorder.so")
+      let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("Fixtures/disk_recorder.c").path
+      let built = try ProgramRun(
+        executable: "/usr/bin/env",
+        arguments: ["clang", "-O1", "-Wall", "-shared", "-fPIC", "-o", recorder, source, "-ldl"])
+      try #require(built.status == 0, "\(built.output)")
+      let log = tiny.folder.path("log")
+      for (ranks, more) in [
+        (2, ["--steps", "7"]),
+        // Back from step 7.
+        (nil, ["--resume", disk + "/new/run/step-00000006"]),
+      ] {
+        let run = try ProgramRun(
+          "reformer-train", ranks: ranks,
+          arguments: ["train", "--config", tiny.config, "--output", disk + "/new/run"]
+            + PowerCutTests.often + more,
+          environment: [
+            "LD_PRELOAD": recorder, "DISK_RECORDER_ROOT": disk, "DISK_RECORDER_LOG": log,
+          ])
+        try #require(run.status == 0, "\(run.output)")
+      }
+      trace = try DiskTrace(file: log)
+      try #require(trace.calls.count > 300, "\(trace.calls.count)")
     }
-    try train(2, ["--steps", "7"])
-    // Back from step 7.
-    try train(nil, ["--resume", disk + "/new/run/step-00000006"])
-    trace = try DiskTrace(file: log)
-    try #require(trace.calls.count > 300, "\(trace.calls.count)")
+  }
+
+  private static let recording = Result { try Recording() }
+
+  private let tiny: TinyRun
+  private let disk: String
+  private let recorder: String
+  private let trace: DiskTrace
+
+  init() throws {
+    let recording = try Self.recording.get()
+    (tiny, disk) = (recording.tiny, recording.disk)
+    (recorder, trace) = (recording.recorder, recording.trace)
   }
 
   /// What a run has told of: the checkpoint that must be there, and the step that none can be beyond.
-  private struct Told {
+  private struct Told: Equatable {
     var saved = 0
     var trained = 0
 
@@ -115,15 +132,19 @@ struct PowerCutTests {
   ) throws {
     let disk = ForgetfulDisk(path: disk)
     var told = Told()
+    var last: [(rest: DiskRest, told: Told)] = []
     for (index, call) in trace.calls.enumerated() where !isForgotten(index) {
       disk.apply(call)
       told.read(call)
       let isSmall = call.kind == .write && !call.path.contains("/metrics.jsonl") && index % 16 != 0
       guard !isSmall else { continue }
-      for loss in losses {
-        let rest = try TemporaryFolder()
-        try disk.write(after: loss, to: rest.path)
-        guard try check(rest.path, told, index) else { return }
+      let rests = losses.map { (rest: disk.rest(after: $0), told: told) }
+      defer { last = rests }
+      for (place, rest) in rests.enumerated()
+      where !(last + rests[..<place]).contains(where: { $0 == rest }) {
+        let folder = try TemporaryFolder()
+        try rest.rest.write(to: folder.path)
+        guard try check(folder.path, told, index) else { return }
       }
     }
   }
@@ -137,7 +158,7 @@ struct PowerCutTests {
       #expect(problem == nil, "after call \(index), \(trace.calls[index].kind)")
       return problem == nil
     }
-    #expect(count > 300)
+    #expect(count > 300, "\(count)")
   }
 
   @Test("a run goes on after a cut, to the parameters of one that was never cut")
@@ -149,7 +170,7 @@ struct PowerCutTests {
     var resumed = 0
     try cut { folder, _, _ in
       turn += 1
-      guard turn % 67 == 0 else { return true }
+      guard turn % 97 == 0 else { return true }
       let run = folder + "/new/run"
       let rest = try ProgramRun(
         "reformer-train", ranks: resumed % 2 == 0 ? nil : 2,
@@ -161,36 +182,34 @@ struct PowerCutTests {
       resumed += 1
       return rest.status == 0
     }
-    #expect(resumed > 5)
+    #expect(resumed > 4, "\(turn)")
   }
 
-  @Test("a rank killed between any two changes of the disk costs no checkpoint")
+  @Test("a rank killed at start, while a checkpoint is written and during resume costs nothing")
   func kills() throws {
-    let more = Self.often + ["--set", "run.steps=40", "--resume", "auto"]
-    #expect(try tiny.train("whole", more).status == 0)
-    var (newest, killed) = (0, 0)
-    // From the start of a run to the checkpoint after next; later turns are killed while resuming too.
-    let numbers = [1, 4, 9, 14, 20, 60, 130, 3, 7, 12, 17, 110, 5, 2, 8, 125]
-    for (turn, number) in numbers.enumerated() {
+    let more = Self.often + ["--set", "run.steps=20", "--resume", "auto"]
+    try #require(tiny.train("uncut", more).status == 0)
+    var newest = 0
+    // After which of its changes of the disk; rank 1 makes few, in each checkpoint a file.
+    for (rank, number) in [(0, 3), (0, 60), (0, 12), (1, 5)] {
       let run = try ProgramRun(
         "reformer-train", ranks: 2,
         arguments: ["train", "--config", tiny.config, "--output", tiny.output("killed")] + more,
         environment: [
           "LD_PRELOAD": recorder, "DISK_RECORDER_ROOT": tiny.output("killed"),
           "DISK_RECORDER_LOG": tiny.folder.path("killed.log"),
-          "DISK_RECORDER_KILL": "\(number)", "DISK_RECORDER_RANK": turn % 3 == 2 ? "1" : "0",
+          "DISK_RECORDER_KILL": "\(number)", "DISK_RECORDER_RANK": "\(rank)",
         ])
-      #expect(run.status == 137 || run.status == 0, "\(number): \(run.output.suffix(300))")
-      killed += run.status == 137 ? 1 : 0
+      #expect(run.status == 137, "rank \(rank), \(number): \(run.output.suffix(300))")
       let store = CheckpointStore(runFolder: tiny.output("killed"))
       let found = try store.newestComplete { Issue.record("after call \(number): \($0)") }
       let step = try found.map { try Manifest(folder: $0).step } ?? 0
       #expect(step >= newest, "after call \(number)")
       newest = step
     }
-    #expect(newest > 0 && killed > 10, "\(newest), \(killed)")
+    #expect(newest > 0)
     #expect(try tiny.train("killed", ranks: 2, more).status == 0)
-    #expect(try tiny.digest("killed") == tiny.digest("whole"))
+    #expect(try tiny.digest("killed") == tiny.digest("uncut"))
   }
 
   @Test("each flush is needed: without any one kind of them something is lost")
