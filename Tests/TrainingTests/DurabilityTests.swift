@@ -73,9 +73,9 @@ struct DurabilityTests {
     let long = [
       "--set", "run.global_batch=768", "--set", "data.length=4000", "--set",
       "model.axial_shape=[40,100]", "--set", "run.evaluate_bytes=10", "--set",
-      "run.checkpoint_every=0",
+      "run.checkpoint_every=0", "--set", "run.log_every=1",
     ]
-    let run = try train("long", ranks: 2, long, when: "step 1/") {
+    let run = try train("long", ranks: 2, long, when: "step 1/20  loss") {
       for rank in processes($0).dropFirst() { kill(rank, SIGUSR1) }
     }
     #expect(run.status == 0, "\(run.output)")
