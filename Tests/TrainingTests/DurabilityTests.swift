@@ -122,26 +122,22 @@ struct DurabilityTests {
     #expect(second?.output.contains(refusal) == true, "\(second?.output ?? "")")
   }
 
-  @Test("a time budget ends the run with a checkpoint before the time is up, and is used")
+  @Test(
+    "a time budget ends the run with a checkpoint, begins no step after it, and can be gone on from"
+  )
   func timeBudget() throws {
-    /// Steps that fit into a budget, and the seconds of all but the last by the run's own clock.
-    func steps(_ name: String, _ seconds: Int) throws -> (count: Int, begun: Double) {
-      let run = try tiny.train(name, ranks: 2, endless + ["--stop-after", "\(seconds)s"])
-      #expect(run.status == 0, "\(run.output.suffix(300))")
-      let step = try #require(
-        run.output.firstMatch(of: /stopped by --stop-after after step (\d+)/)?.1)
-      let metrics = try String(
-        contentsOfFile: tiny.output(name) + "/metrics.jsonl", encoding: .utf8)
-      let times = metrics.matches(of: /"step_seconds":([\d.e-]+)/).compactMap { Double($0.1) }
-      #expect("\(times.count)" == step)
-      return (times.count, times.dropLast().reduce(0, +))
-    }
-    let (short, long) = (try steps("short", 2), try steps("budget", 6))
-    // No step is begun after the time is up, however slow the machine.
-    #expect(short.begun < 2 && long.begun < 6)
-    #expect(long.count > short.count)
+    let run = try tiny.train("budget", ranks: 2, endless + ["--stop-after", "2s"])
+    #expect(run.status == 0, "\(run.output.suffix(300))")
+    let step = try #require(
+      run.output.firstMatch(of: /stopped by --stop-after after step (\d+)/)?.1)
+    let metrics = try String(
+      contentsOfFile: tiny.output("budget") + "/metrics.jsonl", encoding: .utf8)
+    let times = metrics.matches(of: /"step_seconds":([\d.e-]+)/).compactMap { Double($0.1) }
+    #expect("\(times.count)" == step)
+    // By the run's own clock, however slow the machine.
+    #expect(times.dropLast().reduce(0, +) < 2)
     let more = try tiny.train(
-      "budget", endless + ["--resume", "auto", "--steps", "\(long.count + 2)"])
+      "budget", endless + ["--resume", "auto", "--steps", "\(times.count + 2)"])
     #expect(more.status == 0, "\(more.output.suffix(300))")
     #expect(more.output.contains("resuming \(tiny.output("budget"))/step-"))
   }
