@@ -1,7 +1,7 @@
 // Sums the gradients of a rank's own samples, each computed alone, in the order of `ReductionTree`.
 import Compute
 
-/// Hands out a zeroed gradient per sample and keeps their sum.
+/// Hands out a place for the gradient of each sample and keeps their sum.
 ///
 /// Use per step: for each sample `next`, then `push`; `total` ends the step. To send parts of the sum
 /// while the last sample is still in backward, skip its `push` and call `sumLast` for each part as it
@@ -33,14 +33,15 @@ public final class GradientAccumulator {
     Int.bitWidth - max(samples, 1).leadingZeroBitCount
   }
 
-  /// The zeroed gradient of the next sample; after `total`, the first of a new step.
+  /// Where the gradient of the next sample is to be set; after `total`, the first of a new step.
   ///
-  /// The last step's total is no longer valid after this.
+  /// It holds what it held; padding between parameters, zero at first, is to be left alone. The last step's total is
+  /// no longer valid after this.
   public func next() -> View<Float> {
     precondition(current == nil, "the gradient handed out last was not pushed")
     if let sum { free.append(sum) }
     sum = nil
-    let buffer = takeZeroed()
+    let buffer = take()
     current = buffer
     return buffer.view
   }
@@ -80,20 +81,22 @@ public final class GradientAccumulator {
       current = nil
       summedOfLast = 0
     } else {
-      result = tree.fold { merge($0, $1) } ?? takeZeroed()
+      result = tree.fold { merge($0, $1) } ?? zeros()
     }
     sum = result
     return result.view
   }
 
-  private func takeZeroed() -> Buffer<Float> {
-    guard let used = free.popLast() else {
-      bufferCount += 1
-      return Buffer<Float>(count)
-    }
-    let view = used.view
-    ParallelLoops.tiles(of: 0..<count, on: pool) { view[$0].fill(0) }
-    return used
+  private func take() -> Buffer<Float> {
+    if let used = free.popLast() { return used }
+    bufferCount += 1
+    return Buffer<Float>(count)
+  }
+
+  private func zeros() -> Buffer<Float> {
+    let buffer = take()
+    buffer.view.fill(0)
+    return buffer
   }
 
   private func merge(_ earlier: Buffer<Float>, _ later: Buffer<Float>) -> Buffer<Float> {

@@ -61,11 +61,11 @@ public final class GradientReduction {
 
   /// Whether the sum has the same bits as with one rank (design, "Sums have a fixed order").
   ///
-  /// True for one rank, and where every rank's share of the batch is a power of two, one included.
+  /// True for one rank, and where every rank's share of the batch is a power of two or one over a power of two.
   public static func sameBits(globalBatch: Int, ranks: Int) -> Bool {
     guard ranks > 1 else { return true }
-    guard globalBatch >= ranks, globalBatch % ranks == 0 else { return false }
-    return (globalBatch / ranks).nonzeroBitCount == 1
+    let (most, least) = (max(globalBatch, ranks), min(globalBatch, ranks))
+    return most % least == 0 && (most / least).nonzeroBitCount == 1
   }
 
   /// The pieces of each group that `rank` of `ranks` owns; sizes differ by at most one segment.

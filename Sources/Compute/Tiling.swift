@@ -7,6 +7,8 @@
 public enum Tiling {
   /// Positions whose activations stay in a core's second-level cache.
   public static let tileRows = 128
+  /// Positions of a tile in a window of `length`: in short ones fewer, so that threads have tiles to share.
+  public static func tileRows(length: Int) -> Int { length > 256 ? tileRows : 64 }
   /// Positions after which weight gradients are added up.
   public static let blockRows = 1024
 

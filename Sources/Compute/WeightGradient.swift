@@ -1,7 +1,8 @@
 // Gradients of weights over a block of positions, cut in tiles by size so that every element of a sum is added
 // by one task and threads have tasks to share.
 
-/// sum `[outputs, inputs]` += outputGradient^T input, over a block of rows.
+/// outputGradient^T input over a block of rows, a sum `[outputs, inputs]` that is set by the first block and added
+/// to by others.
 public struct WeightGradient {
   let outputGradient: Packed<Float>
   let input: Packed<Float>
@@ -25,24 +26,25 @@ public struct WeightGradient {
     }
   }
 
-  func add(tile: Int) {
+  func add(tile: Int, isFirst: Bool) {
     let (outputs, inputs) = tiles[tile]
     tileProduct(
       outputGradient.columns(outputs).leftTransposed, input.columns(inputs),
-      into: sum.rows(outputs).columns(inputs).result, accumulate: true)
+      into: sum.rows(outputs).columns(inputs).result, accumulate: !isFirst)
   }
 }
 
 extension WorkerPool {
-  /// Adds all of `gradients`; `others` run at the same time, each as one task.
-  public func add(_ gradients: [WeightGradient], others: [() -> Void]) {
+  /// Adds all of `gradients`, or sets the sums where the block `isFirst`; `others` run at the same time, each as one
+  /// task.
+  public func add(_ gradients: [WeightGradient], isFirst: Bool, others: [() -> Void]) {
     let tiles = gradients.flatMap { gradient in gradient.tiles.indices.map { (gradient, $0) } }
     run(others.count + tiles.count) { index, scratch in
       if index < others.count {
         others[index]()
       } else {
         let (gradient, tile) = tiles[index - others.count]
-        gradient.add(tile: tile)
+        gradient.add(tile: tile, isFirst: isFirst)
       }
       scratch.lap(.weightGradients)
     }

@@ -1,5 +1,6 @@
-// Which bytes each sample of each step trains on: a pure function of the seed and the sample's global
-// index. Rank count, threads and interruptions do not enter, so they cannot change the data.
+// The order in which a corpus is visited: a pure function of the seed and of the window's number. Rank count, threads
+// and interruptions do not enter, so they cannot change the data. What is a window here is a block of the training
+// order (`CorpusMix`).
 
 /// The order in which training windows are visited.
 ///
@@ -16,6 +17,9 @@ public struct BatchPlan: Sendable {
   public let unusedStretches: Int
   /// See `unusedStretches`.
   public let unusedBytes: Int
+  /// Bytes of the split that no window of an epoch predicts: those, the first of each stretch, and what is left over
+  /// of it.
+  public let unscoredBytes: Int
   private let stretches: [Range<Int>]
   /// Windows in all stretches before each.
   private let windowsBefore: [Int]
@@ -54,6 +58,7 @@ public struct BatchPlan: Sendable {
     }
     self.windowsBefore = windowsBefore
     windowsPerEpoch = windows
+    unscoredBytes = stretches.reduce(0) { $0 + $1.count } - windows * length
     self.seed = seed
   }
 
@@ -86,18 +91,5 @@ public struct BatchPlan: Sendable {
   public func epoch(sample: Int) -> Int {
     precondition(sample >= 0, "sample \(sample)")
     return sample / windowsPerEpoch
-  }
-
-  /// The global indices of the samples of `step` (0-based) that `rank` of `ranks` computes.
-  ///
-  /// The ranks' ranges are contiguous, in rank order, and together are the step's `globalBatch`
-  /// samples; their sizes differ by one where `ranks` does not divide it.
-  public static func samples(step: Int, globalBatch: Int, rank: Int = 0, ranks: Int = 1)
-    -> Range<Int>
-  {
-    precondition(step >= 0 && globalBatch > 0, "step \(step), global batch \(globalBatch)")
-    precondition(rank >= 0 && rank < ranks, "rank \(rank) of \(ranks)")
-    let first = step * globalBatch
-    return (first + rank * globalBatch / ranks)..<(first + (rank + 1) * globalBatch / ranks)
   }
 }

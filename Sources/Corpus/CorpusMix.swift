@@ -18,42 +18,45 @@ public struct MixPart: Sendable {
   }
 }
 
-/// Corpora, each with its own split and epochs, and the order in which their windows are visited.
+/// Corpora, each with its own split and epochs, and the order in which their blocks are visited: the training order,
+/// which the steps of a run cut into windows (`StepPlan`).
 ///
-/// Samples come in blocks of 4,096. In each block every part has the same number of samples, given by its weight
-/// (to 1/4096, and at least one), at places that are pseudo-random and other ones in each block. The n-th
-/// sample of a part is the n-th of its own plan, so a part's epochs are complete whatever its weight. All of
-/// this is a function of seed and sample index; one part alone gives the data of its plan, window for
+/// Blocks come in rounds of 4,096. In each round every part has the same number of blocks, given by its weight
+/// (to 1/4096, and at least one), at places that are pseudo-random and other ones in each round. The n-th
+/// block of a part is the n-th window of its own plan, so a part's epochs are complete whatever its weight. All of
+/// this is a function of seed and block index; one part alone gives the data of its plan, window for
 /// window.
 public struct CorpusMix: Sendable {
   /// The corpora.
   public let parts: [MixPart]
   /// The order of each part's windows.
   public let plans: [BatchPlan]
-  /// Samples of each part in a block, and of all before it.
+  /// Blocks of each part in a round, and of all before it.
   private let quotas: [Int]
   private let quotasBefore: [Int]
+  private let block: Int
   private let seed: UInt64
 
-  private static let block = 4096
+  private static let round = 4096
   /// The most parts a mix can have.
   public static let mostParts = 256
   // Separates the keys of parts, and of the order of parts, from those of epochs, which count from 0.
   private static let partAddress = UInt64(1) << 62
-  private static let blockAddress = UInt64(1) << 63
+  private static let roundAddress = UInt64(1) << 63
 
-  /// Mixes `parts`, 1 to `mostParts` of them, in windows of `length` inputs.
+  /// Mixes `parts`, 1 to `mostParts` of them, in blocks of `block` inputs.
   ///
-  /// Throws `CorpusError.splitTooShort` where a part has not even one window to train on.
-  public init(parts: [MixPart], length: Int, seed: UInt64) throws(CorpusError) {
+  /// Throws `CorpusError.splitTooShort` where a part has not even one block to train on.
+  public init(parts: [MixPart], block: Int, seed: UInt64) throws(CorpusError) {
     precondition((1...Self.mostParts).contains(parts.count), "a mix of \(parts.count) corpora")
     self.parts = parts
+    self.block = block
     self.seed = seed
     var plans: [BatchPlan] = []
     for (index, part) in parts.enumerated() {
       let key = splitMix64(key: seed, index: Self.partAddress + UInt64(index))
       plans.append(
-        try BatchPlan(corpus: part.corpus, length: length, seed: index == 0 ? seed : key))
+        try BatchPlan(corpus: part.corpus, length: block, seed: index == 0 ? seed : key))
     }
     self.plans = plans
     quotas = Self.quotas(weights: parts.map(\.weight))
@@ -63,57 +66,66 @@ public struct CorpusMix: Sendable {
   /// Bytes of all parts.
   public var count: Int { parts.reduce(0) { $0 + $1.corpus.count } }
 
-  /// The part that the sample with this global index (0-based) comes from, and its number among
-  /// that part's samples.
-  public func place(sample: Int) -> (part: Int, number: Int) {
-    precondition(sample >= 0, "sample \(sample)")
-    guard parts.count > 1 else { return (0, sample) }
-    let (block, position) = (sample / Self.block, sample % Self.block)
+  /// The part that the block with this index (0-based) comes from, and its number among that part's
+  /// blocks.
+  public func place(block: Int) -> (part: Int, number: Int) {
+    precondition(block >= 0, "block \(block)")
+    guard parts.count > 1 else { return (0, block) }
+    let (round, position) = (block / Self.round, block % Self.round)
     let order = RandomOrder(
-      count: Self.block, key: splitMix64(key: seed, index: Self.blockAddress + UInt64(block)))
+      count: Self.round, key: splitMix64(key: seed, index: Self.roundAddress + UInt64(round)))
     let place = order[position]
     let part = quotasBefore.lastIndex { $0 <= place } ?? 0
     let places = quotasBefore[part]..<quotasBefore[part + 1]
     // Counting is quick beside what is done with a window: microseconds.
     let earlier = (0..<position).count { places.contains(order[$0]) }
-    return (part, block * quotas[part] + earlier)
+    return (part, round * quotas[part] + earlier)
   }
 
-  /// Where the bytes of the sample with this global index are: in this part, at these places.
-  public func window(sample: Int) -> (part: Int, bytes: Range<Int>) {
-    let place = place(sample: sample)
-    return (place.part, plans[place.part].window(sample: place.number))
+  /// Where the bytes of a sample are, `length + 1` of them: in this part, at these places; and how many times all
+  /// blocks of the part were visited before.
+  ///
+  /// Traps where the sample goes over the end of its block.
+  public func window(_ sample: Sample) -> (part: Int, bytes: Range<Int>, epoch: Int) {
+    let (index, offset) = sample.position.quotientAndRemainder(dividingBy: block)
+    precondition(offset + sample.length <= block, "\(sample) in blocks of \(block)")
+    let place = place(block: index)
+    let plan = plans[place.part]
+    let start = plan.window(sample: place.number).lowerBound + offset
+    return (
+      place.part, start..<start + sample.length + 1, plan.epoch(sample: place.number)
+    )
   }
 
-  /// The bytes of the sample with this global index: `length + 1` of them.
+  /// The bytes of a sample: `length + 1` of them.
   ///
   /// Throws `CorpusError.unreadable`.
-  public func bytes(sample: Int) throws(CorpusError) -> [UInt8] {
-    let (part, range) = window(sample: sample)
-    return try parts[part].corpus.bytes(in: range)
+  public func bytes(_ sample: Sample) throws(CorpusError) -> [UInt8] {
+    let window = window(sample)
+    return try parts[window.part].corpus.bytes(in: window.bytes)
   }
 
-  /// Samples of a block for each weight: one each, and of the rest each its share, rounded down; what then
+  /// Blocks of a round for each weight: one each, and of the rest each its share, rounded down; what then
   /// is left goes to the largest remainders, earlier parts first.
   static func quotas(weights: [Double]) -> [Int] {
     // Scaled first, so that a sum of huge weights is finite; and nothing is lost to tiny ones.
     let largest = weights.max() ?? 1
     let shares = weights.map { $0 / largest }
     let total = shares.reduce(0, +)
-    let exact = shares.map { $0 / total * Double(block) }
+    let exact = shares.map { $0 / total * Double(Self.round) }
     var quotas = exact.map { max(1, Int($0)) }
     let order = weights.indices.sorted { first, second in
       let one = exact[first] - Double(quotas[first])
       let other = exact[second] - Double(quotas[second])
       return one == other ? first < second : one > other
     }
-    var left = block - quotas.reduce(0, +)
+    var left = Self.round - quotas.reduce(0, +)
     var next = 0
     while left > 0 {
       quotas[order[next % order.count]] += 1
       (left, next) = (left - 1, next + 1)
     }
-    // Parts that were raised to one sample may have made it too many: the largest parts give them.
+    // Parts that were raised to one block may have made it too many: the largest parts give them.
     while left < 0, let place = quotas.indices.max(by: { quotas[$0] < quotas[$1] }) {
       quotas[place] -= 1
       left += 1

@@ -160,6 +160,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
+    pass.begin(norm.slots + projections + own + [outWeight], gradients: gradients)
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in

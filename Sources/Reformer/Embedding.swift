@@ -117,10 +117,11 @@ struct Embedding {
     }
   }
 
-  /// Adds the gradients of all tables from those of both streams; the first of these is used up.
+  /// Sets the gradients of all tables from those of both streams; the first of these is used up.
   func backward(
     tokens: View<Int32>, streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
+    pass.begin([words] + axes, gradients: gradients)
     pass.eachBlock(of: [words] + axes, gradients: gradients) { block in
       let arena = pass.engine.scratch
       let forWords = arena.matrix(block.rows.count, width)
@@ -159,7 +160,7 @@ struct Embedding {
         }
         scratch.lap(.embedding)
       }
-      let tiles = Tiling.ranges(block.rows.count, by: Tiling.tileRows)
+      let tiles = Tiling.ranges(block.rows.count, by: pass.tileRows)
       let tasks = lookups.flatMap { lookup in
         Tiling.ranges(lookup.features, by: 64).map { (lookup, $0) }
       }

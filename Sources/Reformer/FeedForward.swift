@@ -157,6 +157,7 @@ struct FeedForward: ReversibleSublayer {
       let weights = pack(pass, transposed: true)
       let backWeights = pack(pass, transposed: false)
       let slots = norm.slots + [inWeight, inBias, outWeight, outBias]
+      pass.begin(slots, gradients: gradients)
       pass.eachBlock(of: slots, gradients: gradients) { block in
         let arena = pass.engine.scratch
         let count = block.rows.count

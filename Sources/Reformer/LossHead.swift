@@ -76,7 +76,7 @@ struct LossHead {
   }
 
   /// Loss of each position, and the gradient of `scale` times their sum: set in `streamGradients`
-  /// (`[L, D]` each), added in `gradients`.
+  /// (`[L, D]` each), and in `gradients`.
   ///
   /// `logitGradients` `[L, V]`: those of the sum itself, filled where wanted.
   func forwardAndBackward(
@@ -89,7 +89,9 @@ struct LossHead {
     engine.scratch.frame {
       let weights = engine.pack(Matrix(parameters, weight), transposed: true)
       let backWeights = engine.pack(Matrix(parameters, weight), transposed: false)
-      pass.eachBlock(of: norm.slots + [weight, bias], gradients: gradients) { block in
+      let slots = norm.slots + [weight, bias]
+      pass.begin(slots, gradients: gradients)
+      pass.eachBlock(of: slots, gradients: gradients) { block in
         let normalizedStrips = engine.scratch.strips(block.rows.count, norm.width)
         let outputGradients = engine.scratch.strips(block.rows.count, bias.count)
         block.eachTile { tile, scratch in

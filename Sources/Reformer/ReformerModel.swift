@@ -76,8 +76,8 @@ public final class ReformerModel {
 
   /// Loss of one window and its gradient.
   ///
-  /// - `gradients`: `[layout.count]`, added to; the gradient of the mean loss over scored positions. `ngrams`: what
-  ///   the window has for the n-gram tables, filled where given.
+  /// - `gradients`: `[layout.count]`, set to the gradient of the mean loss over scored positions, the padding between
+  ///   parameters left alone. `ngrams`: what the window has for the n-gram tables, filled where given.
   /// - Returns the mean loss in nats. Throws when the window does not fit, when a stream leaves its range, and
   ///   `stopped`.
   public func lossAndGradients(

@@ -13,8 +13,8 @@ protocol ReversibleSublayer: Sendable {
   /// target += f(source).
   func forward(source: ResidualStream, target: ResidualStream, pass: Pass) throws(ReformerError)
 
-  /// target -= f(source), and the gradients of f: `targetGradient` flows in, `sourceGradient` `[L, D]` and
-  /// `gradients` are added to.
+  /// target -= f(source), and the gradients of f: `targetGradient` flows in, `sourceGradient` `[L, D]` is added
+  /// to, and `gradients` are set.
   ///
   /// Where the pass keeps activations, the target is left alone.
   func backward(

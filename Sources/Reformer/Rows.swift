@@ -1,18 +1,39 @@
 // How the rows of a pass are cut, on both ways, and how sums over them are formed. A sum over positions starts at zero
-// for each tile of 128 rows; tiles are added one after the other over a span of 128 of them, and spans one after the
-// other. So no chain of single-precision additions is longer than 128 up to 2^21 positions, and none depends on
-// threads.
+// for each tile of 128 rows (64 in short windows); tiles are added one after the other over a span of 16,384 rows, and
+// spans one after the other. So no chain of single-precision additions is longer than 128 up to 2^21 positions, and none
+// depends on threads.
 import Compute
 
 extension Pass {
+  /// Rows of a tile.
+  var tileRows: Int { Tiling.tileRows(length: length) }
+
   /// Calls `body` once for each tile of rows, on all threads.
   func eachTile(_ body: (Range<Int>, ScratchArena) -> Void) {
-    let tiles = Tiling.ranges(rows, by: Tiling.tileRows)
+    let tiles = Tiling.ranges(rows, by: tileRows)
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
+  }
+
+  /// Zeroes what `eachBlock` adds to: of `slots` all but weights, which it sets.
+  ///
+  /// Called once by each part of the model before its gradients.
+  func begin(_ slots: [Slot], gradients: View<Float>) {
+    for slot in slots where isInSpans || slot.specification.kind != .matrix {
+      zero(gradients[slot.range])
+    }
+  }
+
+  /// Whether sums are formed span by span beside the gradients, and then added to these.
+  private var isInSpans: Bool { rows.count > Tiling.spanRows }
+
+  private func zero(_ values: View<Float>) {
+    let pieces = Tiling.ranges(values.count, by: 1 << 16)
+    engine.pool.run(pieces.count) { piece, _ in values[pieces[piece]].fill(0) }
   }
 
   /// Calls `body` for each block of rows, in order; what it adds to the block's sums enters `gradients`.
   ///
+  /// Weights are set by the first block: `body` adds to each element of theirs once per block and pass.
   /// `slots`: neighbours in the layout, all that `body` adds to. Scratch that `body` lends ends with its block.
   func eachBlock(
     of slots: [Slot], gradients: View<Float>, _ body: (RowBlock) -> Void
@@ -21,14 +42,17 @@ extension Pass {
     let range = first.offset..<last.range.upperBound
     let spans = Tiling.ranges(rows, by: Tiling.spanRows)
     engine.scratch.frame {
-      let own = spans.count > 1 ? engine.scratch.floats(range.count) : nil
+      let own = isInSpans ? engine.scratch.floats(range.count) : nil
       let pieces = Tiling.ranges(range.count, by: 1 << 16)
       for span in spans {
-        if let own { engine.pool.run(pieces.count) { piece, _ in own[pieces[piece]].fill(0) } }
+        if let own { zero(own) }
         let sums = ParameterSums(values: own ?? gradients[range], first: range.lowerBound)
         for block in Tiling.ranges(span, by: Tiling.blockRows) {
           engine.scratch.frame {
-            body(RowBlock(rows: block, slots: slots, sums: sums, engine: engine))
+            body(
+              RowBlock(
+                rows: block, tileRows: tileRows, isFirst: !isInSpans && block.lowerBound == 0,
+                slots: slots, sums: sums, engine: engine))
           }
         }
         guard let own else { continue }
@@ -89,15 +113,21 @@ struct RowBlock {
   let rows: Range<Int>
   /// Where the gradients of its parameters are summed.
   let sums: ParameterSums
+  /// Whether weights have no sum yet.
+  private let isFirst: Bool
   private let tiles: [RowTile]
   private let engine: Engine
 
-  fileprivate init(rows: Range<Int>, slots: [Slot], sums: ParameterSums, engine: Engine) {
+  fileprivate init(
+    rows: Range<Int>, tileRows: Int, isFirst: Bool, slots: [Slot], sums: ParameterSums,
+    engine: Engine
+  ) {
     self.rows = rows
+    self.isFirst = isFirst
     self.sums = sums
     self.engine = engine
     let vectors = slots.filter { $0.specification.kind == .vector }
-    tiles = Tiling.ranges(rows, by: Tiling.tileRows).enumerated().map { index, tile in
+    tiles = Tiling.ranges(rows, by: tileRows).enumerated().map { index, tile in
       RowTile(
         rows: tile, place: tile.lowerBound - rows.lowerBound..<tile.upperBound - rows.lowerBound,
         index: index,
@@ -126,6 +156,6 @@ struct RowBlock {
         for (slot, sum) in tile.partials { Kernels.add(sums.vector(slot), sum) }
       }
     }
-    engine.pool.add(weights, others: [addVectors] + others)
+    engine.pool.add(weights, isFirst: isFirst, others: [addVectors] + others)
   }
 }

@@ -25,6 +25,7 @@ struct InspectCommand: ParsableCommand {
     let ranks: Int
     let trainedBytes: Int
     let validationBitsPerByte: Double?
+    let prequentialBitsPerByte: Double?
     let corpus: CorpusDigest
     let origin: Origin?
     let skipped: [String]
@@ -50,11 +51,15 @@ struct InspectCommand: ParsableCommand {
           folder: found.folder, step: found.step, parametersSha256: digest,
           parameters: found.layout.parameterCount, ranks: found.manifest.ranks,
           trainedBytes: state.trainedBytes, validationBitsPerByte: state.validationBitsPerByte,
-          corpus: state.corpus, origin: state.origin, skipped: found.skipped))
+          prequentialBitsPerByte: state.prequential?.bitsPerByte, corpus: state.corpus,
+          origin: state.origin, skipped: found.skipped))
     }
     print("\(found.folder): step \(found.step), \(state.trainedBytes) bytes trained on")
     if let bits = state.validationBitsPerByte {
       print(String(format: "validation %.4f bits/byte", bits))
+    }
+    if let bits = state.prequential?.bitsPerByte {
+      print(String(format: "prequential %.4f bits/byte", bits))
     }
     print("parameters_sha256 \(digest)")
     print("corpus \(state.corpus)")

@@ -27,6 +27,8 @@ struct PlanCommand: ParsableCommand {
   private struct Report: Encodable {
     let parameters: Int
     let flopsPerByte: Double
+    /// Of the whole run, all epochs counted.
+    let trainedBytes: Double
     let ranks: Int
     let threads: Int
     let peakRssBytes: Int
@@ -61,7 +63,8 @@ struct PlanCommand: ParsableCommand {
     let times = try time.predict(config, ranks: ranks, ranksPerMachine: together, threads: threads)
     let report = Report(
       parameters: layout.parameterCount,
-      flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length), ranks: ranks,
+      flopsPerByte: FlopCount(config.reformer).step / Double(config.data.length),
+      trainedBytes: config.stepPlan.bytes(steps: config.run.steps), ranks: ranks,
       threads: threads, peakRssBytes: memory.peakRssBytes,
       // Absurd sizes are told, not trapped on.
       peakRssBytesAllRanks: Int(min(Double(together) * Double(memory.peakRssBytes), 0x1p62)),
@@ -75,6 +78,9 @@ struct PlanCommand: ParsableCommand {
     }
     print("parameters        \(report.parameters)")
     print(String(format: "operations        %.2f Mflop per byte", report.flopsPerByte * 1e-6))
+    print(
+      String(
+        format: "trained on        %.0f bytes in %d steps", report.trainedBytes, config.run.steps))
     print("sent per rank     \(wire) bytes per step")
     print("heads per group   \(config.model.headsPerGroup) of \(config.model.heads)")
     print("memory per rank (\(ranks) ranks, \(threads) threads each)")

@@ -70,10 +70,14 @@ struct TimeArguments: ParsableArguments {
     _ config: RunConfig, ranks: Int, ranksPerMachine: Int, threads: Int
   ) throws -> [Prediction] {
     var copied = 11e9
-    let window: Double
+    let stages = config.stageConfigs
+    /// Of each stage.
+    let windows: [Double]
     switch windowSeconds {
     case nil: return []
-    case .seconds(let seconds): window = seconds
+    case .seconds(let seconds):
+      // A byte costs what it costs, in windows of any length.
+      windows = stages.map { seconds * Double($0.data.length) / Double(config.data.length) }
     case .measured:
       var one = config
       one.run.globalBatch = 1
@@ -83,19 +87,30 @@ struct TimeArguments: ParsableArguments {
           "--window-seconds: a window does not fit in this machine's free memory; measure it on "
             + "another (benchmark, run.global_batch = 1) and give its seconds")
       }
-      (window, copied) = try measureSpeed(config, threads: threads, progress: Progress(rank: 0))
+      let speeds = try stages.map {
+        try measureSpeed($0, threads: threads, progress: Progress(rank: 0))
+      }
+      windows = speeds.map(\.windowSeconds)
+      copied = speeds.map(\.copyBytesPerSecond).max() ?? copied
     }
     let links = linkGbps.isEmpty ? [nil] : linkGbps.map(Optional.some)
-    return links.map { link in
-      let time = StepTime(
-        config, ranks: ranks, ranksPerMachine: ranksPerMachine,
-        speed: MachineSpeed(
-          windowSeconds: window, copyBytesPerSecond: copyGbs.map { $0 * 1e9 } ?? copied,
-          linkBytesPerSecond: link.map { $0 * 1e9 / 8 }, latencySeconds: latencyUs * 1e-6))
+    return links.compactMap { link in
+      let times = zip(stages, windows).map { stage, window in
+        StepTime(
+          stage, ranks: ranks, ranksPerMachine: ranksPerMachine,
+          speed: MachineSpeed(
+            windowSeconds: window, copyBytesPerSecond: copyGbs.map { $0 * 1e9 } ?? copied,
+            linkBytesPerSecond: link.map { $0 * 1e9 / 8 }, latencySeconds: latencyUs * 1e-6))
+      }
+      // Those of the last stage stand for a step; the run has all of them.
+      guard let time = times.last, let window = windows.last else { return nil }
+      let runSeconds = zip(config.stepPlan.stepCounts, times).reduce(0) {
+        $0 + Double($1.0) * $1.1.seconds
+      }
       return Prediction(
         linkGbps: link, windowSeconds: window, computationSeconds: time.computationSeconds,
         exposedSeconds: time.exposedSeconds, stepSeconds: time.seconds,
-        efficiency: time.efficiency, runSeconds: time.seconds * Double(config.run.steps))
+        efficiency: time.efficiency, runSeconds: runSeconds)
     }
   }
 }

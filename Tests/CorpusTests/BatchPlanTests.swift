@@ -84,16 +84,11 @@ struct BatchPlanTests {
     #expect(starts.contains { $0 > 1 << 49 })
   }
 
-  @Test("ranks share a step's samples in contiguous runs", arguments: [1, 2, 3, 4, 5, 8])
-  func slices(ranks: Int) {
-    let whole = BatchPlan.samples(step: 9, globalBatch: 8)
-    #expect(whole == 72..<80)
-    let parts = (0..<ranks).map {
-      BatchPlan.samples(step: 9, globalBatch: 8, rank: $0, ranks: ranks)
-    }
-    #expect(parts.flatMap { Array($0) } == Array(whole))
-    #expect(parts.allSatisfy { $0.count == 8 / ranks || $0.count == (8 + ranks - 1) / ranks })
-    #expect(BatchPlan.samples(step: 10, globalBatch: 8).lowerBound == whole.upperBound)
+  @Test("bytes that no window of an epoch predicts are counted", arguments: shapes)
+  func unscored(bytes: Range<Int>, length: Int) {
+    let plan = BatchPlan(bytes: bytes, length: length, seed: 7)
+    let predicted = Set((0..<plan.windowsPerEpoch).flatMap { plan.window(sample: $0).dropFirst() })
+    #expect(plan.unscoredBytes == bytes.count - predicted.count)
   }
 
   @Test("a train split shorter than a window is refused with both numbers")

@@ -14,28 +14,50 @@ struct CorpusMixTests {
     }
   }
 
-  private func mix(weights: [Double], length: Int = 32, seed: UInt64 = 3) throws -> CorpusMix {
+  private func mix(weights: [Double], block: Int = 32, seed: UInt64 = 3) throws -> CorpusMix {
     try CorpusMix(
       parts: weights.enumerated().map { index, weight in
         MixPart(
           name: "c\(index)", weight: weight,
           corpus: try ByteCorpus(path: folder.path("c\(index % Self.sizes.count)")))
-      }, length: length, seed: seed)
+      }, block: block, seed: seed)
+  }
+
+  /// The samples of so many windows of `length` in a run that has no others.
+  private static func samples(_ count: Int, length: Int = 32) -> [Sample] {
+    let plan = StepPlan(
+      stages: [Stage(share: 1, length: length, windows: count)], block: 32, steps: 1)
+    return plan.samples(step: 1)
   }
 
   @Test("one corpus has the data of its plan, whatever its weight")
   func alone() throws {
     let mix = try mix(weights: [0.2])
     let plan = try BatchPlan(corpus: mix.parts[0].corpus, length: 32, seed: 3)
-    for sample in 0..<10_000 {
-      #expect(mix.window(sample: sample) == (0, plan.window(sample: sample)))
+    for (block, sample) in Self.samples(10_000).enumerated() {
+      let window = mix.window(sample)
+      #expect(window.part == 0 && window.bytes == plan.window(sample: block))
+      #expect(window.epoch == plan.epoch(sample: block))
+    }
+  }
+
+  @Test("shorter windows are the blocks cut in order, each sharing a byte with the next")
+  func cut() throws {
+    let mix = try mix(weights: [1, 2])
+    let blocks = Self.samples(300).map { mix.window($0) }
+    let windows = Self.samples(1200, length: 8).map { mix.window($0) }
+    for (index, block) in blocks.enumerated() {
+      let parts = windows[(4 * index)..<(4 * index + 4)]
+      #expect(parts.allSatisfy { $0.part == block.part && $0.epoch == block.epoch })
+      let first = block.bytes.lowerBound
+      #expect(parts.map(\.bytes) == (0..<4).map { first + 8 * $0..<first + 8 * $0 + 9 })
     }
   }
 
   @Test("each corpus has its share of every 4,096 samples, in an order of its own each time")
   func shares() throws {
     let mix = try mix(weights: [1, 2, 5])
-    let parts = (0..<(3 * 4096)).map { mix.place(sample: $0).part }
+    let parts = (0..<(3 * 4096)).map { mix.place(block: $0).part }
     let blocks = (0..<3).map { Array(parts[($0 * 4096)..<(($0 + 1) * 4096)]) }
     for block in blocks {
       #expect((0..<3).map { part in block.count { $0 == part } } == [512, 1024, 2560])
@@ -53,13 +75,13 @@ struct CorpusMixTests {
   func epochs() throws {
     let mix = try mix(weights: [1, 0.5, 3])
     var counts = [0, 0, 0]
-    for sample in 0..<9000 {
-      let (part, number) = mix.place(sample: sample)
+    for (block, sample) in Self.samples(9000).enumerated() {
+      let (part, number) = mix.place(block: block)
       #expect(number == counts[part])
       counts[part] += 1
-      let window = mix.window(sample: sample)
-      #expect(window == (part, mix.plans[part].window(sample: number)))
-      #expect(try mix.bytes(sample: sample) == [UInt8](repeating: UInt8(part), count: 33))
+      let window = mix.window(sample)
+      #expect(window.part == part && window.bytes == mix.plans[part].window(sample: number))
+      #expect(try mix.bytes(sample) == [UInt8](repeating: UInt8(part), count: 33))
     }
     #expect(counts.allSatisfy { $0 > 500 })
   }
@@ -69,10 +91,10 @@ struct CorpusMixTests {
     let (first, second, other) = (
       try mix(weights: [1, 1]), try mix(weights: [1, 1]), try mix(weights: [1, 1], seed: 4)
     )
-    let samples = Array(0..<5000)
-    let forward = samples.map { first.window(sample: $0).bytes }
-    #expect(samples.reversed().map { second.window(sample: $0).bytes }.reversed() == forward)
-    #expect(samples.map { other.window(sample: $0).bytes } != forward)
+    let samples = Self.samples(5000)
+    let forward = samples.map { first.window($0).bytes }
+    #expect(samples.reversed().map { second.window($0).bytes }.reversed() == forward)
+    #expect(samples.map { other.window($0).bytes } != forward)
     // Two parts with one content would otherwise be visited in one order.
     let same = try mix(weights: [1, 1, 1, 1])
     #expect(same.plans[0].window(sample: 0) != same.plans[3].window(sample: 0))
@@ -87,7 +109,7 @@ struct CorpusMixTests {
   func quotas(weights: [Double], expected: [Int]) throws {
     let mix = try mix(weights: weights)
     var counts = [Int](repeating: 0, count: weights.count)
-    for sample in 0..<4096 { counts[mix.place(sample: sample).part] += 1 }
+    for sample in 0..<4096 { counts[mix.place(block: sample).part] += 1 }
     #expect(counts == expected)
   }
 
@@ -95,6 +117,6 @@ struct CorpusMixTests {
   func tooShort() {
     let expected = CorpusError.splitTooShort(
       path: folder.path("c1"), split: .train, bytes: 810, needed: 1001)
-    #expect(throws: expected) { try mix(weights: [1, 1, 1], length: 1000) }
+    #expect(throws: expected) { try mix(weights: [1, 1, 1], block: 1000) }
   }
 }

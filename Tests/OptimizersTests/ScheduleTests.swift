@@ -45,6 +45,43 @@ struct ScheduleTests {
     for step in 20..<120 { #expect(schedule.rate(step: step) > schedule.rate(step: step + 1)) }
   }
 
+  @Test("a line falls evenly to its end, half of it in half the way")
+  func linear() {
+    let schedule = LearningRateSchedule(
+      kind: .linear, peak: 2, warmupSteps: 20, steps: 120, finalRate: 0)
+    for step in 20...120 {
+      #expect(abs(schedule.rate(step: step) - 2 * Double(120 - step) / 100) < tolerance)
+    }
+    #expect(schedule.rate(step: 121) == 0)
+  }
+
+  @Test(
+    "a rate is held until the last share of the run, and falls over all of that",
+    arguments: [ScheduleKind.cosine, .linear])
+  func held(kind: ScheduleKind) {
+    let schedule = LearningRateSchedule(
+      kind: kind, peak: 1, warmupSteps: 10, steps: 100, finalRate: 0.2, decayShare: 0.4)
+    for step in 10...60 { #expect(abs(schedule.rate(step: step) - 1) < tolerance, "\(step)") }
+    for step in 60..<100 { #expect(schedule.rate(step: step) > schedule.rate(step: step + 1)) }
+    #expect(abs(schedule.rate(step: 80) - 0.6) < tolerance)
+    for step in [100, 101, 500] { #expect(abs(schedule.rate(step: step) - 0.2) < tolerance) }
+    // All at once at the end.
+    let late = LearningRateSchedule(
+      kind: kind, peak: 1, warmupSteps: 0, steps: 100, finalRate: 0.2, decayShare: 0)
+    #expect(abs(late.rate(step: 99) - 1) < tolerance && abs(late.rate(step: 100) - 0.2) < tolerance)
+  }
+
+  @Test("the fall goes by what is trained on, not by the number of steps")
+  func shares() {
+    // 50 steps of 1, then 50 of 9: half of the 500 is reached after 22 of the larger ones.
+    let schedule = LearningRateSchedule(
+      kind: .linear, peak: 1, warmupSteps: 0, steps: 100, finalRate: 0,
+      trained: { $0 <= 50 ? Double($0) : 50 + 9 * Double($0 - 50) })
+    #expect(abs(schedule.rate(step: 50) - 0.9) < tolerance)
+    #expect(abs(schedule.rate(step: 75) - 0.45) < tolerance)
+    #expect(abs(schedule.rate(step: 100)) < tolerance)
+  }
+
   @Test("a warm-up longer than the run never meets the cosine")
   func longWarmUp() {
     let schedule = LearningRateSchedule(kind: .cosine, peak: 1, warmupSteps: 100, steps: 10)

@@ -70,7 +70,8 @@ final class ModelProbe {
   func step(
     ngrams: NGramGradient? = nil, observer: any PassObserver = Unobserved()
   ) throws -> Double {
-    gradients.view.fill(0)
+    // What was there must not matter.
+    for slot in model.layout.groups.flatMap(\.slots) { gradients.view[slot.range].fill(.nan) }
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients.view, window: window, address: address,
       givenRotations: rotations, ngrams: ngrams, observer: observer)

@@ -1,7 +1,8 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, and a resume with other threads in the middle.
+// windows a step, a run in stages, and a resume with other threads in the middle.
 import Foundation
 import TestSupport
+import Training
 
 /// One pinned run.
 struct GoldenRun: Sendable, CustomStringConvertible {
@@ -59,6 +60,21 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.chunk = 20
         attention.lsh.hashes = 3
         """),
+    // Short windows first, with tiles of their own.
+    GoldenRun(
+      name: "stages",
+      keys: """
+        data.length = 300
+        data.length_schedule.share = 0.13
+        data.length_schedule.length = 100
+        data.length_schedule.windows = 1
+        model.layers = ["local", "lsh"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [8, 24]
+        attention.local.chunk = 24
+        attention.lsh.chunk = 16
+        attention.lsh.buckets = [4, 8]
+        """),
   ]
 
   private static let common = """
@@ -93,7 +109,8 @@ struct GoldenRun: Sendable, CustomStringConvertible {
       tables[table, default: [:]][String(path[path.count - 1])] = parts[1]
     }
     let text = tables.sorted { $0.key < $1.key }.map { table, keys in
-      "[\(table)]\n" + keys.sorted { $0.key < $1.key }.map { "\($0) = \($1)\n" }.joined()
+      ConfigSection.header(of: table) + "\n"
+        + keys.sorted { $0.key < $1.key }.map { "\($0) = \($1)\n" }.joined()
     }.joined()
     return try folder.write("\(name).toml", text: text)
   }

@@ -1,6 +1,7 @@
 // A step whose exchange with the other ranks fails while a pass goes on.
 import Communication
 import Compute
+import Corpus
 import Foundation
 import Reformer
 import Synchronization
@@ -33,9 +34,10 @@ struct StepExchangeTests {
     _ = try ThreadedCommunicator.run(ranks: 2) { communicator in
       let step = try TrainStep(
         config: config, communicator: communicator, engine: Engine(threads: 2))
-      func window(_ sample: Int) -> Window {
+      func window(_ sample: Sample) -> Window {
         Window(
-          bytes: [UInt8](repeating: UInt8(sample), count: config.data.length + 1), byteOffset: 0)
+          bytes: [UInt8](repeating: UInt8(sample.index), count: config.data.length + 1),
+          byteOffset: 0)
       }
       _ = try step.run(step: 1, window: window)
       guard communicator.rank == 0 else {

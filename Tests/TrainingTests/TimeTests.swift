@@ -108,7 +108,7 @@ struct TimeTests {
   func budget() throws {
     let config = try RunConfig.load(
       file: tiny.config, overrides: ["run.evaluate_every=10", "run.checkpoint_every=100"])
-    let budget = StepBudget(step: 1, evaluation: 2, checkpoint: 3)
+    let budget = StepBudget(step: [1], evaluation: 2, checkpoint: 3)
     // An evaluation every ten steps and after the last one; one checkpoint.
     #expect(budget.time(of: 75, config) == 75 + 16 + 3)
     for seconds in [10.0, 100, 1_000, 12_345] {

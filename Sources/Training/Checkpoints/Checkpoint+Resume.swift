@@ -68,9 +68,15 @@ extension Checkpoint {
     }
   }
 
-  /// Throws a `UserError` naming each key that a resume may not change, and `config` has changed.
+  /// Throws a `UserError` naming each key that a resume may not change, and `config` has changed; so where stages of
+  /// `config` would have ended elsewhere.
   package func requireSameRun(as config: RunConfig) throws(UserError) {
-    let differences = config.differencesThatForbidResume(from: self.config)
+    var differences = config.differencesThatForbidResume(from: self.config)
+    // Fixed keys first: with another length of a window, say, there are no stages to compare.
+    if differences.isEmpty, let difference = config.stageDifference(from: self.config, after: step)
+    {
+      differences = [difference]
+    }
     guard differences.isEmpty else {
       throw UserError(
         "cannot resume \(folder) with another model or data order: "

@@ -21,6 +21,8 @@ package struct TrainingState: Codable, Equatable, Sendable {
   /// Steps that were not applied, all and those just before the next.
   package var skippedSteps = 0
   package var skippedInARow = 0
+  /// What bytes cost when they were new; nil in a run that an older program began.
+  package var prequential: PrequentialScore?
   /// The number of steps, where `--minutes` fixed it.
   package var fixedSteps: Int?
   /// Memory of loss and gradient norm.
@@ -29,7 +31,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
   package var origin: Origin?
 
   private enum CodingKeys: String, CodingKey {
-    case step, corpus, spikes, origin
+    case step, corpus, prequential, spikes, origin
     case trainedBytes = "trained_bytes"
     case validationBitsPerByte = "validation_bits_per_byte"
     case validationStep = "validation_step"
@@ -45,6 +47,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     step = 0
     self.corpus = corpus
     self.origin = origin
+    prequential = PrequentialScore()
   }
 
   /// Reads a state; keys that older programs did not write have the values of a fresh run.
@@ -61,6 +64,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     skippedSteps = try values.decodeIfPresent(Int.self, forKey: .skippedSteps) ?? 0
     skippedInARow = try values.decodeIfPresent(Int.self, forKey: .skippedInARow) ?? 0
     fixedSteps = try values.decodeIfPresent(Int.self, forKey: .fixedSteps)
+    prequential = try values.decodeIfPresent(PrequentialScore.self, forKey: .prequential)
     spikes = try values.decodeIfPresent(SpikeDetector.self, forKey: .spikes) ?? SpikeDetector()
     origin = try values.decodeIfPresent(Origin.self, forKey: .origin)
   }
@@ -69,11 +73,17 @@ package struct TrainingState: Codable, Equatable, Sendable {
   ///
   /// - Returns: why the step was skipped; nil when it was applied. - Throws: `RunFailure` when too many
   ///   in a row were.
-  mutating func count(_ result: StepResult, _ config: RunConfig) throws(RunFailure) -> String? {
+  mutating func count(
+    _ result: StepResult, _ windows: TrainingWindows, _ config: RunConfig
+  ) throws(RunFailure) -> String? {
     step += 1
+    if var score = prequential {
+      windows.score(result, step: step, into: &score)
+      prequential = score
+    }
     guard case .skipped(let reason) = result.outcome else {
       skippedInARow = 0
-      trainedBytes += config.run.globalBatch * config.data.length
+      trainedBytes += windows.byteCount(step: step)
       spikes.add(loss: result.lossNats, norm: result.gradientNorm)
       return nil
     }
@@ -116,6 +126,9 @@ package struct TrainingState: Codable, Equatable, Sendable {
     ]
     for (key, value) in counts where !(0...Self.largestCount).contains(value) {
       throw UserError("\(path): not a training state (\(key) is \(value))")
+    }
+    guard prequential?.isPossible != false else {
+      throw UserError("\(path): not a training state (prequential is negative)")
     }
   }
 

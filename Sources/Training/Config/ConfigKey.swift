@@ -89,13 +89,14 @@ package struct ConfigSection: Sendable {
   package static let all =
     [
       ConfigSection(RunSection.keys, at: \.run), ConfigSection(DataSection.keys, at: \.data),
+      ConfigSection(LengthScheduleSection.keys, at: \.data.lengthSchedule),
       ConfigSection(MixSection.keys, at: \.data.mix), ConfigSection(ModelSection.keys, at: \.model),
       ConfigSection(ModelSection.ngramKeys, at: \.model.ngrams),
     ] + AttentionSection.keys.map { ConfigSection($0, at: \.attention) }
     + [ConfigSection(OptimizerSection.keys, at: \.optimizer)]
 
   /// How the section called `name` is written.
-  static func header(of name: String) -> String {
+  package static func header(of name: String) -> String {
     all.first { $0.name == name }?.header ?? "[\(name)]"
   }
 

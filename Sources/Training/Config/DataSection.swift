@@ -1,11 +1,13 @@
-// `[data]` and `[[data.mix]]`: what is read.
+// `[data]`, `[[data.length_schedule]]` and `[[data.mix]]`: what is read.
 import Corpus
 
 /// `[data]`; `keys` says what each property means.
 package struct DataSection: Sendable, Equatable {
   package var corpus = CorpusPaths([])
   package var length = 0
+  package var block = 0
   package var split = [0.9, 0.05, 0.05]
+  package var lengthSchedule = LengthScheduleSection()
   package var mix = MixSection()
 
   private typealias Key = SectionKey<DataSection>
@@ -21,12 +23,49 @@ package struct DataSection: Sendable, Equatable {
           + "with such files beside them. [] with [[data.mix]]."),
       Key(
         "length", \.length, .from(2, to: ConfigLimits.length), required: true,
-        .fixed, "Bytes of a training window."),
+        .fixed, "Bytes of a training window; of the longest ones, with [[data.length_schedule]]."),
+      Key(
+        "block", \.block, automatic: 0, or: .from(2, to: ConfigLimits.length), .fixed,
+        "Bytes that are trained on in the order in which they stand: an epoch visits blocks of so many at "
+          + "random, and the windows of each one first to last. A multiple of the windows' lengths; auto: "
+          + "data.length."),
       // Another split would train on bytes that were, or will be, measured on.
       Key(
         "split", \.split, .list(3...3, of: .from(0, to: 1)), .fixed,
         "Shares of training, validation and test, in this order of each corpus; they add up to 1."),
     ])
+}
+
+/// `[[data.length_schedule]]`, column by column; `keys` says what each means.
+package struct LengthScheduleSection: Sendable, Equatable {
+  package var share: [Double] = []
+  package var length: [Int] = []
+  package var windows: [Int] = []
+
+  private typealias Key = SectionKey<LengthScheduleSection>
+
+  static let keys = SectionKeys(
+    name: "data.length_schedule",
+    text: "stages before that of data.length and run.global_batch, one table for each",
+    keys: [
+      Key(
+        "share", \.share,
+        .column("a number above 0, below 1", [[0.5]]) { $0 > 0 && $0 < 1 }, .fixed,
+        "Its share of the run's bytes, to whole blocks. Together below 1: windows of data.length have the "
+          + "rest."),
+      Key(
+        "length", \.length,
+        .column("a whole number from 2 to \(ConfigLimits.length)", [[2]]) {
+          (2...ConfigLimits.length).contains($0)
+        }, .fixed, "Bytes of its windows: at most data.length, and a divisor of data.block."),
+      Key(
+        "windows", \.windows,
+        .column("a whole number from 1 to \(ConfigLimits.size)", [[1]]) {
+          (1...ConfigLimits.size).contains($0)
+        }, .fixed,
+        "Windows per step, over all ranks: a multiple of their number, or a divisor of it, and some "
+          + "wait."),
+    ], isListOfTables: true)
 }
 
 /// `[[data.mix]]`, column by column; `keys` says what each means.
@@ -55,7 +94,7 @@ package struct MixSection: Sendable, Equatable {
         "weight", \.weight,
         .column("a number from 1e-6 to 1000000", [[1e-6], [1e6]]) { (1e-6...1e6).contains($0) },
         .fixed,
-        "Its share of the samples relative to the others' weights, kept to 1/4096 of the samples and at "
+        "Its share of the bytes relative to the others' weights, kept to 1/4096 of the blocks and at "
           + "least that."),
     ], isListOfTables: true)
 }

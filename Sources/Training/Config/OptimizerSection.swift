@@ -14,6 +14,8 @@ package struct OptimizerSection: Sendable, Equatable {
   package var kind = OptimizerKind.adam
   package var learningRate = 5e-4
   package var schedule = ScheduleKind.constant
+  package var finalRate = 0.1
+  package var decayShare = 1.0
   package var warmupSteps = 100
   package var beta1 = 0.9
   package var beta2 = 0.98
@@ -36,7 +38,15 @@ package struct OptimizerSection: Sendable, Equatable {
         "Peak learning rate."),
       Key(
         "schedule", \.schedule, .any, .free,
-        "Course of the learning rate after warm-up."),
+        "Course of the learning rate after warm-up: constant, with the inverse square root of the step, or "
+          + "down half a cosine or a line."),
+      Key(
+        "final_rate", \.finalRate, .from(0, to: 1), .free,
+        "What cosine and linear end at, as a share of the peak."),
+      Key(
+        "decay_share", \.decayShare, .from(0, to: 1), .free,
+        "Last share of the run's bytes, over which cosine and linear fall; until then the rate is held. 1: "
+          + "from the end of warm-up."),
       Key(
         "warmup_steps", \.warmupSteps, .from(0, to: 1_000_000_000), .free,
         "Steps of linear warm-up."),

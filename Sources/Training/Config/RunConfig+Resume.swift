@@ -15,6 +15,18 @@ extension RunConfig {
     differences(from: saved, .free)
   }
 
+  /// Why a run that has taken `steps` steps with `saved` would not have taken the same with this config; nil where
+  /// it would.
+  ///
+  /// The ends of stages are shares of the run, which has another length with other `run.steps`.
+  func stageDifference(from saved: RunConfig, after steps: Int) -> String? {
+    let (old, new) = (saved.stepPlan, stepPlan)
+    guard old.bytes(steps: steps) != new.bytes(steps: steps) else { return nil }
+    return
+      "run.steps: \(saved.run.steps) in the checkpoint, \(run.steps) now, which would have ended "
+      + "stages of data.length_schedule elsewhere"
+  }
+
   private func differences(from saved: RunConfig, _ onResume: OnResume) -> [String] {
     ConfigKey.all.compactMap { key in
       let (old, new) = (key.get(saved), key.get(self))

@@ -12,6 +12,7 @@ extension RunConfig {
       if !key.set(&copy, value) { throw key.refusal(of: value) }
     }
     try validateData()
+    try validateStages()
     try validateModel()
     // All rounds are one sorted list with 32-bit places.
     let places = 1 << 30
@@ -39,13 +40,42 @@ extension RunConfig {
       "three shares (training, validation, test), the first above 0, that add up to 1")
   }
 
+  private func validateStages() throws(ConfigError) {
+    let schedule = data.lengthSchedule
+    let count = schedule.length.count
+    try require(
+      "data.block", block % data.length == 0,
+      "\"auto\" or a multiple of data.length = \(data.length)")
+    let oneEach = "\(count) entries, one for each data.length_schedule.length"
+    try require("data.length_schedule.share", schedule.share.count == count, oneEach)
+    try require("data.length_schedule.windows", schedule.windows.count == count, oneEach)
+    try require(
+      "data.length_schedule.share", schedule.share.reduce(0, +) < 1, "shares that add up to below 1"
+    )
+    try require(
+      "data.length_schedule.length",
+      schedule.length.allSatisfy { $0 <= data.length && block % $0 == 0 },
+      "divisors of data.block = \(block), at most data.length = \(data.length)")
+    // Places in the training order are 64-bit.
+    let widest = stages.map { Double($0.length) * Double($0.windows) }.max() ?? 0
+    let most = 0x1p61 / widest
+    try require(
+      "run.steps", count == 0 || Double(run.steps) <= most,
+      "at most \(Int(min(most, 0x1p61))) with such stages")
+  }
+
   /// Checks what depends on the number of ranks: each takes an equal share of the global batch.
   ///
-  /// - Throws: `ConfigError` when `ranks` does not divide `run.global_batch`.
+  /// - Throws: `ConfigError` when `ranks` does not divide `run.global_batch`, or a stage's windows neither
+  ///   divide nor are divided by it.
   public func validate(ranks: Int) throws(ConfigError) {
     try require(
       "run.global_batch", ranks >= 1 && run.globalBatch % ranks == 0,
       "a multiple of the number of ranks, \(ranks)")
+    try require(
+      "data.length_schedule.windows",
+      data.lengthSchedule.windows.allSatisfy { $0 % ranks == 0 || ranks % $0 == 0 },
+      "multiples or divisors of the number of ranks, \(ranks)")
   }
 
   private func require(

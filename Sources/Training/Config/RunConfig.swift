@@ -40,8 +40,10 @@ public struct RunConfig: Sendable, Equatable {
 
   /// The learning rate's course.
   public var learningRateSchedule: LearningRateSchedule {
-    LearningRateSchedule(
+    let plan = stepPlan
+    return LearningRateSchedule(
       kind: optimizer.schedule, peak: optimizer.learningRate, warmupSteps: optimizer.warmupSteps,
-      steps: run.steps)
+      steps: run.steps, finalRate: optimizer.finalRate, decayShare: optimizer.decayShare,
+      trained: { plan.bytes(steps: $0) })
   }
 }

@@ -53,18 +53,19 @@ public struct PhaseReport: Codable, Sendable {
   public let usefulGflop: Double
 }
 
-/// Times `steps` training steps of `config` in one process.
+/// Times `steps` training steps of `config` in one process, with windows of `data.length`.
 public func runBenchmark(
   _ config: RunConfig, steps: Int, threads: Int, progress: Progress
 ) throws -> BenchmarkReport {
   MatrixProducts.current = config.run.matrixProducts
+  let config = config.stageConfigs.last ?? config
   let engine = Engine(threads: threads)
   let step = try TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
   step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
-  func window(_ sample: Int) -> Window {
+  func window(_ sample: Sample) -> Window {
     Window(
       bytes: SyntheticTasks.uniformBytes(
-        seed: UInt64(config.run.seed), index: sample, count: config.data.length + 1),
+        seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
       byteOffset: config.model.byteOffset)
   }
   let first = { (share: Double) in

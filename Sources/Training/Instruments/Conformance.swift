@@ -60,6 +60,7 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
   else { throw UserError("\(reference.path): input_ids or logits do not fit the vocabulary") }
 
   let gradients = Buffer<Float>(layout.count)
+  let gradient = Buffer<Float>(layout.count)
   let logits = Buffer<Float>(length * config.vocabulary)
   var loss = 0.0
   var logitDifference = 0.0
@@ -77,8 +78,9 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
       logitDifference = difference.isNaN ? .infinity : max(logitDifference, difference)
     }
     loss += try model.lossAndGradients(
-      parameters: parameters.view, gradients: gradients.view, window: window, address: address,
+      parameters: parameters.view, gradients: gradient.view, window: window, address: address,
       givenRotations: rotations)
+    Kernels.add(gradients.view, gradient.view)
   }
   Kernels.scale(gradients.view, by: 1 / Float(batch))
   let expectedLoss = Double(try reference.floats("loss").first ?? .nan)

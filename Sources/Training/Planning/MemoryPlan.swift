@@ -42,7 +42,7 @@ public struct MemoryPlan: Codable, Sendable {
     let model = config.reformer
     let layout = model.parameterLayout
     let float = MemoryLayout<Float>.size
-    let samples = config.run.globalBatch / ranks
+    let samples = config.stages.reduce(1) { max($0, ($1.windows + ranks - 1) / ranks) }
     parametersBytes = layout.parameterBufferCount * float
     ngramBytes = NGramStep.bufferBytes(config)
     gradientsBytes = Self.bytes(

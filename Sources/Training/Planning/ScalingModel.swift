@@ -46,7 +46,7 @@ public struct StepTime: Codable, Sendable {
     _ config: RunConfig, ranks: Int, ranksPerMachine: Int, speed: MachineSpeed
   ) {
     let window = speed.windowSeconds
-    computationSeconds = Double(config.run.globalBatch / ranks) * window
+    computationSeconds = Double((config.run.globalBatch + ranks - 1) / ranks) * window
     guard ranks > 1 else {
       exposedSeconds = 0
       return

@@ -11,7 +11,7 @@ import Reformer
 /// `limit`: seconds after which no other step is begun. `window` gives the tokens of a sample.
 func typicalStepSeconds(
   _ config: RunConfig, communicator: any Communicator, engine: Engine, stop: StopRequest,
-  limit: Double, progress: Progress, window: (Int) throws -> Window
+  limit: Double, progress: Progress, window: (Sample) throws -> Window
 ) throws -> Double {
   let step = try TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
   step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
@@ -49,7 +49,7 @@ public func measureSpeed(
   ) { sample in
     Window(
       bytes: SyntheticTasks.uniformBytes(
-        seed: UInt64(config.run.seed), index: sample, count: config.data.length + 1),
+        seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
       byteOffset: config.model.byteOffset)
   }
   return (seconds, copyRate(engine))

@@ -21,6 +21,7 @@ struct MetricsRecord: Codable, Sendable {
   var meanRankSeconds: Double?
   var peakRssBytes: Int?
   var trainedBytes: Int?
+  var prequentialBitsPerByte: Double?
   var validationBitsPerByte: Double?
   var validationBytes: Int?
   var validationSeconds: Double?

@@ -8,16 +8,14 @@ import Reformer
 
 /// Gradients of a step's windows for the tables, and their update.
 ///
-/// B windows of L positions, V vocabulary.
+/// B windows of L positions, as the step's stage has them; V vocabulary.
 final class NGramStep {
   private let tables: NGramTables
   private let optimizer: RowAdagrad
-  private let length: Int
-  private let batch: Int
   private let vocabulary: Int
-  /// `[B, L, tables]`.
+  /// `[B, L, tables]`, for the stage whose steps have most positions.
   private let rows: Buffer<Int32>
-  /// `[B, L, V]`.
+  /// `[B, L, V]`, likewise.
   private let logits: Buffer<Float>
 
   /// Nil where the model has no tables.
@@ -25,48 +23,56 @@ final class NGramStep {
     guard !tables.tables.isEmpty else { return nil }
     self.tables = tables
     optimizer = RowAdagrad(rate: config.optimizer.ngramRate)
-    (length, batch) = (config.data.length, config.run.globalBatch)
     vocabulary = config.model.vocabulary
-    rows = Buffer(batch * length * tables.tables.count)
-    logits = Buffer(batch * length * vocabulary)
+    let positions = Self.positions(config)
+    rows = Buffer(positions * tables.tables.count)
+    logits = Buffer(positions * vocabulary)
   }
 
-  /// Where window `index` of the global batch leaves what it has.
-  func gradient(_ index: Int) -> NGramGradient {
-    let positions = index * length..<(index + 1) * length
+  /// Where a window leaves what it has.
+  func gradient(_ sample: Sample) -> NGramGradient {
+    let positions = sample.place * sample.length..<(sample.place + 1) * sample.length
     let count = tables.tables.count
     return NGramGradient(
       rows: rows.view[positions.lowerBound * count..<positions.upperBound * count],
-      logits: all.rows(positions))
+      logits: logits(positions))
   }
 
-  private var all: Matrix {
-    Matrix(logits.view, rows: batch * length, columns: vocabulary)
+  private func logits(_ positions: Range<Int>) -> Matrix {
+    Matrix(
+      logits.view[positions.lowerBound * vocabulary..<positions.upperBound * vocabulary],
+      rows: positions.count, columns: vocabulary)
   }
 
-  /// Brings the windows of all ranks together and moves the rows of `parameters`.
+  /// Brings the windows of all ranks together, of a step of `stage`, and moves the rows of `parameters`.
   func update(
-    parameters: View<Float>, communicator: any Communicator, pool: WorkerPool
+    parameters: View<Float>, stage: Stage, communicator: any Communicator, pool: WorkerPool
   ) throws(CommunicationError) {
     let ranks = communicator.size
     func blocks(_ perWindow: Int) -> [Range<Int>] {
       (0..<ranks).map { rank in
-        let windows = BatchPlan.samples(step: 0, globalBatch: batch, rank: rank, ranks: ranks)
+        let windows = stage.windows(rank: rank, ranks: ranks)
         return windows.lowerBound * perWindow..<windows.upperBound * perWindow
       }
     }
-    try communicator.gather(rows.view, blocks: blocks(length * tables.tables.count))
-    try communicator.gather(logits.view, blocks: blocks(length * vocabulary))
+    let count = tables.tables.count
+    let rows = rows.view[0..<stage.stepBytes * count]
+    let gradients = logits(0..<stage.stepBytes)
+    try communicator.gather(rows, blocks: blocks(stage.length * count))
+    try communicator.gather(gradients.dense, blocks: blocks(stage.length * vocabulary))
     optimizer.update(
       tables.tables.map {
         (Matrix(parameters, $0.logits), parameters[$0.squares.range])
-      }, lookups: rows.view, gradients: all, pool: pool)
+      }, lookups: rows, gradients: gradients, pool: pool)
   }
 
   /// Bytes of the buffers, for the memory plan.
   static func bufferBytes(_ config: RunConfig) -> Int {
     let orders = config.model.ngrams.orders.count
-    return orders == 0
-      ? 0 : config.run.globalBatch * config.data.length * 4 * (config.model.vocabulary + orders)
+    return orders == 0 ? 0 : positions(config) * 4 * (config.model.vocabulary + orders)
+  }
+
+  private static func positions(_ config: RunConfig) -> Int {
+    config.stages.map(\.stepBytes).max() ?? 0
   }
 }

@@ -43,7 +43,7 @@ package struct RunData {
         .validation, length: config.data.length, limit: 1)
     }
     return try CorpusMix(
-      parts: parts, length: config.data.length, seed: UInt64(config.run.seed))
+      parts: parts, block: config.block, seed: UInt64(config.run.seed))
   }
 
   /// The identity of what is trained on; all ranks call it, and a signal ends it.

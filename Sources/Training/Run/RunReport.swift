@@ -29,14 +29,21 @@ final class RunReport {
         + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
         + "\(Kernels.instructionSet), \(MatrixProducts.description)")
     progress.message(
-      "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
+      "\(mix.description), \(config.stageDescription), "
         + "steps \(step + 1) to \(lastStep), run folder \(folder)")
     for notice in mix.notices { progress.notice(notice) }
     if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
-    if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {
-      progress.notice(
-        "run.global_batch / ranks is no power of two, so parameters equal those of other "
-          + "rank counts to rounding only")
+    for stage in config.stages {
+      if !GradientReduction.sameBits(globalBatch: stage.windows, ranks: ranks) {
+        progress.notice(
+          "\(stage.windows) windows per step / \(ranks) ranks is no power of two, so parameters equal "
+            + "those of other rank counts to rounding only")
+      }
+      if stage.windows < ranks {
+        progress.notice(
+          "\(ranks - stage.windows) of the \(ranks) ranks wait in steps of \(stage.windows) windows"
+        )
+      }
     }
   }
 
@@ -66,7 +73,9 @@ final class RunReport {
         String(
           format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
           state.step, lastStep, result.lossNats, bits, amount(bytes / typical, "B/s"),
-          result.gradientNorm, duration(typical * Double(lastStep - state.step))),
+          result.gradientNorm,
+          duration(
+            typical / bytes * windows.byteCount(after: state.step, through: lastStep))),
         isMilestone: isLast || state.step == lastStep || state.step % config.run.logEvery == 0)
     }
     // JSON has no word for what is not finite.
@@ -80,7 +89,8 @@ final class RunReport {
         communicationExposedSeconds: result.communicationExposedSeconds,
         slowestRank: result.pace?.slowest, slowestRankSeconds: result.pace?.slowestSeconds,
         meanRankSeconds: result.pace?.meanSeconds,
-        peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes))
+        peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes,
+        prequentialBitsPerByte: state.prequential?.bitsPerByte))
   }
 
   /// Shows how far an evaluation is.
@@ -103,7 +113,14 @@ final class RunReport {
   }
 
   /// The run has ended in order; `stopped` says who asked for it before the last step.
-  func ends(after step: Int, stopped: String?, checkpoint: String) {
+  func ends(_ state: TrainingState, stopped: String?, checkpoint: String) {
+    let step = state.step
+    if let score = state.prequential, let bits = score.bitsPerByte {
+      progress.message(
+        String(
+          format: "prequential %.4f bits/byte over the first epoch's %@", bits,
+          amount(score.bytes, "B")))
+    }
     if let stopped {
       progress.message("stopped \(stopped) after step \(step); go on with --resume auto")
     }

@@ -64,11 +64,13 @@ struct RunSetup {
       config.withAbsoluteCorpora(), folder: folder, started: started, communicator: communicator,
       progress: progress,
       measure: { limit in
-        let windows = TrainingWindows(mix, config: config)
-        return try typicalStepSeconds(
-          config, communicator: communicator, engine: engine, stop: stop, limit: limit,
-          progress: progress
-        ) { try windows.window(step: 1, sample: $0) }
+        let stages = config.stageConfigs
+        return try stages.map { stage in
+          let windows = TrainingWindows(mix, config: stage)
+          return try typicalStepSeconds(
+            stage, communicator: communicator, engine: engine, stop: stop,
+            limit: limit / Double(stages.count), progress: progress, window: windows.window)
+        }
       },
       budget: {
         StepBudget(

@@ -8,13 +8,13 @@ import Foundation
 
 /// What a run's time goes to.
 package struct StepBudget {
-  /// Seconds of a step, of an evaluation, of a checkpoint.
-  package var step: Double
+  /// Seconds of a step of each stage, of an evaluation, of a checkpoint.
+  package var step: [Double]
   package var evaluation: Double
   package var checkpoint: Double
 
   /// All three.
-  package init(step: Double, evaluation: Double, checkpoint: Double) {
+  package init(step: [Double], evaluation: Double, checkpoint: Double) {
     self.step = step
     self.evaluation = evaluation
     self.checkpoint = checkpoint
@@ -43,18 +43,22 @@ package struct StepBudget {
       Double(1 + (every > 0 ? (steps - 1) / every : 0))
     }
     let saved = config.run.backgroundCheckpoints ? 1 : times(config.run.checkpointEvery)
-    return Double(steps) * step + times(config.run.evaluateEvery) * evaluation
+    var whole = config
+    whole.run.steps = steps
+    let training = zip(whole.stepPlan.stepCounts, step).reduce(0) { $0 + Double($1.0) * $1.1 }
+    return training + times(config.run.evaluateEvery) * evaluation
       + saved * checkpoint
   }
 
-  /// Estimates evaluations and checkpoints from the sizes of `config`, given a step's seconds.
+  /// Estimates evaluations and checkpoints from the sizes of `config`, given the seconds of a step of each stage.
   init(
-    _ config: RunConfig, step: Double, validationBytes: Int, parameters: Int, ranks: Int
+    _ config: RunConfig, step: [Double], validationBytes: Int, parameters: Int, ranks: Int
   ) {
     let limit = config.run.evaluateBytes
     let bytes = limit > 0 ? min(limit, validationBytes) : validationBytes
     let windows = bytes / config.data.length + 1
-    let windowSeconds = step / Double(config.run.globalBatch / ranks)
+    // The last stage's windows are as long as those of an evaluation.
+    let windowSeconds = (step.last ?? 0) / Double(config.run.globalBatch / ranks)
     // Forward only, and reading and adding up the scores.
     let evaluation = Double((windows + ranks - 1) / ranks) * 0.25 * windowSeconds
     // Parameters and moments, hashed and flushed: a slow disk takes 200 MB/s.
@@ -66,12 +70,12 @@ package struct StepBudget {
 extension TrainOptions {
   /// The config with the number of steps that `--minutes` stands for, or stood for when the run was begun.
   ///
-  /// `measure`: seconds of a step, tried here; `budget`: what the run's time goes to, given those. All ranks
-  /// call it.
+  /// `measure`: seconds of a step of each stage, tried here for at most so long; `budget`: what the run's time goes
+  /// to, given those. All ranks call it.
   func fixingSteps(
     _ config: RunConfig, folder: String, started: ContinuousClock.Instant,
-    communicator: any Communicator, progress: Progress, measure: (Double) throws -> Double,
-    budget: (Double) -> StepBudget
+    communicator: any Communicator, progress: Progress, measure: (Double) throws -> [Double],
+    budget: ([Double]) -> StepBudget
   ) throws -> (config: RunConfig, fixed: Int?) {
     guard !setsSteps else { return (config, nil) }
     var config = config
@@ -87,14 +91,15 @@ extension TrainOptions {
     let step = try measure(min(30, max(1, 0.05 * limit)))
     let left = Double(try communicator.minimum(Int64((limit - seconds(since: started)) * 1e9)))
     let steps = budget(step).steps(config, within: left * 1e-9)
+    let times = step.map { String(format: "%.3g s", $0) }.joined(separator: ", later ")
     guard steps >= 1 else {
       throw UserError(
-        "--minutes \(minutes): a step takes \(duration(step)), with evaluation and checkpoint about "
+        "--minutes \(minutes): a step takes \(times), with evaluation and checkpoint about "
           + "\(duration(budget(step).time(of: 1, config))); give more minutes")
     }
     config.run.steps = steps
     progress.message(
-      "--minutes \(minutes): a step takes \(String(format: "%.3g", step)) s, so run.steps = \(steps)"
+      "--minutes \(minutes): a step takes \(times), so run.steps = \(steps)"
     )
     if config.optimizer.warmupSteps >= steps {
       progress.warning(

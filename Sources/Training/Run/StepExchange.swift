@@ -57,10 +57,17 @@ final class StepExchange: PassObserver {
     self.report = report
   }
 
-  /// The zeroed gradient of the next sample, for the pass that follows.
+  /// Where the gradient of the next sample is set, for the pass that follows.
   func beginSample() -> View<Float> {
     isPassing = true
     return accumulator.next()
+  }
+
+  /// In the place of passes, where a step has fewer samples than there are ranks: the rank's sum is zero.
+  func passNothing() {
+    sampleCount = 1
+    beginSample().fill(0)
+    _ = endSample()
   }
 
   /// Ends a sample's pass.

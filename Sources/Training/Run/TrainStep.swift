@@ -20,8 +20,10 @@ public enum StepOutcome: Sendable, Equatable {
 ///
 /// Equal on all ranks but for the times.
 public struct StepResult: Sendable {
-  /// Mean loss over the global batch, in nats per byte.
+  /// Mean loss over the step's windows, in nats per byte.
   public let lossNats: Double
+  /// That of each window, in order; not a number where a rank has none.
+  public let windowLossNats: [Double]
   /// Norm of the mean gradient before clipping.
   public let gradientNorm: Double
   /// Learning rate applied.
@@ -70,6 +72,7 @@ private struct OwnSamples {
 /// What all ranks know about a step once they have told each other.
 private struct Agreement {
   let lossNats: Double
+  let windowLossNats: [Double]
   let gradientNorm: Double
   let outcome: StepOutcome
   let stopRequested: Bool
@@ -86,6 +89,7 @@ package final class TrainStep {
   private let communicator: any Communicator
   private let exchange: StepExchange
   private let ngrams: NGramStep?
+  private let plan: StepPlan
   private let schedule: LearningRateSchedule
   private let stop: StopRequest
 
@@ -110,6 +114,7 @@ package final class TrainStep {
       settings: config.adam, ranges: exchange.ownedRanges,
       decayRanges: Adam.decayRanges(of: model.layout))
     ngrams = NGramStep(config, tables: model.ngrams)
+    plan = config.stepPlan
     schedule = config.learningRateSchedule
   }
 
@@ -121,7 +126,7 @@ package final class TrainStep {
 
   /// Takes step `step` (1 for the first).
   ///
-  /// `window` gives that of a global sample index. `objection` may name a reason to skip the step,
+  /// `window` gives that of a sample. `objection` may name a reason to skip the step,
   /// given its loss and gradient norm; it must say the same on all ranks. `progress` is told the share of
   /// the step's computation that is done.
   ///
@@ -129,7 +134,7 @@ package final class TrainStep {
   /// range. The outcome is the same on all ranks.
   package func run(
     step: Int, objection: (Double, Double) -> String? = { _, _ in nil },
-    progress: @escaping (Double) -> Void = { _ in }, window: (Int) throws -> Window
+    progress: @escaping (Double) -> Void = { _ in }, window: (Sample) throws -> Window
   ) throws -> StepResult {
     let start = ContinuousClock.now
     let own = passes(step: step, progress: progress, window: window)
@@ -138,14 +143,18 @@ package final class TrainStep {
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
     let rate = schedule.rate(step: step)
     if agreement.outcome == .applied {
-      update(step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate)
+      update(
+        step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate,
+        windows: agreement.windowLossNats.count)
       try exchange.shareParameters(parameters.view[0..<model.layout.count])
       try ngrams?.update(
-        parameters: parameters.view, communicator: communicator, pool: engine.pool)
+        parameters: parameters.view, stage: plan.stage(ofStep: step), communicator: communicator,
+        pool: engine.pool)
     }
     return StepResult(
-      lossNats: agreement.lossNats, gradientNorm: agreement.gradientNorm, learningRate: rate,
-      outcome: agreement.outcome, seconds: seconds(since: start),
+      lossNats: agreement.lossNats, windowLossNats: agreement.windowLossNats,
+      gradientNorm: agreement.gradientNorm, learningRate: rate, outcome: agreement.outcome,
+      seconds: seconds(since: start),
       communicationExposedSeconds: communicator.size == 1 ? 0 : exchange.waited,
       stopRequested: agreement.stopRequested, pace: agreement.pace)
   }
@@ -155,14 +164,14 @@ package final class TrainStep {
   /// After an error the rest is left out, but the rank goes on talking to the others, or they would wait
   /// for it; the losses tell them.
   private func passes(
-    step: Int, progress: @escaping (Double) -> Void, window: (Int) throws -> Window
+    step: Int, progress: @escaping (Double) -> Void, window: (Sample) throws -> Window
   ) -> OwnSamples {
-    let samples = BatchPlan.samples(
-      step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
-      ranks: communicator.size)
+    let samples = plan.samples(
+      step: step, rank: communicator.rank, ranks: communicator.size)
     var own = OwnSamples()
     let start = ContinuousClock.now
     exchange.begin(samples: samples.count, report: progress)
+    if samples.isEmpty { exchange.passNothing() }
     for sample in samples {
       let gradients = exchange.beginSample()
       var loss = Double.nan
@@ -171,8 +180,8 @@ package final class TrainStep {
           loss = try model.lossAndGradients(
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
-              seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-            ngrams: ngrams?.gradient(sample % config.run.globalBatch), observer: exchange)
+              seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample.index)),
+            ngrams: ngrams?.gradient(sample), observer: exchange)
         }
       } catch {
         own.failure = error
@@ -195,9 +204,11 @@ package final class TrainStep {
     if case .stopped? = own.failure as? ReformerError { flag = Self.abandonFlag }
     // Time and flag ride with the losses: one exchange instead of three.
     let reports = try exchange.gather(own.losses + [own.seconds, flag])
-    let batchSize = Double(config.run.globalBatch)
-    let loss = reports.flatMap { $0.dropLast(2) }.reduce(0, +) / batchSize
-    let norm = squaredNorm.squareRoot() / batchSize
+    let losses = reports.flatMap { $0.dropLast(2) }
+    let batchSize = Double(losses.count)
+    let loss = losses.reduce(0, +) / batchSize
+    // A pass that failed has left in parts of its gradient what was there.
+    let norm = loss.isFinite ? squaredNorm.squareRoot() / batchSize : .nan
     let flags = reports.compactMap(\.last)
     let outcome: StepOutcome =
       if flags.contains(Self.abandonFlag) {
@@ -210,16 +221,18 @@ package final class TrainStep {
         .applied
       }
     return Agreement(
-      lossNats: loss, gradientNorm: norm, outcome: outcome,
+      lossNats: loss, windowLossNats: losses, gradientNorm: norm, outcome: outcome,
       stopRequested: flags.contains { $0 != 0 },
       pace: reports.count > 1 ? Pace(secondsOfRanks: reports.map { $0[$0.count - 2] }) : nil)
   }
 
   /// Moves the parameters that this rank owns.
-  private func update(step: Int, gradients: View<Float>, norm: Double, rate: Double) {
+  private func update(
+    step: Int, gradients: View<Float>, norm: Double, rate: Double, windows: Int
+  ) {
     let scale =
       GradientClipping.scale(squaredNorm: norm * norm, limit: config.optimizer.clip)
-      / Double(config.run.globalBatch)
+      / Double(windows)
     engine.pool.run(optimizer.pieceCount) { piece, scratch in
       optimizer.update(
         piece: piece, parameters: parameters.view, gradients: gradients, rate: rate,

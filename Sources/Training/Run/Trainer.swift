@@ -94,8 +94,7 @@ public final class Trainer {
     }
     try saveTheLast()
     report.ends(
-      after: state.step, stopped: whoStopped,
-      checkpoint: store.folder(step: state.step))
+      state, stopped: whoStopped, checkpoint: store.folder(step: state.step))
     if let evaluationFailure { throw evaluationFailure }
   }
 
@@ -146,7 +145,7 @@ public final class Trainer {
       objection: { [state, config] loss, norm in
         state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
       }, progress: report.shares(ofStep: number)
-    ) { try windows.window(step: number, sample: $0) }
+    ) { try windows.window($0) }
     isStopped = result.stopRequested
     guard result.outcome != .abandoned else { return }
     if case .skipped = result.outcome { try windows.requireReadable(communicator) }
@@ -155,7 +154,7 @@ public final class Trainer {
     stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
     // Whatever comes next, what is being written has its chance first.
     _ = try writer.settle(&state, waiting: false)
-    let reason = try state.count(result, config)
+    let reason = try state.count(result, windows, config)
     report.step(
       result, state: state, skippedFor: reason, typical: clock.typical, isLast: isStopped)
     if isDue(config.run.evaluateEvery) || state.step == lastStep, !isStopped { try evaluate() }

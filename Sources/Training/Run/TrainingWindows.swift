@@ -1,23 +1,25 @@
-// What a step's windows are.
+// What a step's windows are, and what the model has to pay for bytes it has not seen.
 import Communication
 import Corpus
 import Reformer
 
-/// The windows a run trains on: each is a function of the config, the corpora, and its sample's number.
+/// The windows a run trains on: each is a function of the config, the corpora, and its place in the run.
 final class TrainingWindows {
   private let mix: CorpusMix
   private let config: RunConfig
+  private let plan: StepPlan
   private var unreadable: CorpusError?
 
   init(_ mix: CorpusMix, config: RunConfig) {
     self.mix = mix
     self.config = config
+    plan = config.stepPlan
   }
 
-  /// The window of a sample, which is of step `step`.
-  func window(step: Int, sample: Int) throws(CorpusError) -> Window {
+  /// The window of a sample.
+  func window(_ sample: Sample) throws(CorpusError) -> Window {
     do {
-      return Window(bytes: try mix.bytes(sample: sample), byteOffset: config.model.byteOffset)
+      return Window(bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset)
     } catch {
       unreadable = error
       throw error
@@ -25,7 +27,26 @@ final class TrainingWindows {
   }
 
   /// Bytes that all ranks together train on in a step.
-  func byteCount(step: Int) -> Int { config.run.globalBatch * config.data.length }
+  func byteCount(step: Int) -> Int { plan.stage(ofStep: step).stepBytes }
+
+  /// Bytes that are trained on after a step, up to and with step `last`.
+  func byteCount(after step: Int, through last: Int) -> Double {
+    plan.bytes(steps: last) - plan.bytes(steps: step)
+  }
+
+  /// Adds what the windows of step `step` lost to a score of bytes that were not seen before.
+  ///
+  /// Where one of them has no loss, none has: which others a rank still computed depends on the number of ranks.
+  func score(_ result: StepResult, step: Int, into score: inout PrequentialScore) {
+    for (sample, loss) in zip(plan.samples(step: step), result.windowLossNats) {
+      let (part, _, epoch) = mix.window(sample)
+      guard epoch == 0 else { continue }
+      let order = mix.plans[part]
+      score.add(
+        nats: result.lossNats.isFinite ? loss : .nan, bytes: sample.length,
+        unscored: Double(order.unscoredBytes) / Double(order.windowsPerEpoch * order.length))
+    }
+  }
 
   /// Throws on all ranks where any of them could not read a window: that is no reason to train on fewer.
   func requireReadable(_ communicator: any Communicator) throws {
