@@ -58,7 +58,9 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict,
-      linkerSettings: runtimeInside),
+      linkerSettings: runtimeInside,
+      plugins: ["BuiltFrom"]),
+    .plugin(name: "BuiltFrom", capability: .buildTool()),
     .target(
       name: "TestSupport", dependencies: ["Communication", "Compute"], path: "Tests/TestSupport",
       swiftSettings: strict),

@@ -17,7 +17,7 @@ fi
 # For the tests on two hosts, and of setup.sh itself.
 launch/setup.sh iproute2 python3 gnupg curl
 find_swift
-run swift format lint --strict -r Sources Tests Package.swift
+run swift format lint --strict -r Sources Tests Plugins Package.swift
 # Release only: one build serves the tests, the program they start and the runs.
 run swift build -c release --build-tests
 run swift test -c release --skip-build "$@"

@@ -3,14 +3,6 @@
 import Foundation
 import Glibc
 
-/// A complete checkpoint on disk.
-public struct Checkpoint: Equatable, Sendable {
-  /// Path of the step folder.
-  public let folder: String
-  /// What it holds.
-  public let manifest: Manifest
-}
-
 /// The checkpoints of one run.
 ///
 /// With several ranks: rank 0 calls `begin`, barrier, each rank writes its files into
@@ -25,6 +17,8 @@ public struct CheckpointStore: Sendable {
   private static let removing = ".removing"
   // A folder in the way of a new one of its step; it comes back if the new one never arrives.
   private static let replaced = ".replaced"
+  // A checkpoint that the run went back before; nothing but a person removes it.
+  private static let aside = ".aside"
   /// Name of the link to the best checkpoint.
   public static let best = "best"
 
@@ -46,7 +40,8 @@ public struct CheckpointStore: Sendable {
     try makeFolder(runFolder)
     try removeLeftovers()
     let folder = partialFolder(step: step)
-    try makeFolder(folder)
+    // Until it has its final name nobody misses it.
+    try makeFolder(folder, isFlushed: false)
     return folder
   }
 
@@ -74,17 +69,15 @@ public struct CheckpointStore: Sendable {
 
   /// Makes the partial folder of the manifest's step a checkpoint.
   ///
-  /// Flushes the listed files, writes the manifest, flushes the folder and renames it. A folder
-  /// that stands in the way (a broken checkpoint that was trained past again) is replaced.
+  /// Writes the manifest, flushes the folder and renames it; whoever wrote the listed files has flushed
+  /// them. A folder that stands in the way (the same step, saved again) is replaced.
   /// - Throws: `CheckpointError` when a listed file is missing or has another size, or the disk
   ///   refuses; then there is no new checkpoint, and older ones are untouched.
-  @discardableResult
-  public func commit(_ manifest: Manifest) throws(CheckpointError) -> Checkpoint {
+  public func commit(_ manifest: Manifest) throws(CheckpointError) {
     let source = partialFolder(step: manifest.step)
     for entry in manifest.files {
       let file = try OpenFile(reading: "\(source)/\(entry.name)")
       guard file.byteCount == entry.bytes else { throw Self.size(of: file, expected: entry.bytes) }
-      try file.synchronize()
     }
     try manifest.write(to: source)
     try synchronizeFolder(source)
@@ -94,7 +87,32 @@ public struct CheckpointStore: Sendable {
     try move(source, to: target)
     try synchronizeFolder(runFolder)
     if isReplacing { try removeTree(target + Self.replaced) }
-    return Checkpoint(folder: target, manifest: manifest)
+  }
+
+  /// Renames the checkpoints of later steps than `step`, so that no resume takes them; all of them for nil.
+  ///
+  /// They stay on the disk, as `step-00000060.aside`. A link to one of them as the best one goes.
+  /// - Returns: their new names, ascending. - Throws: `CheckpointError` when the disk refuses.
+  public func setAside(after step: Int?) throws(CheckpointError) -> [String] {
+    var renamed: [String] = []
+    for later in try steps().reversed() where later > step ?? -1 {
+      let source = folder(step: later)
+      var target = source + Self.aside
+      var copy = 1
+      while access(target, F_OK) == 0 {
+        copy += 1
+        target = "\(source)\(Self.aside)\(copy)"
+      }
+      try move(source, to: target)
+      renamed.insert(lastComponent(target), at: 0)
+    }
+    if !renamed.isEmpty {
+      // A link to what has just gone leads nowhere.
+      let link = "\(runFolder)/\(Self.best)"
+      if access(link, F_OK) != 0 { unlink(link) }
+      try synchronizeFolder(runFolder)
+    }
+    return renamed
   }
 
   /// Keeps the newest `keep` checkpoints up to `step` and removes older ones.
@@ -140,13 +158,13 @@ public struct CheckpointStore: Sendable {
     return found.sorted()
   }
 
-  /// The newest checkpoint whose files are all there with the right sizes and SHA-256.
+  /// Folder of the newest checkpoint whose files are all there with the right sizes and SHA-256.
   ///
   /// - `broken` is called for each newer folder that is not, with the file and the reason.
   /// - Returns: nil when there is none. - Throws: `CheckpointError` when the run folder is unreadable.
   public func newestComplete(
     broken: (CheckpointError) -> Void
-  ) throws(CheckpointError) -> Checkpoint? {
+  ) throws(CheckpointError) -> String? {
     for step in try steps().reversed() {
       let folder = folder(step: step)
       do throws(CheckpointError) {
@@ -154,7 +172,7 @@ public struct CheckpointStore: Sendable {
         guard manifest.step == step else {
           throw CheckpointError("\(folder)/\(Manifest.name)", "is of step \(manifest.step)")
         }
-        return Checkpoint(folder: folder, manifest: manifest)
+        return folder
       } catch {
         broken(error)
       }
@@ -162,11 +180,13 @@ public struct CheckpointStore: Sendable {
     return nil
   }
 
-  /// Reads every file of a checkpoint and compares it with the manifest.
+  /// Reads every file of a checkpoint and compares it with the manifest, which must list just the files
+  /// that a checkpoint has.
   ///
-  /// - Throws: `CheckpointError` naming the first file that is missing or differs, and how.
+  /// - Throws: `CheckpointError` naming the first file that is missing, too many or differs, and how.
   public static func verify(_ folder: String) throws(CheckpointError) -> Manifest {
     let manifest = try Manifest(folder: folder)
+    try manifest.requireFiles(in: folder)
     for entry in manifest.files {
       let file = try OpenFile(reading: "\(folder)/\(entry.name)")
       guard file.byteCount == entry.bytes else { throw size(of: file, expected: entry.bytes) }

@@ -153,13 +153,18 @@ func move(_ source: String, to target: String) throws(CheckpointError) {
   }
 }
 
-/// Makes a folder and the folders above it.
-func makeFolder(_ path: String) throws(CheckpointError) {
+/// Makes a folder and the folders above it; with `isFlushed`, the names of those made are on the disk when it
+/// returns.
+func makeFolder(_ path: String, isFlushed: Bool = true) throws(CheckpointError) {
   func make() -> Int32 { mkdir(path, 0o777) == 0 ? 0 : errno }
   var code = make()
   if code == ENOENT, parentFolder(path) != path {
-    try makeFolder(parentFolder(path))
+    try makeFolder(parentFolder(path), isFlushed: isFlushed)
     code = make()
+  }
+  if code == 0 {
+    if isFlushed { try synchronizeFolder(parentFolder(path)) }
+    return
   }
   var status = stat()
   if code == EEXIST, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }

@@ -78,6 +78,41 @@ public struct Manifest: Codable, Equatable, Sendable {
     }
   }
 
+  /// Names of the other files of a checkpoint that `ranks` ranks have written.
+  public static func fileNames(ranks: Int) -> [String] {
+    [ModelFile.name, configName, huggingFaceName, stateName]
+      + (0..<ranks).map { OptimizerShards.fileName(rank: $0, ranks: ranks) }
+  }
+
+  /// The resolved config.
+  public static let configName = "config.toml"
+  /// The model's sizes, as Hugging Face writes them.
+  public static let huggingFaceName = "config.json"
+  /// Where training stands.
+  public static let stateName = "state.json"
+
+  /// Throws unless the list is that of a checkpoint of its ranks, with the config that it was made for.
+  func requireFiles(in folder: String) throws(CheckpointError) {
+    let path = "\(folder)/\(Self.name)"
+    // Not more names than the list has are made up, whatever number of ranks a damaged one claims.
+    guard ranks <= files.count else {
+      throw CheckpointError(
+        path, "lists \(files.count) files for \(ranks) ranks, each of which writes one")
+    }
+    let listed = Set(files.map(\.name))
+    let expected = Self.fileNames(ranks: ranks)
+    if let missing = expected.first(where: { !listed.contains($0) }) {
+      throw CheckpointError(
+        path, "does not list \(missing), which every checkpoint of its kind has")
+    }
+    if let extra = listed.subtracting(expected).min() {
+      throw CheckpointError(path, "lists \(extra), which no checkpoint of \(ranks) ranks has")
+    }
+    guard files.first(where: { $0.name == Self.configName })?.sha256 == configSHA256 else {
+      throw CheckpointError(path, "has another config_sha256 than that of its \(Self.configName)")
+    }
+  }
+
   /// Writes `manifest.json` into `folder` and waits until it is on the disk.
   func write(to folder: String) throws(CheckpointError) {
     let encoder = JSONEncoder()

@@ -28,12 +28,9 @@ public final class RunLock: Sendable {
     let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
     self.folder = folder
     madeFolder = access(folder, F_OK) != 0
-    if madeFolder {
-      try makeFolder(folder)
-      try synchronizeFolder(parentFolder(folder))
-    }
+    try makeFolder(folder)
     let file = "\(folder)/\(Self.name)"
-    descriptor = try Self.open(file)
+    descriptor = try Self.open(file, O_CREAT)
     let deadline = ContinuousClock.now + .seconds(patience)
     var hasWaited = false
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
@@ -66,11 +63,22 @@ public final class RunLock: Sendable {
 
   /// Joins the run whose rank 0 has taken the folder; for all other ranks.
   ///
+  /// - `patience`: seconds to wait for the folder to appear here. Other hosts of a shared file system may
+  ///   remember for a while that it was not there.
   /// - Throws: `CheckpointError` when the folder is not there, as on a host that does not share it.
-  public init(joining folder: String) throws(CheckpointError) {
+  public init(joining folder: String, patience: Double) throws(CheckpointError) {
     self.folder = folder
     madeFolder = false
-    descriptor = try Self.open("\(folder)/\(Self.name)")
+    let file = "\(folder)/\(Self.name)"
+    let deadline = ContinuousClock.now + .seconds(patience)
+    while access(file, F_OK) != 0, errno == ENOENT, ContinuousClock.now < deadline {
+      // A network file system asks its server again when a folder is opened.
+      for path in [parentFolder(folder), folder] {
+        if let stream = opendir(path) { closedir(stream) }
+      }
+      usleep(50_000)
+    }
+    descriptor = try Self.open(file, 0)
     isHeld = flock(descriptor, LOCK_SH | LOCK_NB) == 0
     guard isHeld || errno != EWOULDBLOCK else {
       throw CheckpointError(folder, "another run has just taken this folder; start again")
@@ -86,10 +94,12 @@ public final class RunLock: Sendable {
     rmdir(folder)
   }
 
-  private static func open(_ path: String) throws(CheckpointError) -> Int32 {
-    // Network file systems want a file opened for writing before they lock it.
-    let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+  private static func open(_ path: String, _ creation: Int32) throws(CheckpointError) -> Int32 {
+    // Network file systems want a file opened for writing before they lock it. A link could lead to
+    // any file of the user, which would be emptied below.
+    let descriptor = Glibc.open(path, O_RDWR | creation | O_CLOEXEC | O_NOFOLLOW, 0o644)
     guard descriptor >= 0 else {
+      if errno == ELOOP { throw CheckpointError(path, "is a symbolic link; remove it") }
       throw CheckpointError(path, "cannot be opened (\(systemReason()))")
     }
     return descriptor

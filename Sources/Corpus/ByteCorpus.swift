@@ -1,5 +1,6 @@
 // The corpus: raw bytes of one or more files laid end to end, and cut into train, validation and test.
 // BatchPlan chooses windows of it.
+import Foundation
 
 /// The bytes of one or more files and their three splits.
 ///
@@ -39,6 +40,13 @@ public final class ByteCorpus: Sendable {
     starts = files.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
     count = starts[files.count]
     reader = FileReader(files: files)
+  }
+
+  /// What `path`, or the name that it is, stands for, said so that it is found from any working folder.
+  package static func absolutePath(_ path: String) -> String {
+    // What cannot be resolved is refused where it is opened.
+    let place = (try? CorpusFile.resolve(path)) ?? path
+    return place.hasPrefix("/") ? place : FileManager.default.currentDirectoryPath + "/" + place
   }
 
   /// Number of files with at least one byte.

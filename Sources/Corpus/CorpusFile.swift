@@ -101,7 +101,8 @@ struct CorpusFile: Sendable {
     return status
   }
 
-  private static func resolve(_ path: String) throws(CorpusError) -> String {
+  /// The path that `path`, or the name that it is, stands for.
+  static func resolve(_ path: String) throws(CorpusError) -> String {
     guard path.hasPrefix(namePrefix) else { return path }
     let name = String(path.dropFirst(namePrefix.count))
     let isName = name.utf8.allSatisfy {

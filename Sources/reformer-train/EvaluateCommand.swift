@@ -60,33 +60,31 @@ struct EvaluateCommand: ParsableCommand {
   private func evaluate(_ communicator: any Communicator) throws {
     let progress = Progress(rank: communicator.rank)
     let hashing = hashes.map { ["attention.lsh.hashes=\($0)"] } ?? []
-    let (stored, data) = try agree(communicator) {
-      let stored = try StoredModel(path: checkpoint, overrides: overrides + hashing)
-      try check(stored.config)
-      return (
-        stored,
-        try RunData(config: stored.config, communicator: communicator, progress: progress)
-      )
-    }
-    let config = stored.config
     try requireEqual(
       [
-        ("program version", programVersion), ("parameters", stored.parametersSHA256),
+        ("program", "\(Program.current)"),
         ("options", "\(split) \(bytes) \(context ?? 0) \(stride ?? 0) \(overrides + hashing)"),
       ], communicator)
+    let stored = try Checkpoint.open(
+      checkpoint, overrides: overrides + hashing, communicator: communicator,
+      report: progress.notice)
+    let config = stored.config
+    try agree(communicator) { try check(config) }
+    let data = try stored.data(communicator: communicator, progress: progress)
     let context = context ?? config.data.length
     let stride = stride ?? context
     MatrixProducts.current = config.run.matrixProducts
     let placement = try Placement(communicator)
     let engine = Engine(
       threads: placement.threads(configured: threads), processes: placement.ranksOnCores)
-    let score = try Evaluator(
+    let evaluator = try Evaluator(
       config: config, model: ReformerModel(config: config.reformer, engine: engine),
-      corpora: data.parts, communicator: communicator
-    ).run(
-      parameters: stored.parameters.view, split: split, context: context, stride: stride,
-      limit: bytes
-    ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
+      corpora: data.parts, communicator: communicator)
+    let score = try stored.withParameters(communicator: communicator) { parameters in
+      try evaluator.run(
+        parameters: parameters, split: split, context: context, stride: stride, limit: bytes
+      ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
+    }
     progress.finish()
     guard let score else { throw RunFailure("the evaluation was stopped") }
     guard communicator.rank == 0 else { return }

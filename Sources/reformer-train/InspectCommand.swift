@@ -1,5 +1,6 @@
 // `reformer-train inspect`: what a checkpoint holds.
 import ArgumentParser
+import Corpus
 import Foundation
 import Training
 
@@ -25,42 +26,61 @@ struct InspectCommand: ParsableCommand {
     let trainedBytes: Int
     let validationBitsPerByte: Double?
     let prequentialBitsPerByte: Double?
+    let corpus: CorpusDigest
+    let origin: Origin?
+    let skipped: [String]
+  }
+
+  private struct Verification: Encodable {
+    struct Step: Encodable {
+      let folder: String
+      let problem: String?
+    }
+    let steps: [Step]
   }
 
   func run() throws {
-    if verify && !json { return try verifyAll() }
+    if verify { return try verifyAll() }
     // Opening verifies every file.
-    let stored = try StoredModel(path: checkpoint)
+    let found = try Checkpoint.open(checkpoint, report: Progress(rank: 0).notice)
+    let state = found.state
+    let digest = try found.parametersSHA256()
     if json {
       return try printJSON(
         Report(
-          folder: stored.folder, step: stored.step, parametersSha256: stored.parametersSHA256,
-          parameters: stored.layout.parameterCount, ranks: stored.ranks,
-          trainedBytes: stored.trainedBytes,
-          validationBitsPerByte: stored.validationBitsPerByte,
-          prequentialBitsPerByte: stored.prequentialBitsPerByte))
+          folder: found.folder, step: found.step, parametersSha256: digest,
+          parameters: found.layout.parameterCount, ranks: found.manifest.ranks,
+          trainedBytes: state.trainedBytes, validationBitsPerByte: state.validationBitsPerByte,
+          prequentialBitsPerByte: state.prequential?.bitsPerByte, corpus: state.corpus,
+          origin: state.origin, skipped: found.skipped))
     }
-    print("\(stored.folder): step \(stored.step), \(stored.trainedBytes) bytes trained on")
-    if let bits = stored.validationBitsPerByte {
+    print("\(found.folder): step \(found.step), \(state.trainedBytes) bytes trained on")
+    if let bits = state.validationBitsPerByte {
       print(String(format: "validation %.4f bits/byte", bits))
     }
-    if let bits = stored.prequentialBitsPerByte {
+    if let bits = state.prequential?.bitsPerByte {
       print(String(format: "prequential %.4f bits/byte", bits))
     }
-    print("parameters_sha256 \(stored.parametersSHA256)")
-    print("\n\(stored.config.toml)")
-    for slot in stored.layout.slots { print("\(slot.name)  \(slot.shape)") }
+    print("parameters_sha256 \(digest)")
+    print("corpus \(state.corpus)")
+    if let origin = state.origin { print(origin.description) }
+    print("\n\(found.config.toml)")
+    for slot in found.layout.slots { print("\(slot.name)  \(slot.shape)") }
   }
 
+  /// Ends with an error where any step is broken, in either form.
   private func verifyAll() throws {
-    var broken: [String] = []
-    for (folder, error) in try StoredModel.verify(path: checkpoint) {
-      if let error {
-        broken.append("\(error)")
-      } else {
+    let steps = try Checkpoint.verify(path: checkpoint)
+    if json {
+      try printJSON(
+        Verification(
+          steps: steps.map { Verification.Step(folder: $0, problem: $1.map { "\($0)" }) }))
+    } else {
+      for (folder, error) in steps where error == nil {
         print("\(folder): all files are as they were written")
       }
     }
+    let broken = steps.compactMap { $0.error.map { "\($0)" } }
     if !broken.isEmpty { throw UserError(broken.joined(separator: "; ")) }
   }
 }

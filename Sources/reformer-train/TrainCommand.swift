@@ -63,7 +63,9 @@ struct TrainCommand: ParsableCommand {
   var logFile: String?
 
   @Flag(
-    help: "Let ranks differ in the kernels of OpenBLAS; bits then depend on the cut.")
+    help:
+      "Let ranks, or a resume, differ in the kernels of OpenBLAS; bits then depend on who computes what."
+  )
   var allowMixedMachines = false
 
   private var setsSteps: Bool {
@@ -99,7 +101,7 @@ struct TrainCommand: ParsableCommand {
         options: TrainOptions(
           resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
           minutes: minutes, setsSteps: setsSteps,
-          allowMixedMachines: allowMixedMachines),
+          allowMixedMachines: allowMixedMachines, commit: builtFromCommit),
         communicator: communicator, progress: progress)
       try trainer.run()
     }

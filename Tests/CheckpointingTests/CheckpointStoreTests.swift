@@ -13,18 +13,19 @@ struct CheckpointStoreTests {
     store = CheckpointStore(runFolder: folder.path("run"))
   }
 
-  /// Writes a checkpoint of two small files.
-  @discardableResult
-  private func save(_ step: Int, text: String = "moments") throws -> Checkpoint {
+  /// Writes a checkpoint of small files, `text` the one with moments.
+  private func save(_ step: Int, text: String = "moments") throws {
     let partial = try store.begin(step: step)
-    var files: [FileDigest] = []
-    for (name, text) in [("model.safetensors", "model \(step)"), ("optimizer", text)] {
-      try Data(text.utf8).write(to: URL(fileURLWithPath: "\(partial)/\(name)"))
-      files.append(try FileDigest(path: "\(partial)/\(name)"))
+    let files = try Manifest.fileNames(ranks: 1).map { name in
+      try SmallFile.write(
+        Array((name == Self.optimizer ? text : "\(name) \(step)").utf8), to: "\(partial)/\(name)")
     }
-    return try store.commit(
-      Manifest(step: step, ranks: 1, configSHA256: "c0ffee", files: files))
+    let config = try #require(files.first { $0.name == Manifest.configName })
+    try store.commit(
+      Manifest(step: step, ranks: 1, configSHA256: config.sha256, files: files))
   }
+
+  private static let optimizer = OptimizerShards.fileName(rank: 0, ranks: 1)
 
   private func names() throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: store.runFolder).sorted()
@@ -32,8 +33,8 @@ struct CheckpointStoreTests {
 
   private func newest() throws -> (step: Int?, broken: [String]) {
     var broken: [String] = []
-    let checkpoint = try store.newestComplete { broken.append($0.description) }
-    return (checkpoint?.manifest.step, broken)
+    let folder = try store.newestComplete { broken.append($0.description) }
+    return (try folder.map { try Manifest(folder: $0).step }, broken)
   }
 
   private func overwrite(_ file: String, _ text: String) throws {
@@ -43,12 +44,16 @@ struct CheckpointStoreTests {
   @Test("a committed checkpoint is found with its manifest as written")
   func commit() throws {
     #expect(try newest().step == nil)
-    let saved = try save(1200)
-    #expect(saved.folder == "\(store.runFolder)/step-00001200")
-    let found = try store.newestComplete { Issue.record("\($0)") }
-    #expect(found == saved)
-    #expect(found?.manifest.format == Manifest.currentFormat)
-    #expect(found?.manifest.files.map(\.name) == ["model.safetensors", "optimizer"])
+    try save(1200)
+    let found = try #require(try store.newestComplete { Issue.record("\($0)") })
+    #expect(found == "\(store.runFolder)/step-00001200")
+    let manifest = try CheckpointStore.verify(found)
+    #expect(manifest.format == Manifest.currentFormat && manifest.step == 1200)
+    #expect(
+      manifest.files.map(\.name) == [
+        "model.safetensors", "config.toml", "config.json", "state.json",
+        "optimizer-00000-of-00001.safetensors",
+      ])
     #expect(try names() == ["step-00001200"])
   }
 
@@ -84,13 +89,14 @@ struct CheckpointStoreTests {
   @Test("a checkpoint that stands in the way is replaced")
   func replace() throws {
     try save(4, text: "first")
-    try overwrite("\(store.folder(step: 4))/optimizer", "damaged")
+    try overwrite("\(store.folder(step: 4))/\(Self.optimizer)", "damaged")
     #expect(try newest().step == nil)
     try save(4, text: "second")
     #expect(try newest() == (4, []))
     #expect(try names() == ["step-00000004"])
     #expect(
-      try String(contentsOfFile: "\(store.folder(step: 4))/optimizer", encoding: .utf8) == "second")
+      try String(contentsOfFile: "\(store.folder(step: 4))/\(Self.optimizer)", encoding: .utf8)
+        == "second")
   }
 
   @Test("a replaced checkpoint comes back when the new one never arrived")
@@ -132,12 +138,12 @@ struct CheckpointStoreTests {
   @Test(
     "damage is reported by file and reason, and the next older checkpoint is taken",
     arguments: [
-      ("optimizer", "momentS", "/step-00000002/optimizer: has other content"),
+      ("config.json", "config.json 3", "/step-00000002/config.json: has other content"),
       (
-        "optimizer", "longer text",
-        "/step-00000002/optimizer: is 11 bytes long; the manifest says 7"
+        "state.json", "longer text",
+        "/step-00000002/state.json: is 11 bytes long; the manifest says 12"
       ),
-      ("optimizer", nil, "/step-00000002/optimizer: cannot be opened (No such file"),
+      ("state.json", nil, "/step-00000002/state.json: cannot be opened (No such file"),
       ("manifest.json", nil, "/step-00000002/manifest.json: cannot be opened (No such file"),
       ("manifest.json", "{", "manifest.json: is not a manifest: it is no JSON"),
       ("manifest.json", "{\"format\": 1}", "manifest.json: is not a manifest: it has no \"step\""),
@@ -159,8 +165,8 @@ struct CheckpointStoreTests {
       ),
       (
         "manifest.json",
-        #"{"format":1,"step":3,"ranks":1,"config_sha256":"","files":[]}"#,
-        "manifest.json: is of step 3"
+        #"{"format":1,"step":2,"ranks":1,"config_sha256":"","files":[]}"#,
+        "manifest.json: lists 0 files for 1 ranks"
       ),
       (
         "manifest.json",
@@ -183,6 +189,62 @@ struct CheckpointStoreTests {
     #expect(broken.count == 1)
     #expect(broken.first?.contains(expected) == true, "\(broken)")
     #expect(broken.first?.contains("\n") == false)
+  }
+
+  @Test("a manifest of another step than its folder's is damage")
+  func otherStep() throws {
+    for step in [1, 2] { try save(step) }
+    try FileManager.default.moveItem(
+      atPath: store.folder(step: 2), toPath: store.folder(step: 3))
+    #expect(try newest() == (1, ["\(store.folder(step: 3))/manifest.json: is of step 2"]))
+  }
+
+  @Test("a checkpoint has just the files that it should have, and the config it was made for")
+  func exactFiles() throws {
+    let other = OptimizerShards.fileName(rank: 1, ranks: 2)
+    let whole = Manifest.fileNames(ranks: 1)
+    // Step, names, sha of the config or another, what is said.
+    let cases: [([String], Bool, String)] = [
+      ([], true, "lists 0 files for 1 ranks"),
+      (whole.filter { $0 != "model.safetensors" }, true, "does not list model.safetensors"),
+      (whole.filter { $0 != "state.json" }, true, "does not list state.json"),
+      (whole.filter { $0 != Self.optimizer }, true, "does not list \(Self.optimizer)"),
+      (whole + [other], true, "lists \(other), which no checkpoint of 1 ranks has"),
+      (whole, false, "has another config_sha256 than that of its config.toml"),
+    ]
+    for (step, (names, isItsConfig, expected)) in cases.enumerated() {
+      let partial = try store.begin(step: step)
+      let files = try names.map { try SmallFile.write(Array($0.utf8), to: "\(partial)/\($0)") }
+      let config = isItsConfig ? SHA256.digits(of: "config.toml".utf8) : "c0ffee"
+      try store.commit(Manifest(step: step, ranks: 1, configSHA256: config, files: files))
+      let error = #expect(throws: CheckpointError.self) {
+        try CheckpointStore.verify(store.folder(step: step))
+      }
+      #expect(error?.description.contains("manifest.json: \(expected)") == true, "\(error as Any)")
+    }
+  }
+
+  @Test("later steps are set aside under names that no resume takes, with a link to one of them")
+  func setAside() throws {
+    for step in [1, 2, 3, 4] { try save(step) }
+    try store.markBest(step: 4)
+    #expect(try store.setAside(after: 2) == ["step-00000003.aside", "step-00000004.aside"])
+    #expect(try newest() == (2, []))
+    #expect(
+      try names() == [
+        "step-00000001", "step-00000002", "step-00000003.aside", "step-00000004.aside",
+      ])
+    // A second time, and with nothing to keep; what is aside stays through the next checkpoint.
+    try store.markBest(step: 1)
+    try save(3)
+    #expect(try store.setAside(after: 2) == ["step-00000003.aside2"])
+    #expect(try CheckpointStore.verify(folder.path("run/best")).step == 1)
+    #expect(try store.setAside(after: 2).isEmpty)
+    #expect(try store.setAside(after: nil) == ["step-00000001.aside", "step-00000002.aside"])
+    try save(7)
+    try store.removeOld(keep: 1, upTo: 7)
+    #expect(try names().count == 6)
+    #expect(try CheckpointStore.verify(folder.path("run/step-00000003.aside2")).step == 3)
   }
 
   @Test("only the newest stay, and steps beyond the current one are left alone")

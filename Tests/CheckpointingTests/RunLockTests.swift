@@ -1,5 +1,6 @@
 import Checkpointing
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -28,7 +29,7 @@ struct RunLockTests {
   @Test("a straggler of a dead run still keeps the next one out")
   func stragglers() throws {
     var first: RunLock? = try take()
-    var other: RunLock? = try RunLock(joining: run)
+    var other: RunLock? = try RunLock(joining: run, patience: 0)
     withExtendedLifetime(first) {}
     first = nil
     #expect(throws: CheckpointError.self) { try take() }
@@ -51,10 +52,11 @@ struct RunLockTests {
     #expect(names.count == 1)
   }
 
-  private final class Holder: @unchecked Sendable {
-    private var lock: RunLock?
-    init(_ lock: RunLock) { self.lock = lock }
-    func release() { lock = nil }
+  private final class Holder: Sendable {
+    private let lock = Mutex<RunLock?>(nil)
+    init(_ lock: RunLock? = nil) { hold(lock) }
+    func hold(_ other: RunLock?) { lock.withLock { $0 = other } }
+    func release() { hold(nil) }
   }
 
   @Test("a run that ends before it begins leaves no folder, but never removes one it found")
@@ -66,8 +68,35 @@ struct RunLockTests {
     #expect(FileManager.default.fileExists(atPath: run))
   }
 
-  @Test("joining where rank 0 is not is refused")
-  func otherHost() {
-    #expect(throws: CheckpointError.self) { try RunLock(joining: run) }
+  @Test("joining where rank 0 is not is refused, also in a folder of that name")
+  func otherHost() throws {
+    #expect(throws: CheckpointError.self) { try RunLock(joining: run, patience: 0) }
+    try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: false)
+    #expect(throws: CheckpointError.self) { try RunLock(joining: run, patience: 0) }
+    #expect(!FileManager.default.fileExists(atPath: "\(run)/\(RunLock.name)"))
+  }
+
+  @Test("a folder that this host does not see yet is waited for")
+  func lateFolder() throws {
+    let first = Holder()
+    let path = run
+    Thread.detachNewThread {
+      usleep(200_000)
+      first.hold(try? RunLock(taking: path, patience: 0) { _ in })
+    }
+    #expect(try RunLock(joining: run, patience: 60).isHeld)
+    first.release()
+  }
+
+  @Test("a lock that is a link is not followed")
+  func link() throws {
+    try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: false)
+    let victim = try folder.write("victim", text: "precious")
+    try FileManager.default.createSymbolicLink(
+      atPath: "\(run)/\(RunLock.name)", withDestinationPath: victim)
+    let refusal = #expect(throws: CheckpointError.self) { try take() }
+    #expect(refusal?.description == "\(run)/run.lock: is a symbolic link; remove it")
+    #expect(throws: CheckpointError.self) { try RunLock(joining: run, patience: 0) }
+    #expect(try String(contentsOfFile: victim, encoding: .utf8) == "precious")
   }
 }

@@ -122,14 +122,22 @@ struct DurabilityTests {
     #expect(second?.output.contains(refusal) == true, "\(second?.output ?? "")")
   }
 
-  @Test("a time budget ends the run with a checkpoint, from which it goes on")
+  @Test(
+    "a time budget ends the run with a checkpoint, begins no step after it, and can be gone on from"
+  )
   func timeBudget() throws {
     let run = try tiny.train("budget", ranks: 2, endless + ["--stop-after", "2s"])
     #expect(run.status == 0, "\(run.output.suffix(300))")
     let step = try #require(
       run.output.firstMatch(of: /stopped by --stop-after after step (\d+)/)?.1)
+    let metrics = try String(
+      contentsOfFile: tiny.output("budget") + "/metrics.jsonl", encoding: .utf8)
+    let times = metrics.matches(of: /"step_seconds":([\d.e-]+)/).compactMap { Double($0.1) }
+    #expect("\(times.count)" == step)
+    // By the run's own clock, however slow the machine.
+    #expect(times.dropLast().reduce(0, +) < 2)
     let more = try tiny.train(
-      "budget", endless + ["--resume", "auto", "--steps", "\((Int(step) ?? 0) + 2)"])
+      "budget", endless + ["--resume", "auto", "--steps", "\(times.count + 2)"])
     #expect(more.status == 0, "\(more.output.suffix(300))")
     #expect(more.output.contains("resuming \(tiny.output("budget"))/step-"))
   }

@@ -28,7 +28,7 @@ struct ManyRanksTests {
   func ranks() throws {
     #expect(try tiny.train("alone", Self.batch).status == 0)
     let expected = try tiny.digest("alone")
-    #expect(expected.count == 2 && expected[1].contains("20"), "\(expected)")
+    #expect(expected.contains("\"step\" : 20,") && expected.count == 2, "\(expected)")
     for ranks in [2, 4, 8] {
       let run = try tiny.train("ranks\(ranks)", ranks: ranks, Self.batch)
       #expect(run.status == 0, "\(run.output)")

@@ -34,7 +34,7 @@ struct RunLogTests {
     #expect(second.status == 2, "\(second.output)")
     let added = try lines("log").dropFirst(begun.count)
     #expect(added.count == 1, "\(added)")
-    #expect(added.first?.contains(" rank 0 error: \(tiny.output("run")) already") == true)
+    #expect(added.first?.contains(" rank 0 error: rank 0: \(tiny.output("run")) already") == true)
   }
 
   @Test("a log file that cannot be is named before anything is done")

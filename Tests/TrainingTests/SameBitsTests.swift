@@ -14,7 +14,7 @@ struct SameBitsTests {
     let run = try tiny.train("alone")
     try #require(run.status == 0, "\(run.output)")
     expected = try tiny.digest("alone")
-    try #require(expected.count == 2 && expected[1].contains("20"), "\(expected)")
+    try #require(expected.contains("\"step\" : 20,") && expected.count == 2, "\(expected)")
   }
 
   @Test("rank counts and threads do not change the parameters")
@@ -70,7 +70,7 @@ struct SameBitsTests {
   func resume() throws {
     let first = try tiny.train("resumed", ranks: 2, ["--steps", "7"])
     #expect(first.status == 0, "\(first.output)")
-    #expect(try tiny.digest("resumed").contains { $0.contains("7") })
+    #expect(try tiny.digest("resumed").contains("\"step\" : 7,"))
     let second = try tiny.train("resumed", ranks: 4, ["--resume", "auto", "--steps", "13"])
     #expect(second.status == 0, "\(second.output)")
     let third = try tiny.train("resumed", ["--resume", "auto"])

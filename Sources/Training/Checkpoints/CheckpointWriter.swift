@@ -9,10 +9,12 @@ import Synchronization
 
 /// The checkpoints of one run on one rank; all ranks call the same functions in the same order.
 final class CheckpointWriter {
-  private let checkpoint: RunCheckpoint
+  private let store: CheckpointStore
+  private let communicator: any Communicator
   private let config: RunConfig
   private let progress: Progress
   private let step: TrainStep
+  private let files: CheckpointFiles
   private let snapshot: Snapshot?
   private var pending: BackgroundSave?
   /// Where the times go; set once the run folder is open.
@@ -21,20 +23,24 @@ final class CheckpointWriter {
   private(set) var seconds = 0.0
 
   init(
-    _ checkpoint: RunCheckpoint, config: RunConfig, progress: Progress, step: TrainStep
+    _ store: CheckpointStore, config: RunConfig, communicator: any Communicator,
+    progress: Progress, step: TrainStep
   ) {
-    self.checkpoint = checkpoint
+    self.store = store
+    self.communicator = communicator
     self.config = config
     self.progress = progress
     self.step = step
+    files = CheckpointFiles(
+      store: store, config: config, layout: step.model.layout, ranges: step.optimizer.ranges,
+      rank: communicator.rank, ranks: communicator.size)
     guard config.run.backgroundCheckpoints else {
       snapshot = nil
       return
     }
     let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
-      parameters: Buffer(
-        checkpoint.communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
+      parameters: Buffer(communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
       firstMoment: Buffer(moments), secondMoment: Buffer(moments))
     // Memory costs time when it is touched first: better now than in the first pause.
     for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {
@@ -55,12 +61,11 @@ final class CheckpointWriter {
     let optimizer = step.optimizer
     let parameters = try step.currentParameters()
     return try tolerate {
-      try checkpoint.begin(step: saved.step)
+      try begin(step: saved.step)
       if snapshot.parameters.count > 0 { snapshot.parameters.view.copy(from: parameters) }
       snapshot.firstMoment.view.copy(from: optimizer.firstMoment.view)
       snapshot.secondMoment.view.copy(from: optimizer.secondMoment.view)
-      pending = BackgroundSave(
-        saved, from: snapshot, files: checkpoint.files(ranges: optimizer.ranges))
+      pending = BackgroundSave(saved, from: snapshot, files: files)
       metrics?.write(
         MetricsRecord(step: saved.step, checkpointPauseSeconds: Training.seconds(since: start)))
     }
@@ -74,10 +79,10 @@ final class CheckpointWriter {
   /// - Returns: false when it could not be written and the run goes on all the same.
   func settle(_ state: inout TrainingState, waiting: Bool) throws -> Bool {
     guard let save = pending else { return true }
-    if !waiting, try checkpoint.communicator.minimum(save.isDone ? 1 : 0) == 0 { return true }
+    if !waiting, try communicator.minimum(save.isDone ? 1 : 0) == 0 { return true }
     pending = nil
     return try tolerate {
-      try checkpoint.finish(save.state) { try save.wait().get() }
+      try finish(save.state) { try save.wait().get() }
       finished(save.state, &state, since: save.start)
     }
   }
@@ -86,10 +91,11 @@ final class CheckpointWriter {
     let start = ContinuousClock.now
     let saved = state.asCheckpoint
     let optimizer = step.optimizer
-    try checkpoint.save(
-      CheckpointContent(
-        state: saved, parameters: step.currentParameters(), firstMoment: optimizer.firstMoment.view,
-        secondMoment: optimizer.secondMoment.view), ranges: optimizer.ranges)
+    let content = CheckpointContent(
+      state: saved, parameters: try step.currentParameters(),
+      firstMoment: optimizer.firstMoment.view, secondMoment: optimizer.secondMoment.view)
+    try begin(step: saved.step)
+    try finish(saved) { try files.write(content) }
     finished(saved, &state, since: start)
     metrics?.write(MetricsRecord(step: saved.step, checkpointPauseSeconds: seconds))
   }
@@ -101,6 +107,57 @@ final class CheckpointWriter {
     (state.bestStep, state.bestBitsPerByte) = (saved.bestStep, saved.bestBitsPerByte)
     seconds = Training.seconds(since: start)
     metrics?.write(MetricsRecord(step: saved.step, checkpointSeconds: seconds))
+  }
+
+  /// Makes the folder for the files; all ranks call it.
+  private func begin(step: Int) throws {
+    try agreeOnWriting(step) { if communicator.rank == 0 { try store.begin(step: step) } }
+  }
+
+  /// Makes what all ranks have written, or `write` now, a checkpoint, and removes those no longer kept; all ranks call
+  /// it.
+  ///
+  /// All throw `RunFailure` if one fails, and nothing of it is left.
+  private func finish(_ state: TrainingState, _ write: () throws -> [FileDigest]) throws {
+    let own = try agreeOnWriting(state.step, nil, write)
+    let all = try communicator.gatherAll(Array(JSONEncoder().encode(own))).flatMap {
+      try JSONDecoder().decode([FileDigest].self, from: Data($0))
+    }
+    try agreeOnWriting(state.step) {
+      guard communicator.rank == 0 else { return }
+      // A resume keeps the lines up to its checkpoint, so they must be there as long as it is.
+      try metrics?.synchronize()
+      try store.commit(
+        Manifest(
+          step: state.step, ranks: communicator.size,
+          configSHA256: SHA256.digits(of: config.toml.utf8), files: all))
+    }
+    try agreeOnWriting(
+      state.step, "checkpoint of step \(state.step) is written, but older ones are in its way"
+    ) {
+      guard communicator.rank == 0 else { return }
+      if config.run.keepBest, state.bestStep == state.step { try store.markBest(step: state.step) }
+      try store.removeOld(keep: config.run.keep, upTo: state.step) { step in
+        (config.run.keepBest && step == state.bestStep)
+          || (config.run.keepEvery > 0 && step % config.run.keepEvery == 0)
+      }
+    }
+  }
+
+  @discardableResult
+  private func agreeOnWriting<Result>(
+    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Result
+  ) throws -> Result {
+    do {
+      return try agree(communicator, body)
+    } catch let error as CommunicationError {
+      throw error
+    } catch {
+      if communicator.rank == 0 { store.discard(step: step) }
+      throw RunFailure(
+        "\(trouble ?? "checkpoint of step \(step) not written"): \(error); earlier checkpoints are "
+          + "intact")
+    }
   }
 
   private func tolerate(_ write: () throws -> Void) throws -> Bool {

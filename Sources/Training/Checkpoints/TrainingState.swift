@@ -6,8 +6,6 @@ import Foundation
 
 /// `state.json` of a checkpoint.
 package struct TrainingState: Codable, Equatable, Sendable {
-  static let name = "state.json"
-
   /// Optimizer steps done, skipped ones included.
   package var step: Int
   /// Corpus trained on.
@@ -29,9 +27,11 @@ package struct TrainingState: Codable, Equatable, Sendable {
   package var fixedSteps: Int?
   /// Memory of loss and gradient norm.
   package var spikes = SpikeDetector()
+  /// What wrote it, and what that went on from; nil for programs that did not say.
+  package var origin: Origin?
 
   private enum CodingKeys: String, CodingKey {
-    case step, corpus, prequential, spikes
+    case step, corpus, prequential, spikes, origin
     case trainedBytes = "trained_bytes"
     case validationBitsPerByte = "validation_bits_per_byte"
     case validationStep = "validation_step"
@@ -43,9 +43,10 @@ package struct TrainingState: Codable, Equatable, Sendable {
   }
 
   /// The state before the first step.
-  init(corpus: CorpusDigest) {
+  init(corpus: CorpusDigest, origin: Origin) {
     step = 0
     self.corpus = corpus
+    self.origin = origin
     prequential = PrequentialScore()
   }
 
@@ -65,6 +66,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     fixedSteps = try values.decodeIfPresent(Int.self, forKey: .fixedSteps)
     prequential = try values.decodeIfPresent(PrequentialScore.self, forKey: .prequential)
     spikes = try values.decodeIfPresent(SpikeDetector.self, forKey: .spikes) ?? SpikeDetector()
+    origin = try values.decodeIfPresent(Origin.self, forKey: .origin)
   }
 
   /// Brings the state up to the step just taken, on all ranks alike.
@@ -108,7 +110,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
 
   /// Reads `state.json` of a step folder.
   init(folder: String) throws {
-    let path = folder + "/" + Self.name
+    let path = folder + "/" + Manifest.stateName
     try self.init(bytes: SmallFile.read(path, limit: Self.byteLimit), path: path)
   }
 
@@ -137,7 +139,7 @@ package struct TrainingState: Codable, Equatable, Sendable {
     return Array(try encoder.encode(self)) + [0x0A]
   }
 
-  /// A state is about 600 bytes.
+  /// A state is about 1,500 bytes.
   private static let byteLimit = 1 << 20
   /// Leaves room to count on without overflow.
   private static let largestCount = 1 << 61

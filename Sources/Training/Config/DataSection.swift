@@ -118,6 +118,21 @@ extension CorpusPaths: CustomStringConvertible {
   }
 }
 
+extension CorpusPaths {
+  /// The same places, said so that they are found from any folder.
+  var absolute: CorpusPaths { CorpusPaths(paths.map(ByteCorpus.absolutePath)) }
+}
+
+extension RunConfig {
+  /// The config with the corpora's places said so that they are found from any folder.
+  func withAbsoluteCorpora() -> RunConfig {
+    var config = self
+    config.data.corpus = data.corpus.absolute
+    config.data.mix.path = data.mix.path.map(\.absolute)
+    return config
+  }
+}
+
 extension CorpusPaths: ConfigField {
   static var takesText: Bool { true }
   init?(_ value: ConfigValue) {

@@ -48,13 +48,11 @@ final class MetricsWriter {
     self.progress = progress
     let path = folder + "/metrics.jsonl"
     var kept: [UInt8] = []
-    if let old = FileManager.default.contents(atPath: path) {
-      for line in old.split(separator: UInt8(ascii: "\n")) {
-        guard let record = try? JSONDecoder().decode(StepOnly.self, from: line),
-          record.step <= step
-        else { continue }
-        kept += line + [UInt8(ascii: "\n")]
-      }
+    for line in try Self.content(of: path).split(separator: UInt8(ascii: "\n")) {
+      guard let record = try? JSONDecoder().decode(StepOnly.self, from: line),
+        record.step <= step
+      else { continue }
+      kept += line + [UInt8(ascii: "\n")]
     }
     try SmallFile.replace(path, with: kept)
     handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
@@ -62,6 +60,18 @@ final class MetricsWriter {
   }
 
   private struct StepOnly: Decodable { let step: Int }
+
+  /// What earlier runs have written; nothing only where there is no file, lest one be replaced by nothing.
+  private static func content(of path: String) throws -> Data {
+    var status = stat()
+    if lstat(path, &status) != 0, errno == ENOENT { return Data() }
+    do { return try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
+      throw CheckpointError(path, "cannot be read; make it readable, or move it away")
+    }
+  }
+
+  /// Returns once the lines are on the disk.
+  func synchronize() throws { try handle.synchronize() }
 
   /// Appends one line.
   func write(_ record: MetricsRecord) {

@@ -26,7 +26,9 @@ struct RunFolder {
         throw UserError("run folder \(error)")
       }
     }
-    let lock = try agree(communicator) { try first ?? RunLock(joining: path) }
+    let lock = try agree(communicator) {
+      try first ?? RunLock(joining: path, patience: Self.patience)
+    }
     if isFirst, !lock.isHeld {
       progress.warning(
         "the file system of \(path) has no locks; never start two runs in one folder")
@@ -40,12 +42,11 @@ struct RunFolder {
       guard communicator.rank == 0 else { return nil }
       do {
         try SmallFile.replace(
-          path + "/" + RunCheckpoint.configName, with: Array(config.toml.utf8))
+          path + "/" + Manifest.configName, with: Array(config.toml.utf8))
         return try MetricsWriter(folder: path, keepingUpTo: step, progress: progress)
       } catch {
         throw UserError(
-          "run folder \(path) cannot be written (\(error)); choose another with --output, or "
-            + "change its permissions")
+          "run folder \(path) cannot be used (\(error)); choose another with --output, or mend it")
       }
     }
   }

@@ -33,7 +33,8 @@ struct RunSetup {
       try config.validate(ranks: communicator.size)
       let data = try RunData(config: config, communicator: communicator, progress: progress)
       let mix = try data.mix()
-      try options.check(folder: folder)
+      try options.check()
+      if communicator.rank == 0 { try options.requireFresh(folder) }
       try config.requireMemory(ranks: communicator.size, placement: placement)
       return (data, mix)
     }
@@ -43,7 +44,7 @@ struct RunSetup {
       processes: placement.ranksOnCores)
     try requireEqual(
       [
-        ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
+        ("program", "\(Program.current)"), ("config", SHA256.digits(of: config.toml.utf8)),
         ("output folder", folder), ("options", "\(options)"),
       ], communicator)
     // Only now: ranks with different configs would ask each other different things.
@@ -59,7 +60,9 @@ struct RunSetup {
     }
     let stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
     (self.config, fixedSteps) = try options.fixingSteps(
-      config, folder: folder, started: started, communicator: communicator, progress: progress,
+      // Stored with the checkpoints, whose readers may stand elsewhere.
+      config.withAbsoluteCorpora(), folder: folder, started: started, communicator: communicator,
+      progress: progress,
       measure: { limit in
         let stages = config.stageConfigs
         return try stages.map { stage in

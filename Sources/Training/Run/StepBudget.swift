@@ -113,17 +113,17 @@ extension TrainOptions {
     guard let resume else { return nil }
     let found = try agree(communicator) { () -> Int in
       guard communicator.rank == 0 else { return 0 }
-      var step = resume == "auto" ? folder : resume
-      if let last = try CheckpointStore(runFolder: step).steps().last {
-        step = CheckpointStore(runFolder: step).folder(step: last)
-      }
-      // What is wrong with the checkpoint, resuming from it will tell.
-      if FileManager.default.fileExists(atPath: step + "/" + TrainingState.name) {
-        let steps = (try? TrainingState(folder: step))?.fixedSteps ?? 0
-        return RunSection.stepNumbers.contains(steps) ? steps : 0
+      let place = resume == "auto" ? folder : resume
+      let store = CheckpointStore(runFolder: place)
+      let steps = try store.steps().reversed().map { store.folder(step: $0) }
+      // What is wrong with a checkpoint, resuming will tell; the number is the same in all of a run.
+      for step in [place] + steps {
+        guard let state = try? TrainingState(folder: step) else { continue }
+        let fixed = state.fixedSteps ?? 0
+        return RunSection.stepNumbers.contains(fixed) ? fixed : 0
       }
       // Ended before the first checkpoint: the resolved config has the number.
-      let stored = step + "/" + RunCheckpoint.configName
+      let stored = place + "/" + Manifest.configName
       guard minutes != nil, FileManager.default.fileExists(atPath: stored) else { return 0 }
       return (try? RunConfig.load(file: stored))?.run.steps ?? 0
     }

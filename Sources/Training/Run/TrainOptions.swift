@@ -15,14 +15,16 @@ public struct TrainOptions: Sendable {
   public var minutes: Double?
   /// Whether the command line says `run.steps`, which then goes before a number that `minutes` fixed.
   public var setsSteps: Bool
-  /// Let ranks differ in matrix library.
+  /// Let ranks, or a resume, differ in the kernels of OpenBLAS.
   public var allowMixedMachines: Bool
+  /// The commit that the program is built from, for the record.
+  public var commit: String?
 
   /// All options at once.
   public init(
     resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
     stopAfter: String? = nil, minutes: Double? = nil, setsSteps: Bool = false,
-    allowMixedMachines: Bool = false
+    allowMixedMachines: Bool = false, commit: String? = nil
   ) {
     self.resume = resume
     self.output = output
@@ -31,17 +33,25 @@ public struct TrainOptions: Sendable {
     self.minutes = minutes
     self.setsSteps = setsSteps
     self.allowMixedMachines = allowMixedMachines
+    self.commit = commit
   }
 }
 
 extension TrainOptions {
-  /// Throws a `UserError` where they cannot be, alone or with what is in the run folder.
-  func check(folder: String) throws {
-    if resume == nil, let last = try CheckpointStore(runFolder: folder).steps().last {
-      throw UserError(
-        "\(folder) already holds a run up to step \(last); add --resume auto to go on with it, or "
-          + "choose another folder with --output")
+  /// Throws a `UserError` where a run without `resume` would begin in a folder that holds one.
+  ///
+  /// For rank 0 alone: another host that shares the folder would remember that it was not there.
+  func requireFresh(_ folder: String) throws {
+    guard resume == nil, let last = try CheckpointStore(runFolder: folder).steps().last else {
+      return
     }
+    throw UserError(
+      "\(folder) already holds a run up to step \(last); add --resume auto to go on with it, or "
+        + "choose another folder with --output")
+  }
+
+  /// Throws a `UserError` where a value cannot be.
+  func check() throws(UserError) {
     if let stopAfterStep, stopAfterStep < 1 {
       throw UserError("--steps \(stopAfterStep); legal values: 1 or more")
     }

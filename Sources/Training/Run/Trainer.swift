@@ -24,7 +24,7 @@ public final class Trainer {
   private let windows: TrainingWindows
   private let step: TrainStep
   private let evaluator: Evaluator
-  private let checkpoint: RunCheckpoint
+  private let store: CheckpointStore
   private let writer: CheckpointWriter
   private let report: RunReport
   private let lastStep: Int
@@ -56,7 +56,7 @@ public final class Trainer {
     folder = setup.folder
     engine = setup.engine
     stop = setup.stop
-    state = TrainingState(corpus: setup.digest)
+    state = TrainingState(corpus: setup.digest, origin: Origin.current(commit: options.commit))
     lastStep = options.stopAfterStep ?? config.run.steps
     windows = TrainingWindows(setup.mix, config: config)
     step = try TrainStep(
@@ -64,11 +64,9 @@ public final class Trainer {
     evaluator = Evaluator(
       config: config, model: step.model, corpora: data.parts, communicator: communicator,
       stop: stop)
-    checkpoint = RunCheckpoint(
-      store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
-      layout: step.model.layout)
+    store = CheckpointStore(runFolder: folder)
     writer = CheckpointWriter(
-      checkpoint, config: config, progress: progress, step: step)
+      store, config: config, communicator: communicator, progress: progress, step: step)
     report = RunReport(config, windows: windows, progress: progress, lastStep: lastStep)
   }
 
@@ -96,8 +94,7 @@ public final class Trainer {
     }
     try saveTheLast()
     report.ends(
-      state, stopped: whoStopped,
-      checkpoint: checkpoint.store.folder(step: state.step))
+      state, stopped: whoStopped, checkpoint: store.folder(step: state.step))
     if let evaluationFailure { throw evaluationFailure }
   }
 
@@ -106,24 +103,29 @@ public final class Trainer {
   /// Parameters, moments and state to begin with.
   private func start() throws -> TrainingState {
     try agree(communicator) {
-      if communicator.rank == 0 { try checkpoint.store.removeLeftovers() }
+      guard communicator.rank == 0 else { return }
+      try store.removeLeftovers()
+      // Once more now that nobody else writes here: a run that was waited for has left its own.
+      try options.requireFresh(folder)
     }
-    if let resume = options.resume {
-      if let found = try checkpoint.find(resume: resume, report: progress.message) {
-        let stored = try agree(communicator) { try TrainingState(folder: found).corpus }
-        let same = try data.matches(stored, digest: digest)
-        var state = try checkpoint.load(
-          found, corpus: same ? stored : digest, parameters: step.currentParameters(),
-          optimizer: step.optimizer, report: progress.message)
-        progress.message("resuming \(found)")
-        state.corpus = digest
-        state.fixedSteps = fixedSteps
-        return state
+    var state = state
+    if let checkpoint = try options.resume.flatMap({
+      try Checkpoint.toResume(
+        $0, runFolder: folder, communicator: communicator, report: progress.notice)
+    }) {
+      state = try checkpoint.resume(
+        as: config, data: data, fresh: state,
+        allowMixedMachines: options.allowMixedMachines, parameters: step.currentParameters(),
+        optimizer: step.optimizer, communicator: communicator, report: progress.notice)
+      progress.message("resuming \(checkpoint.folder)")
+      try checkpoint.becomeNewest(
+        in: store, state: &state, communicator: communicator, report: progress.notice)
+    } else {
+      if options.resume != nil {
+        progress.message("no checkpoint in \(folder) yet; starting at step 1")
       }
-      progress.message("no checkpoint in \(folder) yet; starting at step 1")
+      step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
     }
-    step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
-    var state = TrainingState(corpus: digest)
     state.fixedSteps = fixedSteps
     return state
   }
