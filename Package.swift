@@ -55,7 +55,7 @@ let package = Package(
     .executableTarget(
       name: "reformer-train",
       dependencies: [
-        "Training", "Communication", "Compute", "Corpus", "Reformer",
+        "Training", "Attention", "Communication", "Compute", "Corpus", "Reformer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict,

@@ -163,11 +163,12 @@ extension ScratchArena {
 /// c = a b, or c += a b with `accumulate`, finished in registers.
 ///
 /// Then `bias` is added to each row, negative numbers become 0 with `relu`, and elements whose `gate`
-/// is not positive become 0. Traps when shapes disagree. Bits of an
-/// element depend on its row of `a` and column of `b` alone.
+/// is not positive become 0. With `continuing` the sums start at what `c` holds and are one chain over all rows
+/// of `b`, in order: exact zeros in `a` leave its bits alone, and so does a cut in several products. Traps when
+/// shapes disagree. Bits of an element depend on its row of `a` and column of `b` alone.
 public func tileProduct(
   _ a: LeftOperand, _ b: StripMatrix, into c: ResultOperand, accumulate: Bool = false,
-  bias: View<Float>? = nil, relu: Bool = false, gate: StripMatrix? = nil
+  continuing: Bool = false, bias: View<Float>? = nil, relu: Bool = false, gate: StripMatrix? = nil
 ) {
   precondition(
     a.columns == b.rows && a.rows == c.rows && b.columns == c.columns,
@@ -179,5 +180,6 @@ public func tileProduct(
   }
   ck_product(
     a.left, b.base, b.stripStride, c.base, c.row, c.strip, c.rows, c.columns, a.columns,
-    accumulate ? 1 : 0, bias?.base, relu ? 1 : 0, gate?.base, gate?.stripStride ?? 0)
+    accumulate ? 1 : 0, continuing ? 1 : 0, bias?.base, relu ? 1 : 0, gate?.base,
+    gate?.stripStride ?? 0)
 }

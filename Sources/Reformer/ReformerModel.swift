@@ -116,6 +116,20 @@ public final class ReformerModel {
     return sum(rowLoss)
   }
 
+  /// A pass over one window that stands before its first sub-layer.
+  ///
+  /// Throws when the window does not fit.
+  public func steppedPass(
+    parameters: View<Float>, window: Window, address: RandomAddress
+  ) throws(ReformerError) -> SteppedPass {
+    let streams = try start(window)
+    let pass = pass(parameters, window, address, isTraining: false)
+    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    return SteppedPass(
+      stack: parts.stack, residuals: streams, pass: pass,
+      names: config.layers.flatMap { [type(of: $0).name, "feed-forward"] })
+  }
+
   /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept
   /// activations, those the embedding set.
   ///
@@ -171,6 +185,14 @@ extension AttentionLayer {
 extension ReformerConfig {
   /// Where every parameter lies: one group for the embeddings, one per sub-layer, one for the head.
   public var parameterLayout: ParameterLayout { ReformerParts(self).layout }
+
+  /// Names of the matrices through which attention layers of a kind enter the stream; where they are 0, the model is
+  /// one without these layers.
+  public func attentionOutputs(of kind: AttentionKind) -> [String] {
+    layers.indices.filter { type(of: layers[$0]).name == kind.rawValue }.map {
+      Self.layerName($0) + "attention.output.dense.weight"
+    }
+  }
 
   /// Name of what belongs to a layer in the checkpoint.
   static func layerName(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }

@@ -1,5 +1,6 @@
 // `reformer-train evaluate`: bits per byte of a checkpoint on a split of its corpus.
 import ArgumentParser
+import Attention
 import Communication
 import Compute
 import Corpus
@@ -8,6 +9,7 @@ import Reformer
 import Training
 
 extension CorpusSplit: ExpressibleByArgument {}
+extension AttentionKind: ExpressibleByArgument {}
 
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -28,6 +30,9 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Hash rounds (default: as trained).")
   var hashes: Int?
 
+  @Option(help: "Leave out the attention layers of a kind, to see what they are worth.")
+  var without: AttentionKind?
+
   @Option(help: "Score only so many bytes; 0 for the whole split.")
   var bytes = 0
 
@@ -47,6 +52,7 @@ struct EvaluateCommand: ParsableCommand {
     let context: Int
     let stride: Int
     let hashes: Int
+    let without: AttentionKind?
     let step: Int
     let corpora: [CorpusScore]?
   }
@@ -54,6 +60,7 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     let hashing = hashes.map { ["attention.lsh.hashes=\($0)"] } ?? []
     let stored = try StoredModel(path: checkpoint, overrides: overrides + hashing)
+    if let without { try stored.remove(without) }
     let config = stored.config
     let context = context ?? config.data.length
     let stride = stride ?? context
@@ -86,7 +93,7 @@ struct EvaluateCommand: ParsableCommand {
         Report(
           bitsPerByte: result.bitsPerByte, bytes: result.bytes, split: split.rawValue,
           context: context, stride: stride, hashes: config.attention.lsh.hashes,
-          step: stored.step, corpora: result.corpora))
+          without: without, step: stored.step, corpora: result.corpora))
     } else {
       for part in result.corpora ?? [] {
         print(

@@ -63,8 +63,25 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   var numHiddenLayers: Int
   var vocabSize: Int
 
+  /// Layers that Hugging Face's Reformer does not have, by name; nil when it has all.
+  ///
+  /// What would be loaded there without them computes something else.
+  public static func refusal(of config: ReformerConfig) -> String? {
+    let others = config.layers.enumerated().filter { !$0.element.isInHuggingFace }.map {
+      let name = type(of: $0.element).name
+      let why =
+        $0.element is LSHAttention ? " with attention.lsh.sight = \"bucket\"" : ""
+      return "layer \($0.offset), \(name)\(why)"
+    }
+    return others.isEmpty
+      ? nil : "no Hugging Face form: \(others.joined(separator: "; "))"
+  }
+
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
-  public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
+  ///
+  /// - Throws: `UserError` naming the layers that have no form there.
+  public init(_ config: ReformerConfig, _ attention: AttentionSizes) throws(UserError) {
+    if let refusal = Self.refusal(of: config) { throw UserError(refusal) }
     attentionHeadSize = config.headWidth
     attnLayers = config.layers.map { type(of: $0).name }
     axialPosEmbdsDim = config.axialWidths

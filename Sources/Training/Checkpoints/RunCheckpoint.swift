@@ -176,11 +176,14 @@ struct CheckpointFiles: Sendable {
         try ModelFile.write(layout: layout, parameters: content.parameters, to: folder),
         try SmallFile.write(
           Array(config.toml.utf8), to: folder + "/" + RunCheckpoint.configName),
-        try SmallFile.write(
-          Array(HuggingFaceConfig(config.reformer, config.attention.sizes).json()) + [0x0A],
-          to: folder + "/" + RunCheckpoint.huggingFaceName),
         try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
       ]
+      if HuggingFaceConfig.refusal(of: config.reformer) == nil {
+        let text = try HuggingFaceConfig(config.reformer, config.attention.sizes).json()
+        files.append(
+          try SmallFile.write(
+            Array(text) + [0x0A], to: folder + "/" + RunCheckpoint.huggingFaceName))
+      }
     }
     files.append(
       try OptimizerShards.write(

@@ -1,4 +1,5 @@
 // A checkpoint opened to be used rather than trained further: by `evaluate` and `inspect`.
+import Attention
 import Checkpointing
 import Compute
 import Foundation
@@ -40,6 +41,18 @@ public struct StoredModel {
     layout = config.reformer.parameterLayout
     parameters = Buffer(layout.count)
     try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
+  }
+
+  /// Takes out the attention layers of a kind: what they add to the stream becomes 0.
+  ///
+  /// - Throws: `UserError` where the model has none.
+  public func remove(_ kind: AttentionKind) throws(UserError) {
+    let names = config.reformer.attentionOutputs(of: kind)
+    guard !names.isEmpty else {
+      let layers = config.model.layers.map(\.rawValue).joined(separator: ", ")
+      throw UserError("no \(kind.rawValue) layers to leave out; the model has \(layers)")
+    }
+    for name in names { parameters.view[layout[name].range].fill(0) }
   }
 
   /// Verifies the step folder at `path`, or every step of the run folder there.

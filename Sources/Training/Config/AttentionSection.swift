@@ -46,6 +46,16 @@ package struct AttentionSection: Sendable, Equatable {
         ConfigKey(
           "attention.lsh.buckets", \.attention.lsh.buckets, automatic: [], or: buckets, .fixed,
           "Buckets of a round, or their factors; auto: twice the chunks of a window."),
+        ConfigKey(
+          "attention.lsh.sight", \.attention.lsh.sight, .any, .fixed,
+          "What a position sees of a round: its chunk of the sorted list and those before it, as in the paper, "
+            + "which depends on later bytes; or the last chunk * chunks_before members of its bucket."
+        ),
+        ConfigKey(
+          "attention.lsh.window", \.attention.lsh.window, .from(0, to: RunConfig.largestSize),
+          .fixed,
+          "With sight = \"bucket\": how many bytes just before its own a position sees beside the rounds."
+        ),
       ]),
   ]
 

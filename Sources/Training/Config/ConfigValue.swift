@@ -105,6 +105,7 @@ extension ConfigChoice {
 }
 
 extension AttentionKind: ConfigChoice {}
+extension LSHSight: ConfigChoice {}
 extension Activation: ConfigChoice {}
 extension ScheduleKind: ConfigChoice {}
 extension OptimizerKind: ConfigChoice {}
