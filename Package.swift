@@ -29,13 +29,12 @@ let package = Package(
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
-    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .target(name: "CKernels", exclude: ["bodies"], cSettings: fast),
     .target(name: "CComm", dependencies: ["COpenMPI"], cSettings: fast),
     .target(
-      name: "Compute", dependencies: ["CKernels", "COneDNN", "COpenBLAS"], swiftSettings: strict),
+      name: "Compute", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: strict),
     .target(name: "Attention", dependencies: ["Compute"], swiftSettings: strict),
     .target(name: "Reformer", dependencies: ["Attention", "Compute"], swiftSettings: strict),
     .target(name: "Corpus", swiftSettings: strict),
@@ -55,7 +54,7 @@ let package = Package(
     .executableTarget(
       name: "reformer-train",
       dependencies: [
-        "Training", "Attention", "Communication", "Compute", "Corpus", "Reformer",
+        "Training", "Communication", "Compute", "Corpus", "Reformer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict,

@@ -92,7 +92,8 @@ place_ranks() {
 #
 # A signal to this shell, Ctrl-C too, becomes SIGUSR1: the one that mpirun passes on and then waits. At any other
 # it gives its ranks a second, too short for a checkpoint. A process group of its own keeps Ctrl-C from it.
-# `signalled` says afterwards whether there was one.
+# `signalled` says afterwards whether there was one. A second Ctrl-C or SIGTERM ends a run that does not end by
+# itself, because a rank is stuck.
 start_ranks() {
   # The trainer cuts its own tiles and runs its own threads; a threaded BLAS below them only gets in the way.
   export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -103,7 +104,29 @@ start_ranks() {
   "${command[@]}" </dev/null &
   launched=$!
   set +m
-  trap 'signalled=yes; kill -USR1 "$launched" 2>/dev/null || true' INT TERM USR1
+  trap stop_ranks USR1
+  trap 'if [[ -z $signalled ]]; then stop_ranks; else end_ranks; fi' INT TERM
+}
+
+stop_ranks() {
+  if [[ -z $signalled ]]; then say "stopping, with a checkpoint; once more ends the run as it is" >&2; fi
+  signalled=yes
+  kill -USR1 "$launched" 2>/dev/null || true
+}
+
+end_ranks() {
+  say "ending the run as it is" >&2
+  signalled=twice
+  # mpirun kills its ranks a second after it has asked them. Where it is stuck itself, it is killed too.
+  kill -TERM "$launched" 2>/dev/null || true
+  {
+    for ((tenths = 0; tenths < 100; tenths++)); do
+      sleep 0.1
+      kill -0 "$launched" 2>/dev/null || exit 0
+    done
+    kill -KILL "$launched"
+  } >/dev/null 2>&1 &
+  disown
 }
 
 # Waits for the process `launched`, and leaves in `status` what became of the run: 0 done, 2 wrong input, 1 failed.
@@ -112,7 +135,7 @@ await_ranks() {
   while kill -0 "$launched" 2>/dev/null; do wait "$launched" || true; done
   status=0
   wait "$launched" || status=$?
-  if ((status != 0 && status != 2)); then status=1; fi
+  if [[ $signalled == twice ]] || ((status != 0 && status != 2)); then status=1; fi
 }
 
 # ---- Reading the arguments of a run

@@ -24,6 +24,7 @@ struct ChunkAttention {
   /// Where queries see runs of places: how many before their own, by round; a run does not leave its bucket, and no
   /// bit of a result depends on what lies outside it, nor on where chunks begin.
   let reaches: [Int]
+  var seesRuns: Bool { !reaches.isEmpty }
 
   /// The list of positions that is cut in chunks.
   enum Order {
@@ -87,7 +88,7 @@ struct ChunkAttention {
   var pieces: [Range<Int>] { Tiling.ranges(length, by: Tiling.blockRows) }
   /// Earlier chunks that those of a round have at hand.
   func before(_ round: Int) -> Int {
-    reaches.isEmpty ? before : (reaches[round] + chunk - 1) / chunk
+    seesRuns ? (reaches[round] + chunk - 1) / chunk : before
   }
 
   /// Keys that a query has at hand in each round, seen or not.
@@ -98,7 +99,7 @@ struct ChunkAttention {
     let halo = before * chunk * (2 * headWidth + 1)
     let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
     // Strips are padded, rows are not.
-    let strips = StripMatrix.floats(2 * (window + chunk), headWidth)
+    let strips = Packed<Float>.count(2 * (window + chunk), headWidth)
     return AttentionScratch(
       shared: heads * (length + tasks.count * halo),
       perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
@@ -147,7 +148,7 @@ struct ChunkAttention {
     engine.pool.run(heads.count * pieces.count) { task, scratch in
       let head = heads[task / pieces.count]
       let rows = pieces[task % pieces.count]
-      if masksSelf && reaches.isEmpty { roundLoneSums(head, rows) }
+      if masksSelf && !seesRuns { roundLoneSums(head, rows) }
       Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
       scratch.lap(.merge)
     }
@@ -199,11 +200,12 @@ struct ChunkAttention {
       seen.softmax(scores, queries: own, maximum: maximum, sum: sum)
       seen.drop(scores, queries: own, chunk: index, by: head.dropoutStream, rate: dropout)
       scratch.lap(.softmax)
-      partial.fill(0)
+      // One chain from zero for runs; a ring as it lies is one product.
+      if seesRuns { partial.fill(0) }
       for part in seen.parts(newest: slot) {
         tileProduct(
           scores.columns(part.columns).left, window.values.rows(part.rows), into: partial.result,
-          continuing: true)
+          continuing: seesRuns)
       }
       scratch.lap(.values)
       Kernels.mergeRows(
@@ -236,7 +238,7 @@ struct ChunkAttention {
 
   /// What the queries of a head see, spelt out.
   func sight(_ order: Order) -> Sight {
-    guard reaches.isEmpty else { return sightOfRuns(order) }
+    guard !seesRuns else { return sightOfRuns(order) }
     var keys = [[Sight.Key]](repeating: [], count: length)
     let list = Buffer<Int32>(chunk)
     func positions(_ round: Int, _ index: Int) -> [Int] {

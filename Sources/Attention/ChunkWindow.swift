@@ -13,11 +13,11 @@ struct ChunkWindow {
   /// `[W]`: position of each row.
   let positions: View<Int32>
   /// `[W, K]`, scaled.
-  let keys: StripMatrix
+  let keys: Packed<Float>
   /// `[K, W]`, scaled.
-  let keysAcross: StripMatrix
+  let keysAcross: Packed<Float>
   /// `[W, K]`.
-  let values: StripMatrix
+  let values: Packed<Float>
 
   /// Rows of all slots.
   var rows: Int { slots * slotRows }
@@ -38,14 +38,14 @@ struct ChunkWindow {
   }
 
   /// Lends a matrix `[width, W]` that is zero where slots are padded.
-  func across(width: Int, from arena: ScratchArena) -> StripMatrix {
+  func across(width: Int, from arena: ScratchArena) -> Packed<Float> {
     let across = arena.strips(width, rows)
     if slotRows > chunk { across.runs.forEach { $0.fill(0) } }
     return across
   }
 
   static func slotRows(chunk: Int) -> Int {
-    (chunk + StripMatrix.width - 1) / StripMatrix.width * StripMatrix.width
+    (chunk + Packed<Float>.width - 1) / Packed<Float>.width * Packed<Float>.width
   }
 
   /// Rows of the chunk in `slot`, padding left out.
@@ -68,7 +68,7 @@ struct ChunkWindow {
 }
 
 /// Writes the transpose of `rows` into the columns `columns` of `across`.
-func transpose(_ rows: StripMatrix, into across: StripMatrix, columns: Range<Int>) {
+func transpose(_ rows: Packed<Float>, into across: Packed<Float>, columns: Range<Int>) {
   for strip in 0..<rows.stripCount {
     let (features, matrix) = rows.strip(strip)
     across.rows(features).columns(columns).copy(transposing: matrix)
@@ -77,7 +77,7 @@ func transpose(_ rows: StripMatrix, into across: StripMatrix, columns: Range<Int
 
 /// Fetches rows by position into strips, times `scale` where there is one.
 func gather(
-  _ source: Matrix, rows index: View<Int32>, scale: Matrix? = nil, into strips: StripMatrix
+  _ source: Matrix, rows index: View<Int32>, scale: Matrix? = nil, into strips: Packed<Float>
 ) {
   for strip in 0..<strips.stripCount {
     let (columns, matrix) = strips.strip(strip)

@@ -1,6 +1,6 @@
-// Exact causal attention, quadratic in length but never with an [L, L] matrix: tiles of scores are
-// merged as in flash attention. It serves `full` layers, sequences that fit one chunk, and as the
-// reference the sparse kinds reduce to when their chunks or buckets hold everything.
+// Exact causal attention, quadratic in length but never with an [L, L] matrix: queries meet keys block by block, and
+// partial softmaxes are merged as they come (flash attention, Dao et al. 2022). It serves `full` layers, sequences
+// that fit one chunk, and as the reference the sparse kinds reduce to when their chunks or buckets hold everything.
 import Compute
 
 /// Causal attention to every earlier position.
@@ -9,7 +9,11 @@ public struct FullAttention: AttentionLayer {
   /// LSH.
   public let sharesQueryKey: Bool
 
-  private static let tile = 64
+  // Keys that a thread lays out at once; the queries that then meet them, a tile after the other; and how many
+  // queries that is at most, so that laying out costs little beside them.
+  private static let block = 64
+  private static let tile = Tiling.tileRows
+  private static let run = 2 * tile
 
   /// A layer with shared or separate queries and keys.
   public init(sharesQueryKey: Bool) { self.sharesQueryKey = sharesQueryKey }
@@ -71,117 +75,151 @@ public struct FullAttention: AttentionLayer {
     let dropoutStream: CounterRandom
   }
 
-  private func head(
-    _ index: Int, of group: HeadGroup, _ saved: SoftmaxRows, _ pass: AttentionPass
-  ) -> Head {
-    let keys = sharesQueryKey ? group.projected[0] : group.projected[1]
-    return Head(
-      queries: group.head(index, of: group.projected[0]), keys: group.head(index, of: keys),
-      values: group.head(index, of: group.projected[sharesQueryKey ? 1 : 2]),
-      keyScale: SoftmaxRows.column(index, of: saved.keyScale),
-      output: group.head(index, of: group.output),
-      maximum: SoftmaxRows.column(index, of: saved.maximum),
-      sum: SoftmaxRows.column(index, of: saved.sum),
-      dropoutStream: pass.dropoutStream(head: index))
-  }
-
-  /// Sums of outputs times gradients, and the tiles of a task.
-  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
-    AttentionScratch(
-      shared: heads * length, perThread: Self.tile * (3 * headWidth + 2 * Self.tile + 5))
-  }
-
-  /// Exact attention, tile by tile.
-  public func forward(_ group: HeadGroup, saved: SoftmaxRows, pass: AttentionPass) {
-    let engine = pass.engine
-    let tiles = Tiling.ranges(group.length, by: Self.tile)
-    engine.pool.run(group.heads) { index, _ in
-      let head = head(index, of: group, saved, pass)
-      if sharesQueryKey {
-        Kernels.keyScale(head.queries, into: head.keyScale)
-      } else {
-        head.keyScale.row(0).fill(1 / Float(head.queries.columns).squareRoot())
-      }
-      head.output.fill(0)
-      head.maximum.fill(-.infinity)
-      head.sum.fill(0)
+  private func heads(
+    _ group: HeadGroup, _ saved: SoftmaxRows, _ pass: AttentionPass
+  ) -> [Head] {
+    let count = group.projected.count
+    return (0..<group.heads).map { index in
+      Head(
+        queries: group.head(index, of: group.projected[0]),
+        keys: group.head(index, of: group.projected[count - 2]),
+        values: group.head(index, of: group.projected[count - 1]),
+        keyScale: SoftmaxRows.column(index, of: saved.keyScale),
+        output: group.head(index, of: group.output),
+        maximum: SoftmaxRows.column(index, of: saved.maximum),
+        sum: SoftmaxRows.column(index, of: saved.sum),
+        dropoutStream: pass.dropoutStream(head: index))
     }
-    engine.pool.run(group.heads * tiles.count) { task, scratch in
-      let head = head(task / tiles.count, of: group, saved, pass)
-      // Late tiles see the most keys; starting with them balances the threads.
-      forward(
-        head, tiles: tiles, query: tiles.count - 1 - task % tiles.count, dropout: pass.dropout,
-        scratch: scratch)
+  }
+
+  /// Of each row sum of output times gradient, maximum and sum; a thread has a block of keys and a tile's scores.
+  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
+    let block = 2 * Packed<Float>.count(Self.block, headWidth) + 3 * Self.block * headWidth
+    let tile = 2 * Packed<Float>.count(Self.tile, headWidth) + 2 * Self.tile * Self.block
+    return AttentionScratch(
+      shared: 3 * heads * length, perThread: block + tile + 2 * Self.block + 3 * Self.run)
+  }
+
+  /// Runs `body` for every head and range of rows; the last ranges, whose queries see the most keys, come first.
+  private func each(
+    _ heads: Int, _ ranges: [Range<Int>], _ engine: Engine,
+    _ body: (_ head: Int, _ rows: Range<Int>, _ scratch: ScratchArena) -> Void
+  ) {
+    engine.pool.run(heads * ranges.count) { task, scratch in
+      let (before, head) = task.quotientAndRemainder(dividingBy: heads)
+      body(head, ranges[ranges.count - 1 - before], scratch)
+    }
+  }
+
+  /// Exact attention, a run of queries at a time.
+  public func forward(_ group: HeadGroup, saved: SoftmaxRows, pass: AttentionPass) {
+    let heads = heads(group, saved, pass)
+    if sharesQueryKey {
+      each(group.heads, Tiling.ranges(group.length, by: Tiling.blockRows), pass.engine) {
+        Kernels.keyScale(heads[$0].queries.rows($1), into: heads[$0].keyScale.rows($1))
+        $2.lap(.gather)
+      }
+    } else {
+      saved.keyScale.row(0).fill(1 / Float(group.headWidth).squareRoot())
+    }
+    each(group.heads, Tiling.ranges(group.length, by: Self.run), pass.engine) {
+      forward(heads[$0], run: $1, dropout: pass.dropout, $2)
     }
   }
 
   private func forward(
-    _ head: Head, tiles: [Range<Int>], query: Int, dropout: Double, scratch: ScratchArena
+    _ head: Head, run: Range<Int>, dropout: Double, _ scratch: ScratchArena
   ) {
-    let rows = tiles[query]
-    let width = head.queries.columns
-    let queryPositions = positions(rows, scratch)
-    let partial = scratch.matrix(rows.count, width)
-    let maximum = scratch.floats(rows.count)
-    let sum = scratch.floats(rows.count)
-    for key in 0...query {
-      scratch.frame {
-        let tile = tiles[key]
-        let keys = scaledKeys(head, tile, scratch)
-        let keyPositions = positions(tile, scratch)
-        let scores = scratch.matrix(rows.count, tile.count)
-        multiply(head.queries.rows(rows).plain, keys.transposed, into: scores)
-        scratch.lap(.scores)
-        Kernels.maskedSoftmax(
-          scores, queryPositions: queryPositions, keyPositions: keyPositions,
-          masksSelf: sharesQueryKey, maximum: maximum, sum: sum)
-        drop(scores, head, rows, tile, rate: dropout)
-        scratch.lap(.softmax)
-        multiply(scores.plain, head.values.rows(tile).plain, into: partial)
-        scratch.lap(.values)
-        Kernels.mergeRows(
-          partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
-          sum: head.sum, rows: queryPositions)
-        scratch.lap(.merge)
+    head.output.rows(run).fill(0)
+    head.maximum.rows(run).fill(-.infinity)
+    head.sum.rows(run).fill(0)
+    let positions = positions(run, scratch)
+    let (maximum, sum) = (scratch.floats(Self.tile), scratch.floats(Self.tile))
+    eachBlock(head, upTo: run, scratch) { block, window in
+      for rows in tiles(run, from: block) {
+        scratch.frame {
+          let own = positions[rows.lowerBound - run.lowerBound..<rows.upperBound - run.lowerBound]
+          let (maximum, sum) = (maximum[0..<rows.count], sum[0..<rows.count])
+          let scores = scratch.matrix(rows.count, Self.block)
+          tileProduct(head.queries.rows(rows).left, window.keysAcross, into: scores.result)
+          scratch.lap(.scores)
+          Kernels.maskedSoftmax(
+            scores, queryPositions: own, keyPositions: window.positions,
+            masksSelf: sharesQueryKey, maximum: maximum, sum: sum)
+          drop(scores, head, rows, block, rate: dropout)
+          scratch.lap(.softmax)
+          let partial = scratch.matrix(rows.count, head.values.columns)
+          tileProduct(scores.left, window.values, into: partial.result)
+          scratch.lap(.values)
+          Kernels.mergeRows(
+            partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
+            sum: head.sum, rows: own)
+          scratch.lap(.merge)
+        }
       }
     }
-    Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
+    Kernels.normalizeRows(head.output.rows(run), by: head.sum.rows(run))
+    scratch.lap(.merge)
   }
 
-  /// Gradients of the projections, in two passes over the tiles.
+  /// Runs `body` for every block of keys that the queries of `run` see, laid out for products.
+  private func eachBlock(
+    _ head: Head, upTo run: Range<Int>, _ scratch: ScratchArena,
+    _ body: (_ block: Range<Int>, _ window: ChunkWindow) -> Void
+  ) {
+    let window = ChunkWindow(
+      chunk: Self.block, before: 0, width: head.keys.columns, from: scratch)
+    for block in Tiling.ranges(run.upperBound, by: Self.block) {
+      load(head, block, window, scratch)
+      body(block, window)
+    }
+  }
+
+  /// A whole block even where the sequence ends in it: later positions are masked, and zero.
+  private func load(
+    _ head: Head, _ block: Range<Int>, _ window: ChunkWindow, _ scratch: ScratchArena
+  ) {
+    scratch.frame {
+      let list = positions(block.lowerBound..<block.lowerBound + Self.block, scratch)
+      window.load(list, keys: head.keys, scale: head.keyScale, values: head.values, slot: 0)
+    }
+    scratch.lap(.gather)
+  }
+
+  /// The rows of `run` that see a key of `block`.
+  private func tiles(_ run: Range<Int>, from block: Range<Int>) -> [Range<Int>] {
+    Tiling.ranges(max(run.lowerBound, block.lowerBound)..<run.upperBound, by: Self.tile)
+  }
+
+  /// Gradients of the projections, in two passes over the scores.
   public func backward(
     _ group: HeadGroup, saved: SoftmaxRows, outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass
   ) {
     let engine = pass.engine
-    let tiles = Tiling.ranges(group.length, by: Self.tile)
+    let length = group.length
     engine.scratch.frame {
-      let dots = engine.scratch.matrix(group.heads, group.length)
-      engine.pool.run(group.heads) { index, _ in
-        Kernels.rowDots(
-          group.head(index, of: group.output), group.head(index, of: outputGradient),
-          into: dots.row(index))
+      let heads = heads(group, saved, pass).enumerated().map { index, head in
+        Backward(
+          head: head, outputGradient: group.head(index, of: outputGradient),
+          dots: engine.scratch.floats(length), maximum: engine.scratch.floats(length),
+          sum: engine.scratch.floats(length), dropout: pass.dropout)
       }
-      let passes = (0..<group.heads).map { index in
-        Pass(
-          head: head(index, of: group, saved, pass), tiles: tiles, dropout: pass.dropout,
-          outputGradient: group.head(index, of: outputGradient), dots: dots.row(index))
+      each(group.heads, Tiling.ranges(length, by: Tiling.blockRows), engine) {
+        heads[$0].fill($1)
+        $2.lap(.softmax)
       }
       // Two passes, one by queries and one by keys: scores are computed twice, but every gradient
       // row has one writer. The second one adds to the first where both share a projection.
-      engine.pool.run(group.heads * tiles.count) { task, scratch in
-        let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
-        addQueryGradients(
-          passes[index], query: tiles.count - 1 - tile,
-          to: group.head(index, of: gradients[0]), scratch)
+      each(group.heads, Tiling.ranges(length, by: Self.run), engine) {
+        setQueryGradients(heads[$0], run: $1, group.head($0, of: gradients[0]), $2)
       }
-      engine.pool.run(group.heads * tiles.count) { task, scratch in
-        let (index, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
-        let rows = tiles[tile]
-        let head = passes[index].head
-        let keys = scratch.matrix(rows.count, head.keys.columns)
+      let blocks = Tiling.ranges(length, by: Self.block)
+      each(group.heads, blocks.reversed(), engine) { index, block, scratch in
+        let (head, rows) = (heads[index].head, block)
+        let keys = scratch.matrix(rows.count, group.headWidth)
         setKeyGradients(
-          passes[index], key: tile, keys: keys,
+          heads[index], block, keys: keys,
           values: group.head(index, of: gradients[gradients.count - 1]).rows(rows), scratch)
         if sharesQueryKey {
           Kernels.keyScaleBackward(
@@ -191,86 +229,102 @@ public struct FullAttention: AttentionLayer {
           Kernels.scale(keys.dense, by: head.keyScale.row(0)[0])
           group.head(index, of: gradients[1]).rows(rows).copy(from: keys)
         }
+        scratch.lap(.scatter)
       }
     }
   }
 
-  private struct Pass {
+  /// A head on the way back, with numbers of its rows `[L]` side by side.
+  private struct Backward {
     let head: Head
-    let tiles: [Range<Int>]
-    let dropout: Double
     let outputGradient: Matrix
+    /// Output times its gradient, which the softmax gradient subtracts.
     let dots: View<Float>
+    let maximum: View<Float>
+    let sum: View<Float>
+    let dropout: Double
+
+    func fill(_ rows: Range<Int>) {
+      Kernels.rowDots(head.output.rows(rows), outputGradient.rows(rows), into: dots[rows])
+      for row in rows {
+        maximum[row] = head.maximum.row(row)[0]
+        sum[row] = head.sum.row(row)[0]
+      }
+    }
   }
 
-  private func addQueryGradients(
-    _ pass: Pass, query: Int, to gradient: Matrix, _ scratch: ScratchArena
+  private func setQueryGradients(
+    _ pass: Backward, run: Range<Int>, _ gradient: Matrix, _ scratch: ScratchArena
   ) {
-    let target = gradient.rows(pass.tiles[query])
-    target.fill(0)
-    for key in 0...query {
+    gradient.rows(run).fill(0)
+    eachBlock(pass.head, upTo: run, scratch) { block, window in
       scratch.frame {
-        let (_, gradients) = scores(pass, query: query, key: key, scratch)
-        let keys = scaledKeys(pass.head, pass.tiles[key], scratch)
-        multiply(gradients.plain, keys.plain, into: target, accumulate: true)
-        scratch.lap(.scores)
+        let valuesAcross = valuesAcross(window, scratch)
+        for rows in tiles(run, from: block) {
+          scratch.frame {
+            let (_, gradients) = scores(pass, rows, block, window, valuesAcross, scratch)
+            tileProduct(
+              gradients.left, window.keys, into: gradient.rows(rows).result, accumulate: true)
+            scratch.lap(.scores)
+          }
+        }
       }
     }
   }
 
   private func setKeyGradients(
-    _ pass: Pass, key: Int, keys: Matrix, values: Matrix, _ scratch: ScratchArena
+    _ pass: Backward, _ block: Range<Int>, keys: Matrix, values: Matrix, _ scratch: ScratchArena
   ) {
     keys.fill(0)
     values.fill(0)
-    for query in key..<pass.tiles.count {
+    let window = ChunkWindow(chunk: Self.block, before: 0, width: keys.columns, from: scratch)
+    load(pass.head, block, window, scratch)
+    let valuesAcross = valuesAcross(window, scratch)
+    for rows in Tiling.ranges(block.lowerBound..<pass.head.queries.rows, by: Self.tile) {
       scratch.frame {
-        let rows = pass.tiles[query]
-        let (probabilities, gradients) = scores(pass, query: query, key: key, scratch)
-        multiply(
-          probabilities.transposed, pass.outputGradient.rows(rows).plain, into: values,
-          accumulate: true)
+        let queries = scratch.strips(rows.count, keys.columns)
+        let outputGradient = scratch.strips(rows.count, keys.columns)
+        queries.copy(from: pass.head.queries.rows(rows))
+        outputGradient.copy(from: pass.outputGradient.rows(rows))
+        let (probabilities, gradients) = scores(pass, rows, block, window, valuesAcross, scratch)
+        tileProduct(
+          probabilities.columns(0..<block.count).leftTransposed, outputGradient,
+          into: values.result, accumulate: true)
         scratch.lap(.values)
-        multiply(
-          gradients.transposed, pass.head.queries.rows(rows).plain, into: keys, accumulate: true)
+        tileProduct(
+          gradients.columns(0..<block.count).leftTransposed, queries, into: keys.result,
+          accumulate: true)
         scratch.lap(.scores)
       }
     }
   }
 
-  /// Probabilities (after dropout) and logit gradients of one tile.
-  private func scores(
-    _ pass: Pass, query: Int, key: Int, _ scratch: ScratchArena
-  ) -> (probabilities: Matrix, gradients: Matrix) {
-    let head = pass.head
-    let (rows, tile) = (pass.tiles[query], pass.tiles[key])
-    let scores = scratch.matrix(rows.count, tile.count)
-    let gradients = scratch.matrix(rows.count, tile.count)
-    multiply(
-      head.queries.rows(rows).plain, scaledKeys(head, tile, scratch).transposed, into: scores)
-    multiply(
-      pass.outputGradient.rows(rows).plain, head.values.rows(tile).transposed, into: gradients)
-    scratch.lap(.scores)
-    drop(gradients, head, rows, tile, rate: pass.dropout)
-    let queryPositions = positions(rows, scratch)
-    let maximum = scratch.matrix(rows.count, 1)
-    let sum = scratch.matrix(rows.count, 1)
-    maximum.copy(from: head.maximum.rows(rows))
-    sum.copy(from: head.sum.rows(rows))
-    Kernels.maskedSoftmaxBackward(
-      scores, gradients, queryPositions: queryPositions, keyPositions: positions(tile, scratch),
-      masksSelf: sharesQueryKey, maximum: maximum.dense, sum: sum.dense,
-      outputDots: pass.dots[rows])
-    drop(scores, head, rows, tile, rate: pass.dropout)
-    scratch.lap(.softmax)
-    return (scores, gradients)
+  private func valuesAcross(_ window: ChunkWindow, _ scratch: ScratchArena) -> Packed<Float> {
+    let across = window.across(width: window.values.columns, from: scratch)
+    transpose(window.values, into: across, columns: 0..<Self.block)
+    scratch.lap(.gather)
+    return across
   }
 
-  private func scaledKeys(_ head: Head, _ rows: Range<Int>, _ scratch: ScratchArena) -> Matrix {
-    let keys = scratch.matrix(rows.count, head.keys.columns)
-    Kernels.gather(
-      head.keys, rows: positions(rows, scratch), scale: head.keyScale, into: keys)
-    return keys
+  /// Probabilities (after dropout) and logit gradients of the queries `rows` with a block of keys.
+  private func scores(
+    _ pass: Backward, _ rows: Range<Int>, _ block: Range<Int>, _ window: ChunkWindow,
+    _ valuesAcross: Packed<Float>, _ scratch: ScratchArena
+  ) -> (probabilities: Matrix, gradients: Matrix) {
+    let head = pass.head
+    let scores = scratch.matrix(rows.count, Self.block)
+    let gradients = scratch.matrix(rows.count, Self.block)
+    tileProduct(head.queries.rows(rows).left, window.keysAcross, into: scores.result)
+    tileProduct(pass.outputGradient.rows(rows).left, valuesAcross, into: gradients.result)
+    scratch.lap(.scores)
+    drop(gradients, head, rows, block, rate: pass.dropout)
+    Kernels.maskedSoftmaxBackward(
+      scores, gradients, queryPositions: positions(rows, scratch),
+      keyPositions: window.positions, masksSelf: sharesQueryKey, maximum: pass.maximum[rows],
+      sum: pass.sum[rows], outputDots: pass.dots[rows])
+    drop(scores, head, rows, block, rate: pass.dropout)
+    scratch.lap(.softmax)
+    return (scores, gradients)
   }
 
   private func positions(_ rows: Range<Int>, _ scratch: ScratchArena) -> View<Int32> {

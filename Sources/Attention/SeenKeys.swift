@@ -13,7 +13,6 @@ struct SeenKeys {
   /// `[W]`: for runs, position of each column of the scores.
   private let positions: View<Int32>
 
-  private var areRuns: Bool { !attention.reaches.isEmpty }
   /// For runs, the column of the first query's own key.
   private var own: Int { window.rows - window.chunk }
 
@@ -24,8 +23,8 @@ struct SeenKeys {
     self.attention = attention
     self.window = window
     self.round = round
-    first = arena.integers(attention.reaches.isEmpty ? 0 : window.chunk)
-    positions = arena.integers(attention.reaches.isEmpty ? 0 : window.rows)
+    first = arena.integers(attention.seesRuns ? window.chunk : 0)
+    positions = arena.integers(attention.seesRuns ? window.rows : 0)
   }
 
   /// Rows of the window, and the columns of the scores that they are.
@@ -33,7 +32,7 @@ struct SeenKeys {
 
   /// The window in the order of the scores' columns: the ring as it lies, or for runs the list, oldest key first.
   func parts(newest slot: Int) -> [Part] {
-    let end = areRuns ? (slot + 1) * window.slotRows : window.rows
+    let end = attention.seesRuns ? (slot + 1) * window.slotRows : window.rows
     let older = window.rows - end
     let parts = [(end..<window.rows, 0..<older), (0..<end, older..<window.rows)]
     return parts.filter { !$0.0.isEmpty }
@@ -41,7 +40,7 @@ struct SeenKeys {
 
   /// Finds where the runs of a chunk begin.
   func find(_ order: ChunkAttention.Order, chunk index: Int) {
-    guard areRuns else { return }
+    guard attention.seesRuns else { return }
     for part in parts(newest: window.slot(index)) {
       positions[part.columns].copy(from: window.positions[part.rows])
     }
@@ -68,7 +67,7 @@ struct SeenKeys {
   func softmax(
     _ scores: Matrix, queries: View<Int32>, maximum: View<Float>, sum: View<Float>
   ) {
-    if areRuns {
+    if attention.seesRuns {
       Kernels.runSoftmax(scores, first: first, own: own, maximum: maximum, sum: sum)
     } else {
       Kernels.maskedSoftmax(
@@ -82,7 +81,7 @@ struct SeenKeys {
     _ scores: Matrix, _ gradients: Matrix, queries: View<Int32>, maximum: View<Float>,
     sum: View<Float>, outputDots: View<Float>
   ) {
-    if areRuns {
+    if attention.seesRuns {
       Kernels.runSoftmaxBackward(
         scores, gradients, first: first, own: own, maximum: maximum, sum: sum,
         outputDots: outputDots)
@@ -99,7 +98,7 @@ struct SeenKeys {
     _ x: Matrix, queries: View<Int32>, chunk index: Int, by stream: CounterRandom, rate: Double
   ) {
     guard rate > 0 else { return }
-    if areRuns {
+    if attention.seesRuns {
       stream.dropoutRuns(
         x, first: first, own: own, queries: queries, keys: positions, length: attention.length,
         list: round, of: attention.rounds, rate: rate)

@@ -8,7 +8,9 @@
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 int ccomm_first_rank_here(int *first) {
-  int code = ccomm_rank(first);
+  // The two calls below wait without a limit, but not long once all ranks have come.
+  int code = ccomm_barrier();
+  if (code == MPI_SUCCESS) code = ccomm_rank(first);
   if (code != MPI_SUCCESS) return code;
   MPI_Comm here;
   code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *first, MPI_INFO_NULL, &here);

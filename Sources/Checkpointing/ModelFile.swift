@@ -9,13 +9,14 @@ public enum ModelFile {
 
   /// Writes every slot of `layout` to `folder`.
   ///
-  /// - `parameters`: the flat buffer, `[layout.count]`.
+  /// - `parameters`: the flat buffer, `[layout.parameterBufferCount]`.
   /// - Throws: `CheckpointError` when the disk refuses.
   public static func write(
     layout: ParameterLayout, parameters: View<Float>, metadata: [String: String] = [:],
     to folder: String
   ) throws(CheckpointError) -> FileDigest {
-    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    precondition(
+      parameters.count == layout.parameterBufferCount, "parameters do not fit the layout")
     let tensors = layout.slots.map {
       TensorToWrite(name: $0.name, shape: $0.shape, values: parameters[$0.range])
     }
@@ -26,13 +27,14 @@ public enum ModelFile {
 
   /// Reads every slot of `layout` from the file at `path`.
   ///
-  /// - `parameters`: the flat buffer, `[layout.count]`; padding is left as it is.
+  /// - `parameters`: the flat buffer, `[layout.parameterBufferCount]`; padding is left as it is.
   /// - Throws: `CheckpointError` naming the first tensor that is missing, unexpected, of another
   ///   shape or type, before any parameter is changed.
   public static func read(
     _ path: String, layout: ParameterLayout, into parameters: View<Float>
   ) throws(CheckpointError) {
-    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    precondition(
+      parameters.count == layout.parameterBufferCount, "parameters do not fit the layout")
     let reader = try SafetensorsReader(path)
     let slots = layout.slots
     for slot in slots {
@@ -60,7 +62,8 @@ public enum ModelFile {
   public static func parametersSHA256(
     layout: ParameterLayout, parameters: View<Float>
   ) -> String {
-    precondition(parameters.count == layout.count, "parameters do not fit the layout")
+    precondition(
+      parameters.count == layout.parameterBufferCount, "parameters do not fit the layout")
     let hash = SHA256()
     for slot in layout.slots {
       hash.update(UnsafeRawBufferPointer(parameters[slot.range].bytes))

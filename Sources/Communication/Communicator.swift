@@ -81,6 +81,14 @@ public protocol Communicator: AnyObject {
 }
 
 extension Communicator {
+  /// Makes this rank wait for the others up to `limit` seconds, 0 for ever, or as long as it has just worked itself
+  /// where that is more.
+  ///
+  /// Ranks that do equal work wait for each other less than that work takes, however slow their machines.
+  public func limitWaits(to limit: Double, orOwnWork seconds: Double = 0) {
+    waitLimit = limit > 0 ? max(limit, seconds) : 0
+  }
+
   /// Ranks of one process share its machine.
   public func firstRankHere() -> Int { 0 }
 

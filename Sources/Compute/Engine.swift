@@ -9,7 +9,7 @@ public final class Engine: Sendable {
 
   /// An engine with `threads` threads; `processes` like this one share the cores that it may use.
   public init(threads: Int, processes: Int = 1) {
-    MatrixLibrary.prepareThread()
+    OpenBLAS.prepareThread()
     pool = WorkerPool(threadCount: threads, processes: processes)
     scratch = ScratchArena()
   }

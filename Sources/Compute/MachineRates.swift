@@ -5,24 +5,33 @@ import CKernels
 public struct MachineRates: Sendable {
   /// Multiply-adds on registers, the limit of any product.
   public let fmaGflops: Double
-  /// Products of 512 x 512 by the matrix library, one per thread.
-  public let sgemmGflops: Double
+  /// Products of 512 x 512 by tiles, one per thread.
+  public let tilesGflops: Double
+  /// The same by OpenBLAS.
+  public let openblasGflops: Double
 
-  /// Measures for about half a second; the best of several tries counts.
+  /// Measures for about a second; the best of several tries counts.
   public init(_ engine: Engine) {
     fmaGflops = Self.best(engine) { _ in
       var result: Float = 0.5
       return ck_fma_loop(1_000_000, &result)
     }
     let size = 512
-    sgemmGflops = Self.best(engine) { scratch in
-      let (a, b) = (scratch.matrix(size, size), scratch.matrix(size, size))
-      let c = scratch.matrix(size, size)
-      a.fill(0.5)
-      b.fill(0.25)
-      for _ in 0..<8 { multiply(a.plain, b.plain, into: c) }
-      return 8 * 2 * Double(size * size * size)
+    func products(_ multiply: @escaping (Matrix, Matrix, Matrix) -> Void) -> Double {
+      Self.best(engine) { scratch in
+        let matrices = (0..<3).map { _ in scratch.matrix(size, size) }
+        matrices[0].fill(0.5)
+        matrices[1].fill(0.25)
+        for _ in 0..<8 { multiply(matrices[0], matrices[1], matrices[2]) }
+        return 8 * 2 * Double(size * size * size)
+      }
     }
+    // A square of whole strips: the same numbers in any layout.
+    tilesGflops = products { a, b, c in
+      tileProduct(
+        a.left, Packed(b.dense, rows: size, columns: size), into: c.result, by: .tiles)
+    }
+    openblasGflops = products { OpenBLAS.multiply($0, $1, into: $2) }
   }
 
   private static func best(_ engine: Engine, _ body: (ScratchArena) -> Double) -> Double {

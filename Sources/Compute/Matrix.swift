@@ -78,18 +78,4 @@ public struct Matrix: @unchecked Sendable {
     precondition(other.rows == rows && other.columns == columns, "copy between shapes")
     for index in 0..<rows { row(index).copy(from: other.row(index)) }
   }
-
-  /// This matrix as it stands, as an operand of `multiply`.
-  public var plain: MatrixOperand { MatrixOperand(matrix: self, isTransposed: false) }
-  /// This matrix transposed, as an operand of `multiply`.
-  public var transposed: MatrixOperand { MatrixOperand(matrix: self, isTransposed: true) }
-}
-
-/// A matrix or its transpose.
-public struct MatrixOperand {
-  let matrix: Matrix
-  let isTransposed: Bool
-
-  var rows: Int { isTransposed ? matrix.columns : matrix.rows }
-  var columns: Int { isTransposed ? matrix.rows : matrix.columns }
 }

@@ -1,5 +1,5 @@
 // What parameters there are and where every one lies. Parameters, gradients and moments are flat buffers with this
-// layout, so reduction, clipping, update and saving walk one list.
+// layout, so reduction, clipping, update and saving walk one list. Sparse tables stand behind it in the parameters alone.
 
 /// What a tensor is, which decides how an optimizer treats it.
 public enum ParameterKind: Sendable, Hashable {
@@ -11,6 +11,8 @@ public enum ParameterKind: Sendable, Hashable {
   case embedding
   /// Rows looked up by position.
   case table
+  /// Rows looked up by a hash, few at a time: their gradients are lists of rows, not places in a flat buffer.
+  case sparse
 }
 
 /// What a tensor holds before the first step.
@@ -89,8 +91,10 @@ public struct ParameterLayout: Sendable, Hashable {
 
   /// In buffer order.
   public private(set) var groups: [ParameterGroup] = []
-  /// Elements of the flat buffer, padding included.
+  /// Elements of a flat buffer of gradients, padding included: those of the groups.
   public private(set) var count = 0
+  /// Behind the groups, in a buffer of parameters only: tensors whose rows are `sparse`.
+  public private(set) var tables: [Slot] = []
   private var slotsByName: [String: Slot] = [:]
 
   /// A layout without parameters.
@@ -112,22 +116,40 @@ public struct ParameterLayout: Sendable, Hashable {
   ///
   /// - Returns: the group's index. Traps where a name is taken.
   public mutating func add(_ name: String, _ tensors: [ParameterSpecification]) -> Int {
+    precondition(tables.isEmpty, "a group behind the tables")
     let start = count
-    var slots: [Slot] = []
-    for tensor in tensors {
-      let slot = Slot(specification: tensor, offset: count)
-      precondition(slotsByName.updateValue(slot, forKey: tensor.name) == nil, "two \(tensor.name)")
-      slots.append(slot)
-      // Rows of every tensor start on a cache line.
-      count += (slot.count + 15) / 16 * 16
-    }
+    var end = count
+    let slots = tensors.map { place($0, at: &end) }
+    count = end
     count = (count + Self.segment - 1) / Self.segment * Self.segment
     groups.append(ParameterGroup(name: name, range: start..<count, slots: slots))
     return groups.count - 1
   }
 
+  /// Adds a table behind everything else; traps where its name is taken.
+  public mutating func add(table: ParameterSpecification) -> Slot {
+    var end = parameterBufferCount
+    tables.append(place(table, at: &end))
+    return tables[tables.count - 1]
+  }
+
+  private mutating func place(_ tensor: ParameterSpecification, at end: inout Int) -> Slot {
+    let slot = Slot(specification: tensor, offset: end)
+    precondition(slotsByName.updateValue(slot, forKey: tensor.name) == nil, "two \(tensor.name)")
+    end += Self.paddedCount(slot)
+    return slot
+  }
+
+  /// Rows of every tensor start on a cache line.
+  private static func paddedCount(_ slot: Slot) -> Int { (slot.count + 15) / 16 * 16 }
+
+  /// Elements of a flat buffer of parameters: those that have a place in one of gradients, and the tables.
+  public var parameterBufferCount: Int {
+    tables.last.map { $0.offset + Self.paddedCount($0) } ?? count
+  }
+
   /// All tensors in buffer order.
-  public var slots: [Slot] { groups.flatMap(\.slots) }
+  public var slots: [Slot] { groups.flatMap(\.slots) + tables }
 
   /// Number of trainable numbers, padding excluded.
   public var parameterCount: Int { slots.reduce(0) { $0 + $1.count } }

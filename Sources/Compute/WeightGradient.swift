@@ -3,8 +3,8 @@
 
 /// sum `[outputs, inputs]` += outputGradient^T input, over a block of rows.
 public struct WeightGradient {
-  let outputGradient: StripMatrix
-  let input: StripMatrix
+  let outputGradient: Packed<Float>
+  let input: Packed<Float>
   let sum: Matrix
   let tiles: [(outputs: Range<Int>, inputs: Range<Int>)]
 
@@ -13,7 +13,7 @@ public struct WeightGradient {
   private static let inputs = 256
 
   /// Of `outputGradient` `[rows, outputs]` and `input` `[rows, inputs]`; traps when shapes disagree.
-  public init(outputGradient: StripMatrix, input: StripMatrix, sum: Matrix) {
+  public init(outputGradient: Packed<Float>, input: Packed<Float>, sum: Matrix) {
     precondition(
       outputGradient.rows == input.rows && outputGradient.columns == sum.rows
         && input.columns == sum.columns, "weight gradient of other shapes")

@@ -177,7 +177,7 @@ public final class WorkerPool: @unchecked Sendable {
   private static let yields = 200
 
   private func workerLoop(_ worker: Int) {
-    MatrixLibrary.prepareThread()
+    OpenBLAS.prepareThread()
     var seen = 0
     while true {
       wait(on: wake) { generation.load(ordering: .acquiring) != seen }

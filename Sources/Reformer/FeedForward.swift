@@ -42,11 +42,11 @@ struct FeedForward: ReversibleSublayer {
   /// Activations of a run of rows that the gradient needs.
   struct Activations {
     /// `[rows, D]`: LN(Y1).
-    let normalized: StripMatrix
+    let normalized: Packed<Float>
     /// `[rows, F]`: input of the activation, after dropout; nil for relu, whose output tells enough.
-    let hidden: StripMatrix?
+    let hidden: Packed<Float>?
     /// `[rows, F]`: output of the activation.
-    let activated: StripMatrix
+    let activated: Packed<Float>
 
     func rows(_ range: Range<Int>) -> Activations {
       Activations(
@@ -65,8 +65,8 @@ struct FeedForward: ReversibleSublayer {
 
   /// Both weights as the right sides of products.
   private struct Weights {
-    let into: StripMatrix
-    let out: StripMatrix
+    let into: Packed<Float>
+    let out: Packed<Float>
   }
 
   private func pack(_ pass: Pass, transposed: Bool) -> Weights {
@@ -76,8 +76,8 @@ struct FeedForward: ReversibleSublayer {
   }
 
   func keptFloats(length: Int) -> [Int] {
-    let hidden = StripMatrix.floats(length, inBias.count)
-    return [StripMatrix.floats(length, norm.width) + (activation == .relu ? 1 : 2) * hidden]
+    let hidden = Packed<Float>.count(length, inBias.count)
+    return [Packed<Float>.count(length, norm.width) + (activation == .relu ? 1 : 2) * hidden]
   }
 
   /// The activations of the whole sequence, if they are kept.
@@ -210,8 +210,8 @@ struct FeedForward: ReversibleSublayer {
 
   /// Gradients of the hidden features and of the norm's output from that of the sub-layer's output.
   private func gradient(
-    _ own: Activations, _ weights: Weights, rows: Range<Int>, outGradient: StripMatrix,
-    hiddenGradient: StripMatrix, normGradient: Matrix, pass: Pass
+    _ own: Activations, _ weights: Weights, rows: Range<Int>, outGradient: Packed<Float>,
+    hiddenGradient: Packed<Float>, normGradient: Matrix, pass: Pass
   ) {
     tileProduct(
       outGradient.left, weights.out, into: hiddenGradient.result,

@@ -10,6 +10,7 @@ struct LossHead {
   let norm: LayerNorm
   let weight: Slot
   let bias: Slot
+  let ngrams: NGramTables
   let dropout: Double
 
   init(_ config: ReformerConfig, layout: inout ParameterLayout) {
@@ -26,6 +27,7 @@ struct LossHead {
     norm = LayerNorm(name, layout: layout, epsilon: config.layerNormEpsilon)
     self.weight = layout[weight]
     self.bias = layout[bias]
+    ngrams = NGramTables(config, layout: &layout)
     dropout = config.dropout
   }
 
@@ -37,22 +39,23 @@ struct LossHead {
     streams[1].read(rows, into: x.columns(width..<2 * width))
   }
 
-  /// `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
+  /// `logits` of `rows` from `x` and from their n-gram tables; `normalized` and `statistics` are left for the gradient.
   private func logits(
     _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    weights: StripMatrix, pass: Pass
+    weights: Packed<Float>, ngramRows: View<Int32>, pass: Pass
   ) {
     norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
     pass.dropRows(normalized, rows, rate: dropout, .headDropout)
     tileProduct(
       normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
+    ngrams.add(ngramRows, positions: rows, to: logits, parameters: pass.parameters)
   }
 
   /// Loss in nats of each position into `rowLoss` `[L]`, 0 where `targets` is negative; all logits
   /// into `allLogits` `[L, V]` where wanted.
   func forward(
-    streams: [ResidualStream], targets: View<Int32>, rowLoss: View<Float>, allLogits: Matrix?,
-    pass: Pass
+    streams: [ResidualStream], targets: View<Int32>, ngramRows: View<Int32>, rowLoss: View<Float>,
+    allLogits: Matrix?, pass: Pass
   ) {
     pass.engine.scratch.frame {
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
@@ -62,7 +65,8 @@ struct LossHead {
         let tile = scratch.matrix(rows.count, bias.count)
         logits(
           x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
-          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
+          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights,
+          ngramRows: ngramRows, pass: pass)
         allLogits?.rows(rows).copy(from: tile)
         Kernels.crossEntropy(
           tile, targets: targets[rows], gradientScale: nil, into: rowLoss[rows])
@@ -73,9 +77,12 @@ struct LossHead {
 
   /// Loss of each position, and the gradient of `scale` times their sum: set in `streamGradients`
   /// (`[L, D]` each), added in `gradients`.
+  ///
+  /// `logitGradients` `[L, V]`: those of the sum itself, filled where wanted.
   func forwardAndBackward(
-    streams: [ResidualStream], targets: View<Int32>, scale: Float, rowLoss: View<Float>,
-    streamGradients: [Matrix], gradients: View<Float>, pass: Pass
+    streams: [ResidualStream], targets: View<Int32>, ngramRows: View<Int32>, scale: Float,
+    rowLoss: View<Float>, logitGradients: Matrix?, streamGradients: [Matrix],
+    gradients: View<Float>, pass: Pass
   ) {
     let parameters = pass.parameters
     let engine = pass.engine
@@ -84,7 +91,7 @@ struct LossHead {
       let backWeights = engine.pack(Matrix(parameters, weight), transposed: false)
       pass.eachBlock(of: norm.slots + [weight, bias], gradients: gradients) { block in
         let normalizedStrips = engine.scratch.strips(block.rows.count, norm.width)
-        let logitGradients = engine.scratch.strips(block.rows.count, bias.count)
+        let outputGradients = engine.scratch.strips(block.rows.count, bias.count)
         block.eachTile { tile, scratch in
           let rows = tile.rows
           let x = scratch.matrix(rows.count, norm.width)
@@ -94,12 +101,16 @@ struct LossHead {
           read(rows, streams, into: x)
           logits(
             x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
-            weights: weights, pass: pass)
+            weights: weights, ngramRows: ngramRows, pass: pass)
           normalizedStrips.rows(tile.place).copy(from: normalized)
           Kernels.crossEntropy(
             gradient, targets: targets[rows], gradientScale: scale, into: rowLoss[rows])
-          logitGradients.rows(tile.place).copy(from: gradient)
-          tile.add(logitGradients.rows(tile.place), to: bias)
+          if let unscaled = logitGradients?.rows(rows) {
+            unscaled.copy(from: gradient)
+            Kernels.scale(unscaled.dense, by: 1 / scale)
+          }
+          outputGradients.rows(tile.place).copy(from: gradient)
+          tile.add(outputGradients.rows(tile.place), to: bias)
           // `normalized` has served; the gradient of the norm's output takes its place.
           tileProduct(gradient.left, backWeights, into: normalized.result)
           pass.dropRows(normalized, rows, rate: dropout, .headDropout)
@@ -114,7 +125,7 @@ struct LossHead {
         }
         block.add([
           WeightGradient(
-            outputGradient: logitGradients, input: normalizedStrips,
+            outputGradient: outputGradients, input: normalizedStrips,
             sum: block.sums.matrix(weight))
         ])
       }

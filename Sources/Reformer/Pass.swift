@@ -69,7 +69,7 @@ struct Pass {
 
   /// The same on strips: the same elements are dropped.
   func dropRows(
-    _ x: StripMatrix, _ rows: Range<Int>, rate: Double, _ purpose: RandomPurpose, layer: Int = 0
+    _ x: Packed<Float>, _ rows: Range<Int>, rate: Double, _ purpose: RandomPurpose, layer: Int = 0
   ) {
     guard drops(rate) else { return }
     let stream = address.stream(purpose, layer: layer)

@@ -47,6 +47,8 @@ public struct ReformerConfig: Sendable {
   public var layerNormEpsilon: Double
   /// Fixed-point fraction bits of the residual streams.
   public var residualFractionBits: Int
+  /// Tables of what the last bytes say of the next one.
+  public var ngrams: NGramSizes
 
   /// All sizes at once.
   public init(
@@ -54,7 +56,8 @@ public struct ReformerConfig: Sendable {
     layers: [any AttentionLayer],
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
     activation: Activation = .relu, axialShape: [Int], axialWidths: [Int], dropout: Double = 0,
-    attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18
+    attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
+    ngrams: NGramSizes = NGramSizes()
   ) {
     self.vocabulary = vocabulary
     self.byteOffset = byteOffset
@@ -72,6 +75,7 @@ public struct ReformerConfig: Sendable {
     self.attentionDropout = attentionDropout
     self.layerNormEpsilon = layerNormEpsilon
     self.residualFractionBits = residualFractionBits
+    self.ngrams = ngrams
   }
 
   /// Throws for the first size that no model can have, or that does not fit the others.
@@ -114,5 +118,6 @@ public struct ReformerConfig: Sendable {
       "above 0, below 1")
     try require(
       (1...30).contains(residualFractionBits), "\(residualFractionBits) fraction bits", "1 to 30")
+    if let problem = ngrams.problem { throw .config(problem) }
   }
 }

@@ -11,11 +11,14 @@ public final class ReformerModel {
   public let config: ReformerConfig
   /// Where each parameter lies.
   public var layout: ParameterLayout { parts.layout }
+  /// The n-gram tables.
+  public var ngrams: NGramTables { parts.head.ngrams }
   private let engine: Engine
   private let parts: ReformerParts
   private let streams: [Buffer<Int32>]
   private let streamGradients: [Buffer<Float>]
   private let rowLoss: Buffer<Float>
+  private let ngramRows: Buffer<Int32>
   private let kept: KeptActivations?
 
   /// A model for windows of up to `config.length` positions.
@@ -33,6 +36,7 @@ public final class ReformerModel {
     streams = [Buffer(size), Buffer(size)]
     streamGradients = [Buffer(size), Buffer(size)]
     rowLoss = Buffer(config.length)
+    ngramRows = Buffer(config.length * config.ngrams.orders.count)
     kept =
       keepActivations
       ? KeptActivations(
@@ -52,11 +56,17 @@ public final class ReformerModel {
     _ parameters: View<Float>, _ window: Window, _ address: RandomAddress, isTraining: Bool,
     _ givenRotations: [Int: [Float]] = [:]
   ) -> Pass {
-    precondition(parameters.count == layout.count, "parameters of another layout")
+    precondition(parameters.count == layout.parameterBufferCount, "parameters of another layout")
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
       isTraining: isTraining, givenRotations: givenRotations, engine: engine,
       kept: isTraining ? kept : nil)
+  }
+
+  private func ngramRows(_ window: Window) -> View<Int32> {
+    let rows = ngramRows.view[0..<window.length * parts.head.ngrams.tables.count]
+    parts.head.ngrams.find(window.inputs, into: rows)
+    return rows
   }
 
   private func sum(_ losses: View<Float>) -> Double {
@@ -65,12 +75,14 @@ public final class ReformerModel {
 
   /// Loss of one window and its gradient.
   ///
-  /// - `gradients`: added to; the gradient of the mean loss over scored positions.
+  /// - `gradients`: `[layout.count]`, added to; the gradient of the mean loss over scored positions. `ngrams`: what
+  ///   the window has for the n-gram tables, filled where given.
   /// - Returns the mean loss in nats. Throws when the window does not fit, when a stream leaves its range, and
   ///   `stopped`.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, window: Window, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], observer: any PassObserver = Unobserved()
+    givenRotations: [Int: [Float]] = [:], ngrams: NGramGradient? = nil,
+    observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
     let pass = pass(parameters, window, address, isTraining: true, givenRotations)
@@ -80,14 +92,17 @@ public final class ReformerModel {
         $0.view[0..<window.length * config.width], rows: window.length, columns: config.width)
     }
     let rowLoss = rowLoss.view[0..<window.length]
+    let rows = ngramRows(window)
+    ngrams?.rows.copy(from: rows)
 
     observer.needs(group: parts.embedding.group)
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     observer.needs(group: parts.head.group)
     parts.head.forwardAndBackward(
-      streams: streams, targets: window.targets, scale: 1 / Float(window.scoredCount),
-      rowLoss: rowLoss, streamGradients: streamGradients, gradients: gradients, pass: pass)
+      streams: streams, targets: window.targets, ngramRows: rows,
+      scale: 1 / Float(window.scoredCount), rowLoss: rowLoss, logitGradients: ngrams?.logits,
+      streamGradients: streamGradients, gradients: gradients, pass: pass)
     observer.ready(group: parts.head.group)
     try parts.stack.backward(
       streams, streamGradients: streamGradients, gradients: gradients, pass: pass,
@@ -112,7 +127,8 @@ public final class ReformerModel {
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
-      streams: streams, targets: window.targets, rowLoss: rowLoss, allLogits: logits, pass: pass)
+      streams: streams, targets: window.targets, ngramRows: ngramRows(window), rowLoss: rowLoss,
+      allLogits: logits, pass: pass)
     return sum(rowLoss)
   }
 
@@ -185,14 +201,6 @@ extension AttentionLayer {
 extension ReformerConfig {
   /// Where every parameter lies: one group for the embeddings, one per sub-layer, one for the head.
   public var parameterLayout: ParameterLayout { ReformerParts(self).layout }
-
-  /// Names of the matrices through which attention layers of a kind enter the stream; where they are 0, the model is
-  /// one without these layers.
-  public func attentionOutputs(of kind: AttentionKind) -> [String] {
-    layers.indices.filter { type(of: layers[$0]).name == kind.rawValue }.map {
-      Self.layerName($0) + "attention.output.dense.weight"
-    }
-  }
 
   /// Name of what belongs to a layer in the checkpoint.
   static func layerName(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }

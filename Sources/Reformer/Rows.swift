@@ -77,7 +77,7 @@ struct RowTile {
   }
 
   /// Adds the columns of `x` `[rows, slot]` to the tile's sum.
-  func add(_ x: StripMatrix, to slot: Slot) {
+  func add(_ x: Packed<Float>, to slot: Slot) {
     let sums = partial(slot)
     for (columns, matrix) in x.strips { Kernels.addColumnSums(of: matrix, to: sums[columns]) }
   }

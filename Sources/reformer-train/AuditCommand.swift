@@ -41,7 +41,7 @@ struct AuditCommand: ParsableCommand {
     let progress = Progress(rank: 0)
     let data = try RunData(
       config: stored.config, communicator: SoloCommunicator(), progress: progress)
-    stored.config.useMatrixLibrary()
+    MatrixProducts.current = stored.config.run.matrixProducts
     let report = try Audit(
       config: stored.config, parameters: stored.parameters.view,
       threads: Placement.alone.threads(configured: threads)

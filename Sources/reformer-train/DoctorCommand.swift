@@ -29,9 +29,11 @@ struct DoctorCommand: ParsableCommand {
     row(
       "processor",
       "\(report.cores) cores, \(report.instructionSet)\(forced), \(report.threads) threads a rank")
-    row("matrix library", report.matrixLibrary)
     row("multiply-adds", String(format: "%.0f Gflop/s a rank", report.fmaGflops))
-    row("matrix products", String(format: "%.0f Gflop/s a rank", report.sgemmGflops))
+    row("matrix products", String(format: "%.0f Gflop/s a rank", report.tilesGflops))
+    row(
+      "beside them",
+      String(format: "%.0f Gflop/s a rank, ", report.openblasGflops) + report.openblas)
     row(
       "memory",
       String(

@@ -81,6 +81,7 @@ struct PlanCommand: ParsableCommand {
     row("parameters", memory.parametersBytes)
     row("gradients and partial sums", memory.gradientsBytes)
     row("Adam moments (this rank's share)", memory.momentsBytes)
+    row("gradients for n-gram tables", memory.ngramBytes)
     row("other ranks' gradients", memory.reductionBytes)
     row("residual streams and gradients", memory.streamsBytes)
     row("scratch", memory.scratchBytes)

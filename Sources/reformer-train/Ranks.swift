@@ -9,10 +9,12 @@ import Training
 /// ranks at once.
 func runUnderMPI(_ body: (MPICommunicator) throws -> Void) throws {
   let communicator = try MPICommunicator.start()
+  // Until a config says otherwise: a host may be lost at any time.
+  communicator.limitWaits(to: RunSection.usualWaitLimit)
   do {
     try body(communicator)
     try communicator.finish()
-  } catch  where error is UserError || error is RunFailure {
+  } catch  where isOfAllRanks(error) {
     if communicator.rank == 0 { complain("\(error)") }
     try communicator.finish()
     throw ExitCode(runExitCode(error))

@@ -56,8 +56,14 @@ struct TrainCommand: ParsableCommand {
       valueName: "time"))
   var stopAfter: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Write messages and log lines, with time, level and rank, to this file too, after what is "
+        + "there.", valueName: "file"), completion: .file())
+  var logFile: String?
+
   @Flag(
-    help: "Let ranks differ in matrix library; bits then depend on the cut.")
+    help: "Let ranks differ in the kernels of OpenBLAS; bits then depend on the cut.")
   var allowMixedMachines = false
 
   private var setsSteps: Bool {
@@ -83,14 +89,19 @@ struct TrainCommand: ParsableCommand {
   }
 
   private func train(_ communicator: any Communicator) throws {
-    let config = try agree(communicator) { try arguments.load() }
-    let trainer = try Trainer(
-      config: config,
-      options: TrainOptions(
-        resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
-        minutes: minutes, setsSteps: setsSteps,
-        allowMixedMachines: allowMixedMachines),
-      communicator: communicator, progress: Progress(rank: communicator.rank))
-    try trainer.run()
+    let progress = try agree(communicator) {
+      try Progress(rank: communicator.rank, logFile: logFile)
+    }
+    try progress.recordingErrors {
+      let config = try agree(communicator) { try arguments.load() }
+      let trainer = try Trainer(
+        config: config,
+        options: TrainOptions(
+          resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
+          minutes: minutes, setsSteps: setsSteps,
+          allowMixedMachines: allowMixedMachines),
+        communicator: communicator, progress: progress)
+      try trainer.run()
+    }
   }
 }

@@ -81,7 +81,8 @@ struct ReferenceTests {
   @Test(
     "LSH attention with sight bucket", arguments: lengths + [200],
     [
-      Kind.strict(reach: 1, window: 0, hashes: 1, buckets: [2]),
+      // Of one round: a query would see one key whatever it is, and all gradients of scores be rounding around 0.
+      Kind.strict(reach: 1, window: 0, hashes: 2, buckets: [2]),
       .strict(reach: 5, window: 3, hashes: 2, buckets: [8]),
       .strict(reach: 64, window: 0, hashes: 4, buckets: [2, 4]),
       .strict(reach: 65, window: 100, hashes: 3, buckets: [2]),

@@ -116,20 +116,21 @@ struct ProductKernelTests {
     "sums that go on are one chain, however k is cut and whatever zeros stand between",
     arguments: Case.all, kernelLevels)
   func chain(c: Case, level: Int32) {
+    let (factors, others) = (c.a(), c.b())
     var expected = c.old()
     for (index, start) in expected.enumerated() {
       let (i, j) = index.quotientAndRemainder(dividingBy: c.columns)
       var sum = start
-      for k in 0..<c.depth { sum.addProduct(c.a()[i * c.depth + k], c.b()[k * c.columns + j]) }
+      for k in 0..<c.depth { sum.addProduct(factors[i * c.depth + k], others[k * c.columns + j]) }
       expected[index] = sum
     }
     // `before` rows of nothing, then the factors in two products.
     for (before, cut) in [(0, c.depth), (5, c.depth / 2), (300, c.depth / 3)] {
       let depth = before + c.depth
       let a = (0..<c.rows).flatMap { i in
-        [Float](repeating: 0, count: before) + c.a()[i * c.depth..<(i + 1) * c.depth]
+        [Float](repeating: 0, count: before) + factors[i * c.depth..<(i + 1) * c.depth]
       }
-      let b = [Float](repeating: 3, count: before * c.columns) + c.b()
+      let b = [Float](repeating: 3, count: before * c.columns) + others
       var out = c.old()
       atLevel(level) {
         let left = Guarded(a)

@@ -10,7 +10,7 @@ func smallConfig(
   heads: Int = 2, headsPerGroup: Int? = nil, activation: Activation = .gelu,
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
-  lsh: LSHAttentionSizes = smallLSH
+  lsh: LSHAttentionSizes = smallLSH, ngrams: NGramSizes = NGramSizes()
 ) -> ReformerConfig {
   let sizes = AttentionSizes(
     local: LocalAttentionSizes(chunk: 8, chunksBefore: 1), lsh: lsh,
@@ -20,7 +20,7 @@ func smallConfig(
     heads: heads,
     headWidth: 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21, activation: activation,
     axialShape: axialShape, axialWidths: axialWidths, dropout: dropout,
-    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits)
+    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams)
 }
 
 /// Sizes of the `lsh` layers of `smallConfig`.
@@ -59,7 +59,7 @@ final class ModelProbe {
     engine = Engine(threads: threads)
     engine.poison(1 << 16)
     model = try ReformerModel(config: config, engine: engine, keepActivations: keepActivations)
-    parameters = Buffer(model.layout.count)
+    parameters = Buffer(model.layout.parameterBufferCount)
     gradients = Buffer(model.layout.count)
     model.layout.initialise(parameters.view, seed: seed)
     for (index, slot) in model.layout.slots.enumerated() {
@@ -73,11 +73,13 @@ final class ModelProbe {
 
   /// Mean loss; gradients afresh in `gradients`.
   @discardableResult
-  func step(observer: any PassObserver = Unobserved()) throws -> Double {
+  func step(
+    ngrams: NGramGradient? = nil, observer: any PassObserver = Unobserved()
+  ) throws -> Double {
     gradients.view.fill(0)
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients.view, window: window, address: address,
-      givenRotations: rotations, observer: observer)
+      givenRotations: rotations, ngrams: ngrams, observer: observer)
   }
 
   /// Summed loss without dropout.

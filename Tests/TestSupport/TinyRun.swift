@@ -2,7 +2,7 @@
 import Foundation
 
 /// A corpus and a config in a temporary folder.
-public struct TinyRun {
+public struct TinyRun: Sendable {
   /// Where everything is.
   public let folder: TemporaryFolder
   /// Path of the config file.
@@ -35,6 +35,9 @@ public struct TinyRun {
         axial_widths = [8, 24]
         dropout = 0.1
         attention_dropout = 0.1
+        [model.ngrams]
+        orders = [1, 2, 4]
+        rows = 300
         [attention.local]
         chunk = 16
         [attention.lsh]

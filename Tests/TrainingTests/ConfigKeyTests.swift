@@ -138,18 +138,19 @@ struct ConfigKeyTests {
     }
   }
 
-  @Test("a value that has another name since is read from stored configs, with a notice")
+  @Test("a value that has another name since is read from a file, with a notice, and nowhere else")
   func formerNames() throws {
     for key in ConfigKey.all {
       for (name, value) in key.formerNames {
         let text = Self.file + "\n\(key.name) = \"\(name)\""
         var notices: [String] = []
-        let config = try RunConfig(toml: text, file: "config.toml", isStored: true) {
-          notices.append($0)
-        }
+        let config = try RunConfig(toml: text, file: "config.toml") { notices.append($0) }
         #expect(key.get(config) == value && key.get(config).toml != "\"\(name)\"")
         #expect(notices.count == 1 && notices[0].contains(value.toml), "\(notices)")
-        #expect(throws: ConfigError.self) { try RunConfig(toml: text, file: "a.toml") }
+        let refusal = #expect(throws: ConfigError.self) {
+          try RunConfig(toml: Self.file, file: "a.toml", overrides: ["\(key.name)=\(name)"])
+        }
+        #expect(refusal?.description.contains("is called \(value.toml) now") == true)
       }
     }
   }

@@ -216,8 +216,8 @@ struct DurabilityTests {
     "a full disk is named and costs no earlier checkpoint",
     .needs(.mounts))
   func fullDisk() throws {
-    // Room for two checkpoints of 0.6 MB; a third is written before the first is removed.
-    let disk = try SmallDisk(tiny.output("disk"), kilobytes: 1600)
+    // Room for two checkpoints of 1.5 MB; a third is written before the first is removed.
+    let disk = try SmallDisk(tiny.output("disk"), kilobytes: 3700)
     defer { withExtendedLifetime(disk) {} }
     let stopped = try tiny.train("disk/run", ranks: 2)
     #expect(stopped.status == 1, "\(stopped.output)")

@@ -11,9 +11,6 @@ struct GoldenRun: Sendable, CustomStringConvertible {
 
   var description: String { name }
 
-  /// Whether the bits follow the processor: full attention multiplies by a library.
-  var isByLevel: Bool { keys.contains("\"full\"") }
-
   static let all = [
     GoldenRun(
       name: "local",

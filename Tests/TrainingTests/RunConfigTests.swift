@@ -222,7 +222,7 @@ struct RunConfigTests {
       ("width = 3", "did you mean model.width?"),
       ("attention.lsh.bukets = 4", "did you mean attention.lsh.buckets?"),
       ("optimizer.momentum_factor = 1", "legal keys of [optimizer]: kind, learning_rate"),
-      ("gpu.count = 8", "legal sections: run, data, data.mix, model, attention.full"),
+      ("gpu.count = 8", "legal sections: run, data, data.mix, model, model.ngrams, attention.full"),
       ("[empty]", "unknown key empty"),
       ("\"model.dropout\" = 0.5", "unknown key \"model.dropout\" = 0.5"),
       ("attention.lsh = 4", "attention.lsh = 4; legal values: a section"),

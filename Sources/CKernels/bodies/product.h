@@ -1,4 +1,4 @@
-// Matrix products of tiles. The right side lies in strips of 32 columns, as `strips_from_rows` and
+// Matrix products of tiles. The right side lies in strips of CK_STRIP columns, as `strips_from_rows` and
 // `strips_transposed` make them, so that a few rows of the left side times one strip run in registers
 // with every load aligned and in order. The left side may be rows, strips or transposed strips.
 //
@@ -9,15 +9,16 @@
 // Order of the loops: a PANEL of k, so that the left side's part stays in the second-level cache while
 // all strips of the right side pass by; in it the strips; in it groups of rows; in it blocks of k.
 
-// Rows of the left side whose sums are kept in registers; divides 32.
+// The part of the result whose sums are kept in registers: rows, which divide a strip's width, and columns.
 #if CK_LEVEL == 2
 #define CK_PRODUCT_ROWS 8
 #else
 #define CK_PRODUCT_ROWS 4
 #endif
+#define CK_PRODUCT_COLUMNS (2 * CK_REGISTER)
 #define CK_PANEL 512
 // Rows of k in a block: the right side's part stays in the first-level cache for a group of rows. A
-// transposed left side shares its cache lines among 32 rows, so those lines have to stay as well:
+// transposed left side shares its cache lines among the rows of a strip, so those lines have to stay as well:
 // shorter blocks and groups.
 #define CK_BLOCK 256
 #define CK_BLOCK_TRANSPOSED 128
@@ -58,15 +59,17 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
   // A weight gradient's rows lie far apart in a matrix larger than the caches: they arrive during the loop.
   if (e.add) {
     for (int i = 0; i < rows; i++) {
-      for (size_t q = 0; q < 2 * CK_REGISTER; q += 16) __builtin_prefetch(c + i * c_row + q, 1, 3);
+      for (size_t q = 0; q < CK_PRODUCT_COLUMNS; q += 16) {
+        __builtin_prefetch(c + i * c_row + q, 1, 3);
+      }
     }
   }
-  for (size_t start = 0; start < depth; start += 32) {
-    const size_t count = depth - start < 32 ? depth - start : 32;
+  for (size_t start = 0; start < depth; start += CK_STRIP) {
+    const size_t count = depth - start < CK_STRIP ? depth - start : CK_STRIP;
     const float *at = a;
     for (size_t p = 0; p < count; p++) {
       const rf b0 = load_register(b, CK_REGISTER), b1 = load_register(b + CK_REGISTER, CK_REGISTER);
-      b += 32;
+      b += CK_STRIP;
       _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
         const rf x = (rf)at[i * row];
         sum[i][0] = fused_register(x, b0, sum[i][0]);
@@ -81,9 +84,10 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
     if (second > 0) {
       CK(epilogue) right = e;
       if (e.gate) right.gate += CK_REGISTER;
-      store_register(c + CK_REGISTER, second, CK(finish)(sum[i][1], c + CK_REGISTER, CK_REGISTER, second, right));
+      store_register(c + CK_REGISTER, second,
+                     CK(finish)(sum[i][1], c + CK_REGISTER, CK_REGISTER, second, right));
     }
-    if (e.gate) e.gate += 32;
+    if (e.gate) e.gate += CK_STRIP;
   }
 }
 
@@ -92,14 +96,14 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
 static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row, size_t rows,
                               size_t columns, size_t depth, const float *next, size_t fetch,
                               CK(epilogue) e) {
-  for (size_t half = 0; half < columns; half += 2 * CK_REGISTER) {
-    const size_t width = columns - half < 2 * CK_REGISTER ? columns - half : 2 * CK_REGISTER;
+  for (size_t half = 0; half < columns; half += CK_PRODUCT_COLUMNS) {
+    const size_t width = columns - half < CK_PRODUCT_COLUMNS ? columns - half : CK_PRODUCT_COLUMNS;
     CK(epilogue) own = e;
     if (e.bias) own.bias += half;
     size_t i = 0;
     for (; i + CK_PRODUCT_ROWS <= rows; i += CK_PRODUCT_ROWS) {
-      const float *at = a.base + i / 32 * a.row_block + i % 32 * a.row;
-      if (e.gate) own.gate = e.gate + half + i * 32;
+      const float *at = a.base + i / CK_STRIP * a.row_block + i % CK_STRIP * a.row;
+      if (e.gate) own.gate = e.gate + half + i * CK_STRIP;
       if (half == 0) {
         for (size_t f = 0; f < fetch; f += 16) __builtin_prefetch(next + f, 0, 2);
         next += fetch;
@@ -108,8 +112,8 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
       if (a.row == 1) {
         CK(product_registers)(CK_PRODUCT_ROWS, at, 1, a.k_block, a.k, b + half, depth,
                               c + half + i * c_row, c_row, width, own);
-      } else if (a.row == 32) {
-        CK(product_registers)(CK_PRODUCT_ROWS, at, 32, a.k_block, 1, b + half, depth,
+      } else if (a.row == CK_STRIP) {
+        CK(product_registers)(CK_PRODUCT_ROWS, at, CK_STRIP, a.k_block, 1, b + half, depth,
                               c + half + i * c_row, c_row, width, own);
       } else {
         CK(product_registers)(CK_PRODUCT_ROWS, at, a.row, a.k_block, 1, b + half, depth,
@@ -117,8 +121,8 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
       }
     }
     for (; i < rows; i++) {
-      const float *at = a.base + i / 32 * a.row_block + i % 32 * a.row;
-      if (e.gate) own.gate = e.gate + half + i * 32;
+      const float *at = a.base + i / CK_STRIP * a.row_block + i % CK_STRIP * a.row;
+      if (e.gate) own.gate = e.gate + half + i * CK_STRIP;
       CK(product_registers)(1, at, a.row, a.k_block, a.k, b + half, depth, c + half + i * c_row,
                             c_row, width, own);
     }
@@ -127,29 +131,33 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
 
 static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
                         size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
-                        int go_on, const float *bias, int relu, const float *gate, size_t gate_strip) {
+                        int go_on, const float *bias, int relu, const float *gate,
+                        size_t gate_strip) {
   const size_t block = a.row == 1 ? CK_BLOCK_TRANSPOSED : CK_BLOCK;
   const size_t group = a.row == 1 ? CK_GROUP_TRANSPOSED : CK_GROUP;
   for (size_t panel = 0; panel < depth; panel += CK_PANEL) {
     const size_t end = depth - panel < CK_PANEL ? depth : panel + CK_PANEL;
-    for (size_t j = 0; j < columns; j += 32) {
-      const float *strip = b + j / 32 * b_strip;
-      const float *following = j + 32 < columns ? strip + b_strip : b + (end - panel) * 32;
+    for (size_t j = 0; j < columns; j += CK_STRIP) {
+      const float *strip = b + j / CK_STRIP * b_strip;
+      const float *following =
+          j + CK_STRIP < columns ? strip + b_strip : b + (end - panel) * CK_STRIP;
       for (size_t g = 0; g < rows; g += group) {
         const size_t height = rows - g < group ? rows - g : group;
         for (size_t k = panel; k < end; k += block) {
           const size_t count = end - k < block ? end - k : block;
           const int last = k + count == depth;
           ck_left part = a;
-          part.base += k / 32 * a.k_block + g / 32 * a.row_block;
+          part.base += k / CK_STRIP * a.k_block + g / CK_STRIP * a.row_block;
           // Bias, activation and gate belong to the finished sum.
-          const CK(epilogue) e = {last && bias ? bias + j : NULL,
-                                  last && gate ? gate + j / 32 * gate_strip + g * 32 : NULL,
-                                  !go_on && (add || k > 0), go_on, last && relu};
-          CK(product_strip)(part, strip + k * 32, c + j / 32 * c_strip + g * c_row, c_row, height,
-                            columns - j < 32 ? columns - j : 32, count,
-                            following + (k + count * g / rows) * 32,
-                            count * 32 * CK_PRODUCT_ROWS / rows, e);
+          const CK(epilogue) e = {
+              last && bias ? bias + j : NULL,
+              last && gate ? gate + j / CK_STRIP * gate_strip + g * CK_STRIP : NULL,
+              !go_on && (add || k > 0), go_on, last && relu};
+          CK(product_strip)(part, strip + k * CK_STRIP,
+                            c + j / CK_STRIP * c_strip + g * c_row, c_row, height,
+                            columns - j < CK_STRIP ? columns - j : CK_STRIP, count,
+                            following + (k + count * g / rows) * CK_STRIP,
+                            count * CK_STRIP * CK_PRODUCT_ROWS / rows, e);
         }
       }
     }
@@ -158,12 +166,12 @@ static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, siz
 
 static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t count, size_t columns,
                                  float *strips, size_t strip_stride) {
-  for (size_t j = 0; j < columns; j += 32) {
-    float *to = strips + j / 32 * strip_stride;
-    const size_t width = columns - j < 32 ? columns - j : 32;
+  for (size_t j = 0; j < columns; j += CK_STRIP) {
+    float *to = strips + j / CK_STRIP * strip_stride;
+    const size_t width = columns - j < CK_STRIP ? columns - j : CK_STRIP;
     for (size_t i = 0; i < count; i++) {
       const float *from = rows + i * row_stride + j;
-      CK_EACH(q, m, width, { store(to + i * 32 + q, m, load(from + q, m)); });
+      CK_EACH(q, m, width, { store(to + i * CK_STRIP + q, m, load(from + q, m)); });
     }
   }
 }
@@ -195,25 +203,25 @@ CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, float 
     _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) row[i] = next[i];
   }
   _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) {
-    store_register(to + i * 32, CK_REGISTER, row[i]);
+    store_register(to + i * CK_STRIP, CK_REGISTER, row[i]);
   }
 }
 
 static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
                                   size_t columns, float *strips, size_t strip_stride) {
   for (size_t i = 0; i < count; i += CK_REGISTER) {
-    float *to = strips + i / 32 * strip_stride + i % 32;
+    float *to = strips + i / CK_STRIP * strip_stride + i % CK_STRIP;
     const float *from = rows + i * row_stride;
     const size_t lanes = count - i < CK_REGISTER ? count - i : CK_REGISTER;
     size_t j = 0;
     if (lanes == CK_REGISTER) {
       for (; j + CK_REGISTER <= columns; j += CK_REGISTER) {
-        CK(transpose_square)(from + j, row_stride, to + j * 32);
+        CK(transpose_square)(from + j, row_stride, to + j * CK_STRIP);
       }
     }
     for (size_t lane = 0; lane < lanes; lane++) {
       for (size_t column = j; column < columns; column++) {
-        to[column * 32 + lane] = from[lane * row_stride + column];
+        to[column * CK_STRIP + lane] = from[lane * row_stride + column];
       }
     }
   }

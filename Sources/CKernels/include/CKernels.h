@@ -52,11 +52,11 @@ void ck_row_dot(const float *a, size_t a_stride, const float *b, size_t b_stride
                 size_t width, float *out);
 
 // ---- Matrix products of tiles
-// Strips: columns 32 j ... 32 j + 31 of a matrix lie together, row after row of 32 floats; strips are
-// strip_stride floats apart, the last one is padded to 32 columns (contents arbitrary).
-//
-// The left side of a product by address: element (i, p) is base[i / 32 * row_block + i % 32 * row +
-// p / 32 * k_block + p % 32 * k].
+// Strips: CK_STRIP columns of a matrix lie together, row after row; strips are strip_stride floats apart,
+// the last one is padded (contents arbitrary).
+enum { CK_STRIP = 32 };
+// The left side of a product by address: element (i, p), with S = CK_STRIP, is base[i / S * row_block +
+// i % S * row + p / S * k_block + p % S * k].
 typedef struct {
   const float *base;
   size_t row_block, row, k_block, k;
@@ -64,7 +64,7 @@ typedef struct {
 // c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0. With go_on the
 // sums start at c: one chain over all of k, in order.
 // a [rows, depth]; its k is 1, or its row is. b [depth, columns] in strips. Element
-// (i, j) of c is c[i * c_row + j / 32 * c_strip + j % 32]. bias may be NULL, and so may gate, which
+// (i, j) of c is c[i * c_row + j / S * c_strip + j % S]. bias may be NULL, and so may gate, which
 // lies in strips.
 void ck_product(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,
                 size_t rows, size_t columns, size_t depth, int add, int go_on, const float *bias,

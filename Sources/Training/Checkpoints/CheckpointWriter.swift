@@ -33,7 +33,8 @@ final class CheckpointWriter {
     }
     let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
-      parameters: Buffer(checkpoint.communicator.rank == 0 ? step.model.layout.count : 0),
+      parameters: Buffer(
+        checkpoint.communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
       firstMoment: Buffer(moments), secondMoment: Buffer(moments))
     // Memory costs time when it is touched first: better now than in the first pause.
     for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {
@@ -76,7 +77,7 @@ final class CheckpointWriter {
     if !waiting, try checkpoint.communicator.minimum(save.isDone ? 1 : 0) == 0 { return true }
     pending = nil
     return try tolerate {
-      try checkpoint.finish(save.state, files: save.wait())
+      try checkpoint.finish(save.state) { try save.wait().get() }
       finished(save.state, &state, since: save.start)
     }
   }
@@ -107,7 +108,7 @@ final class CheckpointWriter {
       try write()
       return true
     } catch let error as RunFailure where config.run.onCheckpointError == .continue {
-      progress.message("warning: \(error); going on")
+      progress.warning("\(error); going on")
       return false
     }
   }

@@ -63,25 +63,12 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   var numHiddenLayers: Int
   var vocabSize: Int
 
-  /// Layers that Hugging Face's Reformer does not have, by name; nil when it has all.
-  ///
-  /// What would be loaded there without them computes something else.
-  public static func refusal(of config: ReformerConfig) -> String? {
-    let others = config.layers.enumerated().filter { !$0.element.isInHuggingFace }.map {
-      let name = type(of: $0.element).name
-      let why =
-        $0.element is LSHAttention ? " with attention.lsh.sight = \"bucket\"" : ""
-      return "layer \($0.offset), \(name)\(why)"
-    }
-    return others.isEmpty
-      ? nil : "no Hugging Face form: \(others.joined(separator: "; "))"
-  }
-
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
-  ///
-  /// - Throws: `UserError` naming the layers that have no form there.
-  public init(_ config: ReformerConfig, _ attention: AttentionSizes) throws(UserError) {
-    if let refusal = Self.refusal(of: config) { throw UserError(refusal) }
+  public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
+    // A name that nobody knows, so that nobody loads a part of the model for the whole.
+    if !config.ngrams.orders.isEmpty || !config.layers.allSatisfy(\.isInHuggingFace) {
+      modelType = "reformer-train"
+    }
     attentionHeadSize = config.headWidth
     attnLayers = config.layers.map { type(of: $0).name }
     axialPosEmbdsDim = config.axialWidths
@@ -145,8 +132,8 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     guard lshAttnChunkLength >= 1 else {
       throw fail("lsh_attn_chunk_length", lshAttnChunkLength, "1 or more")
     }
-    guard (1...RunConfig.largestSize).contains(vocabSize) else {
-      throw fail("vocab_size", vocabSize, "1 to \(RunConfig.largestSize)")
+    guard (1...ConfigLimits.size).contains(vocabSize) else {
+      throw fail("vocab_size", vocabSize, "1 to \(ConfigLimits.size)")
     }
     let buckets: [Int] =
       switch numBuckets {

@@ -22,7 +22,7 @@ struct RunCheckpoint {
   /// All ranks call it; all throw `RunFailure` if one fails, and nothing of it is left.
   func save(_ content: CheckpointContent, ranges: [Range<Int>]) throws {
     try begin(step: content.state.step)
-    try finish(content.state, files: Result { try files(ranges: ranges).write(content) })
+    try finish(content.state) { try files(ranges: ranges).write(content) }
   }
 
   /// Makes the folder for the files; all ranks call it.
@@ -37,11 +37,10 @@ struct RunCheckpoint {
       ranks: communicator.size)
   }
 
-  /// Makes what all ranks have written a checkpoint, and removes those no longer kept; all ranks
+  /// Makes what all ranks have written, or `write` now, a checkpoint, and removes those no longer kept; all ranks
   /// call it.
-  func finish(_ state: TrainingState, files: Result<[FileDigest], any Error>) throws {
-    var own: [FileDigest] = []
-    try agreeOnWriting(state.step) { own = try files.get() }
+  func finish(_ state: TrainingState, _ write: () throws -> [FileDigest]) throws {
+    let own = try agreeOnWriting(state.step, nil, write)
     let all = try communicator.gatherAll(Array(JSONEncoder().encode(own))).flatMap {
       try JSONDecoder().decode([FileDigest].self, from: Data($0))
     }
@@ -64,11 +63,12 @@ struct RunCheckpoint {
     }
   }
 
-  private func agreeOnWriting(
-    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Void
-  ) throws {
+  @discardableResult
+  private func agreeOnWriting<Result>(
+    _ step: Int, _ trouble: String? = nil, _ body: () throws -> Result
+  ) throws -> Result {
     do {
-      try agree(communicator, body)
+      return try agree(communicator, body)
     } catch let error as CommunicationError {
       throw error
     } catch {
@@ -101,7 +101,7 @@ struct RunCheckpoint {
     report: (String) -> Void
   ) throws -> TrainingState {
     try agree(communicator) {
-      let saved = try RunConfig.load(stored: folder + "/" + Self.configName, notice: report)
+      let saved = try RunConfig.load(file: folder + "/" + Self.configName, notice: report)
       let differences = config.differencesThatForbidResume(from: saved)
       guard differences.isEmpty else {
         throw UserError(
@@ -176,14 +176,11 @@ struct CheckpointFiles: Sendable {
         try ModelFile.write(layout: layout, parameters: content.parameters, to: folder),
         try SmallFile.write(
           Array(config.toml.utf8), to: folder + "/" + RunCheckpoint.configName),
+        try SmallFile.write(
+          Array(HuggingFaceConfig(config.reformer, config.attention.sizes).json()) + [0x0A],
+          to: folder + "/" + RunCheckpoint.huggingFaceName),
         try SmallFile.write(content.state.json(), to: folder + "/" + TrainingState.name),
       ]
-      if HuggingFaceConfig.refusal(of: config.reformer) == nil {
-        let text = try HuggingFaceConfig(config.reformer, config.attention.sizes).json()
-        files.append(
-          try SmallFile.write(
-            Array(text) + [0x0A], to: folder + "/" + RunCheckpoint.huggingFaceName))
-      }
     }
     files.append(
       try OptimizerShards.write(

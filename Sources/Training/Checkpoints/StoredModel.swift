@@ -1,5 +1,4 @@
 // A checkpoint opened to be used rather than trained further: by `evaluate` and `inspect`.
-import Attention
 import Checkpointing
 import Compute
 import Foundation
@@ -30,7 +29,7 @@ public struct StoredModel {
   public init(path: String, overrides: [String] = []) throws {
     folder = try RunCheckpoint.checkpointFolder(path)
     config = try RunConfig.load(
-      stored: folder + "/" + RunCheckpoint.configName, overrides: overrides,
+      file: folder + "/" + RunCheckpoint.configName, overrides: overrides,
       notice: Progress(rank: 0).message)
     let manifest = try Manifest(folder: folder)
     let state = try TrainingState(folder: folder)
@@ -39,20 +38,8 @@ public struct StoredModel {
     trainedBytes = state.trainedBytes
     validationBitsPerByte = state.validationBitsPerByte
     layout = config.reformer.parameterLayout
-    parameters = Buffer(layout.count)
+    parameters = Buffer(layout.parameterBufferCount)
     try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
-  }
-
-  /// Takes out the attention layers of a kind: what they add to the stream becomes 0.
-  ///
-  /// - Throws: `UserError` where the model has none.
-  public func remove(_ kind: AttentionKind) throws(UserError) {
-    let names = config.reformer.attentionOutputs(of: kind)
-    guard !names.isEmpty else {
-      let layers = config.model.layers.map(\.rawValue).joined(separator: ", ")
-      throw UserError("no \(kind.rawValue) layers to leave out; the model has \(layers)")
-    }
-    for name in names { parameters.view[layout[name].range].fill(0) }
   }
 
   /// Verifies the step folder at `path`, or every step of the run folder there.

@@ -11,59 +11,60 @@ package struct AttentionSection: Sendable, Equatable {
     AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
   }
 
-  private static let size = Legal.from(1, to: RunConfig.largestSize)
+  private static let size = Legal.from(1, to: ConfigLimits.size)
   private static let chunksBefore = Legal.from(0, to: 1024)
 
+  private typealias Key = SectionKey<AttentionSection>
+
   static let keys = [
-    ConfigSection(
+    SectionKeys(
       name: "attention.full", text: "layers that see everything before",
       keys: [
-        ConfigKey(
-          "attention.full.shared_query_key", \.attention.fullSharedQueryKey, .any, .fixed,
+        Key(
+          "shared_query_key", \.fullSharedQueryKey, .any, .fixed,
           "One projection for queries and keys.")
       ]),
-    ConfigSection(
+    SectionKeys(
       name: "attention.local", text: "layers that see the chunks just before",
       keys: [
-        ConfigKey(
-          "attention.local.chunk", \.attention.local.chunk, size, .fixed, "Positions of a chunk."),
-        ConfigKey(
-          "attention.local.chunks_before", \.attention.local.chunksBefore, chunksBefore, .fixed,
+        Key(
+          "chunk", \.local.chunk, size, .fixed, "Positions of a chunk."),
+        Key(
+          "chunks_before", \.local.chunksBefore, chunksBefore, .fixed,
           "Chunks a position sees beside its own."),
       ]),
-    ConfigSection(
+    SectionKeys(
       name: "attention.lsh", text: "layers that see positions with a like hash",
       keys: [
-        ConfigKey(
-          "attention.lsh.chunk", \.attention.lsh.chunk, size, .fixed,
+        Key(
+          "chunk", \.lsh.chunk, size, .fixed,
           "Positions of a chunk of the sorted list."),
-        ConfigKey(
-          "attention.lsh.chunks_before", \.attention.lsh.chunksBefore, chunksBefore, .fixed,
+        Key(
+          "chunks_before", \.lsh.chunksBefore, chunksBefore, .fixed,
           "Chunks a position sees beside its own."),
-        ConfigKey(
-          "attention.lsh.hashes", \.attention.lsh.hashes, .from(1, to: 1024), .fixed,
+        Key(
+          "hashes", \.lsh.hashes, .from(1, to: 1024), .fixed,
           "Hash rounds."),
-        ConfigKey(
-          "attention.lsh.buckets", \.attention.lsh.buckets, automatic: [], or: buckets, .fixed,
+        Key(
+          "buckets", \.lsh.buckets, automatic: [], or: buckets, .fixed,
           "Buckets of a round, or their factors; auto: twice the chunks of a window."),
-        ConfigKey(
-          "attention.lsh.sight", \.attention.lsh.sight, .any, .fixed,
+        Key(
+          "sight", \.lsh.sight, .any, .fixed,
           "What a position sees of a round: its chunk of the sorted list and those before it, as in the paper, "
             + "which depends on later bytes; or the last chunk * chunks_before members of its bucket."
         ),
-        ConfigKey(
-          "attention.lsh.window", \.attention.lsh.window, .from(0, to: RunConfig.largestSize),
-          .fixed,
+        Key(
+          "window", \.lsh.window, .from(0, to: ConfigLimits.size), .fixed,
           "With sight = \"bucket\": how many bytes just before its own a position sees beside the rounds."
         ),
       ]),
   ]
 
   private static let buckets = Legal<[Int]>(
-    text: "an even whole number from 2 to \(RunConfig.largestSize), or a list of such factors "
+    text: "an even whole number from 2 to \(ConfigLimits.size), or a list of such factors "
       + "with a product up to it",
     contains: { factors in
       !factors.isEmpty && factors.allSatisfy { $0 >= 2 && $0 % 2 == 0 }
-        && !RunConfig.product(factors, atLeast: RunConfig.largestSize + 1)
-    }, examples: [[2], [2, 4], [RunConfig.largestSize]])
+        && !factors.productReaches(ConfigLimits.size + 1)
+    }, examples: [[2], [2, 4], [ConfigLimits.size]])
 }

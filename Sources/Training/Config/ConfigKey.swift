@@ -1,14 +1,4 @@
-// What a config key is. Each is declared once, as one row beside the property that holds its value
-// (`RunSection.keys` and its kin); reading, writing, comparing, checking, messages, `help config` and
-// docs/config.md all come from these rows. Its default is the property's first value.
-
-/// Whether a resumed run may have another value than the one it was started with.
-package enum OnResume: Sendable {
-  /// It may not: the model, its data or the order of random numbers would be another.
-  case fixed
-  /// It may.
-  case free
-}
+// All keys of a config: those of its sections, put together.
 
 /// One key of the config.
 package struct ConfigKey: Sendable {
@@ -41,55 +31,21 @@ package struct ConfigKey: Sendable {
   /// The value of a config that does not give it; nil for a required key.
   package var standard: ConfigValue? { isRequired ? nil : get(RunConfig()) }
 
-  init<Value: ConfigField>(
-    _ name: String, _ path: WritableKeyPath<RunConfig, Value> & Sendable, _ legal: Legal<Value>,
-    required: Bool = false, _ onResume: OnResume, _ text: String
+  /// A key of the section called `section`, which is at `path` of a config.
+  fileprivate init<Section: Sendable>(
+    _ key: SectionKey<Section>, of section: String,
+    at path: WritableKeyPath<RunConfig, Section> & Sendable
   ) {
-    self.name = name
-    self.legal = legal.text
-    isRequired = required
-    self.onResume = onResume
-    self.text = text
-    examples = legal.examples.map(\.configValue)
-    formerNames = legal.formerNames.mapValues(\.configValue)
-    takesText = Value.self == String.self || Value.self == CorpusPaths.self
-    get = { $0[keyPath: path].configValue }
-    set = { config, value in
-      guard let field = Value(value), legal.contains(field) else { return false }
-      config[keyPath: path] = field
-      return true
-    }
-  }
-
-  /// A key that may also be `"auto"`, which the config holds as `automatic`.
-  init<Value: ConfigField & Equatable>(
-    _ name: String, _ path: WritableKeyPath<RunConfig, Value> & Sendable,
-    automatic: Value, or legal: Legal<Value>, _ onResume: OnResume, _ text: String
-  ) {
-    self.name = name
-    self.legal = "\"auto\" or \(legal.text)"
-    isRequired = false
-    self.onResume = onResume
-    self.text = text
-    examples = [.text("auto")] + legal.examples.map(\.configValue)
-    formerNames = [:]
-    takesText = false
-    get = {
-      let value = $0[keyPath: path]
-      return value == automatic ? .text("auto") : value.configValue
-    }
-    set = { config, value in
-      if value == .text("auto") {
-        config[keyPath: path] = automatic
-        return true
-      }
-      // For a list, its only entry will do.
-      guard let field = Value(value) ?? Value(.list([value])), legal.contains(field) else {
-        return false
-      }
-      config[keyPath: path] = field
-      return true
-    }
+    name = "\(section).\(key.name)"
+    legal = key.legal
+    isRequired = key.isRequired
+    onResume = key.onResume
+    text = key.text
+    examples = key.examples
+    formerNames = key.formerNames
+    takesText = key.takesText
+    get = { key.get($0[keyPath: path]) }
+    set = { key.set(&$0[keyPath: path], $1) }
   }
 
   /// The key called `name`; traps for names that are not declared.
@@ -105,7 +61,7 @@ package struct ConfigKey: Sendable {
   package static let all = ConfigSection.all.flatMap(\.keys)
 }
 
-/// Keys that stand under one header.
+/// The keys of a config that stand under one header.
 package struct ConfigSection: Sendable {
   /// `attention.lsh` for `[attention.lsh]`.
   package let name: String
@@ -115,15 +71,28 @@ package struct ConfigSection: Sendable {
   package let keys: [ConfigKey]
   /// Whether there is one table of the keys for each entry of a list, written `[[name]]`; the value
   /// of each key is the list of its values in all of them.
-  package var isListOfTables = false
+  package let isListOfTables: Bool
+
+  private init<Section: Sendable>(
+    _ section: SectionKeys<Section>, at path: WritableKeyPath<RunConfig, Section> & Sendable
+  ) {
+    name = section.name
+    text = section.text
+    keys = section.keys.map { ConfigKey($0, of: section.name, at: path) }
+    isListOfTables = section.isListOfTables
+  }
 
   /// How it is written in a config.
   package var header: String { isListOfTables ? "[[\(name)]]" : "[\(name)]" }
 
   /// All sections, in the order the resolved file lists them.
   package static let all =
-    [RunSection.keys, DataSection.keys, DataSection.mixKeys, ModelSection.keys]
-    + AttentionSection.keys + [OptimizerSection.keys]
+    [
+      ConfigSection(RunSection.keys, at: \.run), ConfigSection(DataSection.keys, at: \.data),
+      ConfigSection(MixSection.keys, at: \.data.mix), ConfigSection(ModelSection.keys, at: \.model),
+      ConfigSection(ModelSection.ngramKeys, at: \.model.ngrams),
+    ] + AttentionSection.keys.map { ConfigSection($0, at: \.attention) }
+    + [ConfigSection(OptimizerSection.keys, at: \.optimizer)]
 
   /// How the section called `name` is written.
   static func header(of name: String) -> String {

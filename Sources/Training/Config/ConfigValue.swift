@@ -1,5 +1,6 @@
 // Values as they stand in a config file, and the Swift types that keys have.
 import Attention
+import Compute
 import Optimizers
 import Reformer
 
@@ -40,8 +41,14 @@ package enum ConfigValue: Equatable, Sendable {
 
 /// A Swift type that a key may have.
 protocol ConfigField: Sendable {
+  /// Whether any word is a legal value, quotes or not.
+  static var takesText: Bool { get }
   init?(_ value: ConfigValue)
   var configValue: ConfigValue { get }
+}
+
+extension ConfigField {
+  static var takesText: Bool { false }
 }
 
 extension Int: ConfigField {
@@ -72,6 +79,7 @@ extension Bool: ConfigField {
 }
 
 extension String: ConfigField {
+  static var takesText: Bool { true }
   init?(_ value: ConfigValue) {
     guard case .text(let text) = value else { return nil }
     self = text
@@ -108,6 +116,3 @@ extension AttentionKind: ConfigChoice {}
 extension LSHSight: ConfigChoice {}
 extension Activation: ConfigChoice {}
 extension ScheduleKind: ConfigChoice {}
-extension OptimizerKind: ConfigChoice {}
-extension MatrixProducts: ConfigChoice {}
-extension CheckpointErrorPolicy: ConfigChoice {}

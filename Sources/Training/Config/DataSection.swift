@@ -8,52 +8,56 @@ package struct DataSection: Sendable, Equatable {
   package var split = [0.9, 0.05, 0.05]
   package var mix = MixSection()
 
-  static let keys = ConfigSection(
+  private typealias Key = SectionKey<DataSection>
+
+  static let keys = SectionKeys(
     name: "data", text: "what is read",
     keys: [
-      ConfigKey(
-        "data.corpus", \.data.corpus, .paths, required: true, .free,
+      Key(
+        "corpus", \.corpus, .paths, required: true, .free,
         "Corpus, its bytes in this order; on resume its content must be the same. A folder stands for "
           + "the files in it and its subfolders, by path; corpus:NAME is what launch/corpus.sh NAME "
           + "fetches. Windows never cross the edge of a file, but files shorter than a window are joined "
           + "with such files beside them. [] with [[data.mix]]."),
-      ConfigKey(
-        "data.length", \.data.length, .from(2, to: RunConfig.largestLength), required: true,
+      Key(
+        "length", \.length, .from(2, to: ConfigLimits.length), required: true,
         .fixed, "Bytes of a training window."),
       // Another split would train on bytes that were, or will be, measured on.
-      ConfigKey(
-        "data.split", \.data.split, .list(3...3, of: .from(0, to: 1)), .fixed,
+      Key(
+        "split", \.split, .list(3...3, of: .from(0, to: 1)), .fixed,
         "Shares of training, validation and test, in this order of each corpus; they add up to 1."),
     ])
+}
 
-  static let mixKeys = ConfigSection(
+/// `[[data.mix]]`, column by column; `keys` says what each means.
+package struct MixSection: Sendable, Equatable {
+  package var name: [String] = []
+  package var path: [CorpusPaths] = []
+  package var weight: [Double] = []
+
+  private typealias Key = SectionKey<MixSection>
+
+  static let keys = SectionKeys(
     name: "data.mix", text: "several corpora in the place of data.corpus, one table for each",
     keys: [
-      ConfigKey(
-        "data.mix.name", \.data.mix.name,
+      Key(
+        "name", \.name,
         .column(
           "a name of letters, digits, \"-\", \"_\" and \".\", not first", [["books"]],
-          RunSection.isName), .free, "What the corpus is called in messages and metrics."),
-      ConfigKey(
-        "data.mix.path", \.data.mix.path,
+          Legal.isName), .free, "What the corpus is called in messages and metrics."),
+      Key(
+        "path", \.path,
         .column("a path or a list of paths as in data.corpus", [[CorpusPaths(["books"])]]) {
           !$0.paths.isEmpty && Legal.paths.contains($0)
         }, .free, "Where it is, as in data.corpus; on resume its content must be the same."),
       // Their number, order and weights decide which sample comes from which.
-      ConfigKey(
-        "data.mix.weight", \.data.mix.weight,
+      Key(
+        "weight", \.weight,
         .column("a number from 1e-6 to 1000000", [[1e-6], [1e6]]) { (1e-6...1e6).contains($0) },
         .fixed,
         "Its share of the samples relative to the others' weights, kept to 1/4096 of the samples and at "
           + "least that."),
     ], isListOfTables: true)
-}
-
-/// `[[data.mix]]`, column by column; `DataSection.mixKeys` says what each means.
-package struct MixSection: Sendable, Equatable {
-  package var name: [String] = []
-  package var path: [CorpusPaths] = []
-  package var weight: [Double] = []
 }
 
 /// Where a corpus is: one path, or several in order.
@@ -76,6 +80,7 @@ extension CorpusPaths: CustomStringConvertible {
 }
 
 extension CorpusPaths: ConfigField {
+  static var takesText: Bool { true }
   init?(_ value: ConfigValue) {
     switch value {
     case .text(let path): paths = [path]

@@ -1,6 +1,27 @@
 // Which of a type's values a key takes, with the words that say so. A key of numbers cannot be declared
 // without a range.
 
+/// What bounds sizes, whatever they are of.
+enum ConfigLimits {
+  /// Largest width or count: a machine can hold it, and products of two or three fit 64 bits.
+  static let size = 1 << 20
+  /// Positions are 32-bit in the kernels; this leaves room for padding to chunks.
+  static let length = 1 << 27
+}
+
+extension [Int] {
+  /// Whether the product of positive numbers reaches `bound`, without overflow on the way.
+  func productReaches(_ bound: Int) -> Bool {
+    var product = 1
+    for factor in self {
+      let (next, overflow) = product.multipliedReportingOverflow(by: factor)
+      if overflow { return true }
+      product = next
+    }
+    return product >= bound
+  }
+}
+
 /// The values a key takes.
 struct Legal<Value: Sendable>: Sendable {
   /// In words, for messages and for the reference.
@@ -64,6 +85,15 @@ extension Legal where Value == String {
   static func text(_ what: String, _ contains: @escaping @Sendable (String) -> Bool) -> Self {
     Legal(text: what, contains: contains)
   }
+
+  /// Whether a text can name a folder or a corpus: letters, digits, `-`, `_` and `.`, not first.
+  static func isName(_ text: String) -> Bool {
+    let letters = text.utf8.allSatisfy {
+      (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
+        || [0x2D, 0x2E, 0x5F].contains($0)
+    }
+    return letters && !text.isEmpty && text.utf8.count <= 200 && !text.hasPrefix(".")
+  }
 }
 
 /// Lists of `count` entries, each one of `entries`.
@@ -76,6 +106,6 @@ extension Legal {
     return Legal(
       text: "a list of \(number) entries, each \(entries.text)",
       contains: { count.contains($0.count) && $0.allSatisfy(entries.contains) },
-      examples: entries.examples.map { [Entry](repeating: $0, count: count.lowerBound) })
+      examples: entries.examples.map { [Entry](repeating: $0, count: max(1, count.lowerBound)) })
   }
 }

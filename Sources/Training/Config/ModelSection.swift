@@ -19,55 +19,70 @@ package struct ModelSection: Sendable, Equatable {
   package var attentionDropout = 0.0
   package var layerNormEpsilon = 1e-12
   package var residualFractionBits = 18
+  package var ngrams = NGramSizes()
 
-  private static let size = Legal.from(1, to: RunConfig.largestSize)
+  private static let size = Legal.from(1, to: ConfigLimits.size)
 
-  static let keys = ConfigSection(
+  private typealias Key = SectionKey<ModelSection>
+
+  static let keys = SectionKeys(
     name: "model", text: "sizes and constants of the network",
     keys: [
-      ConfigKey(
-        "model.width", \.model.width, size, required: true, .fixed,
+      Key(
+        "width", \.width, size, required: true, .fixed,
         "Features of each of the two residual streams."),
-      ConfigKey(
-        "model.layers", \.model.layers, .list(1...4096, of: .any), required: true, .fixed,
+      Key(
+        "layers", \.layers, .list(1...4096, of: .any), required: true, .fixed,
         "Attention kind per layer, first to last."),
-      ConfigKey(
-        "model.heads", \.model.heads, size, required: true, .fixed, "Attention heads."),
-      ConfigKey(
-        "model.head_width", \.model.headWidth, size, required: true, .fixed,
+      Key(
+        "heads", \.heads, size, required: true, .fixed, "Attention heads."),
+      Key(
+        "head_width", \.headWidth, size, required: true, .fixed,
         "Features per head."),
-      ConfigKey(
-        "model.heads_per_group", \.model.headsPerGroup, automatic: 0, or: size, .fixed,
+      Key(
+        "heads_per_group", \.headsPerGroup, automatic: 0, or: size, .fixed,
         "Heads that go over the sequence together, a divisor of heads; auto: as many as fit."),
-      ConfigKey(
-        "model.feed_forward_width", \.model.feedForwardWidth, size, required: true, .fixed,
+      Key(
+        "feed_forward_width", \.feedForwardWidth, size, required: true, .fixed,
         "Hidden features of the feed-forward layers."),
-      ConfigKey(
-        "model.activation", \.model.activation, .any, .fixed,
+      Key(
+        "activation", \.activation, .any, .fixed,
         "Activation of the feed-forward layers."),
-      ConfigKey(
-        "model.vocabulary", \.model.vocabulary, .from(256, to: RunConfig.largestSize), .fixed,
+      Key(
+        "vocabulary", \.vocabulary, .from(256, to: ConfigLimits.size), .fixed,
         "Token ids; at least 256 + byte_offset."),
-      ConfigKey(
-        "model.byte_offset", \.model.byteOffset, .from(0, to: 65536), .fixed,
+      Key(
+        "byte_offset", \.byteOffset, .from(0, to: 65536), .fixed,
         "Token id of byte 0."),
-      ConfigKey(
-        "model.axial_shape", \.model.axialShape, .list(1...64, of: size), required: true, .fixed,
+      Key(
+        "axial_shape", \.axialShape, .list(1...64, of: size), required: true, .fixed,
         "Axes of the position grid; their product is at least data.length."),
-      ConfigKey(
-        "model.axial_widths", \.model.axialWidths, .list(1...64, of: size), required: true, .fixed,
+      Key(
+        "axial_widths", \.axialWidths, .list(1...64, of: size), required: true, .fixed,
         "Features per axis; they add up to width."),
-      ConfigKey(
-        "model.dropout", \.model.dropout, .from(0, below: 1), .fixed,
+      Key(
+        "dropout", \.dropout, .from(0, below: 1), .fixed,
         "Dropout on embeddings and sub-layer outputs."),
-      ConfigKey(
-        "model.attention_dropout", \.model.attentionDropout, .from(0, below: 1), .fixed,
+      Key(
+        "attention_dropout", \.attentionDropout, .from(0, below: 1), .fixed,
         "Dropout on attention probabilities."),
-      ConfigKey(
-        "model.layer_norm_epsilon", \.model.layerNormEpsilon, .from(1e-30, below: 1), .fixed,
+      Key(
+        "layer_norm_epsilon", \.layerNormEpsilon, .from(1e-30, below: 1), .fixed,
         "Added to the variance in LayerNorm."),
-      ConfigKey(
-        "model.residual_fraction_bits", \.model.residualFractionBits, .from(8, to: 24), .fixed,
+      Key(
+        "residual_fraction_bits", \.residualFractionBits, .from(8, to: 24), .fixed,
         "Fraction bits of the fixed-point residual streams."),
+    ])
+
+  static let ngramKeys = SectionKeys<NGramSizes>(
+    name: "model.ngrams", text: "tables of what the last bytes say of the next one",
+    keys: [
+      SectionKey(
+        "orders", \.orders, .list(0...16, of: .from(1, to: 32)), .fixed,
+        "Bytes of context of each table, different ones; none for no tables."),
+      SectionKey(
+        "rows", \.rows, .from(1, to: 1 << 24), .fixed,
+        "Most rows of a table, of a number per token id each; contexts share rows where there are more."
+      ),
     ])
 }

@@ -7,6 +7,8 @@ public enum OptimizerKind: String, Codable, Sendable, CaseIterable {
   case adam
 }
 
+extension OptimizerKind: ConfigChoice {}
+
 /// `[optimizer]`; `keys` says what each property means.
 package struct OptimizerSection: Sendable, Equatable {
   package var kind = OptimizerKind.adam
@@ -18,37 +20,43 @@ package struct OptimizerSection: Sendable, Equatable {
   package var epsilon = 1e-9
   package var weightDecay = 0.0
   package var clip = 1.0
+  package var ngramRate = 0.7
 
   /// Kernels take these as 32-bit numbers, where they must neither vanish nor overflow.
   private static let (least, most) = (1e-30, 1e30)
 
-  static let keys = ConfigSection(
+  private typealias Key = SectionKey<OptimizerSection>
+
+  static let keys = SectionKeys(
     name: "optimizer", text: "how parameters follow gradients",
     keys: [
-      ConfigKey("optimizer.kind", \.optimizer.kind, .any, .fixed, "The method."),
-      ConfigKey(
-        "optimizer.learning_rate", \.optimizer.learningRate, .from(least, to: most), .free,
+      Key("kind", \.kind, .any, .fixed, "The method."),
+      Key(
+        "learning_rate", \.learningRate, .from(least, to: most), .free,
         "Peak learning rate."),
-      ConfigKey(
-        "optimizer.schedule", \.optimizer.schedule, .any, .free,
+      Key(
+        "schedule", \.schedule, .any, .free,
         "Course of the learning rate after warm-up."),
-      ConfigKey(
-        "optimizer.warmup_steps", \.optimizer.warmupSteps, .from(0, to: 1_000_000_000), .free,
+      Key(
+        "warmup_steps", \.warmupSteps, .from(0, to: 1_000_000_000), .free,
         "Steps of linear warm-up."),
-      ConfigKey(
-        "optimizer.beta1", \.optimizer.beta1, .from(0, below: 1), .free,
+      Key(
+        "beta1", \.beta1, .from(0, below: 1), .free,
         "Decay of the average of gradients."),
-      ConfigKey(
-        "optimizer.beta2", \.optimizer.beta2, .from(0, below: 1), .free,
+      Key(
+        "beta2", \.beta2, .from(0, below: 1), .free,
         "Decay of the average of squared gradients."),
-      ConfigKey(
-        "optimizer.epsilon", \.optimizer.epsilon, .from(least, to: 1), .free,
+      Key(
+        "epsilon", \.epsilon, .from(least, to: 1), .free,
         "Added to the root of the second moment."),
-      ConfigKey(
-        "optimizer.weight_decay", \.optimizer.weightDecay, .from(0, to: most), .free,
+      Key(
+        "weight_decay", \.weightDecay, .from(0, to: most), .free,
         "Decoupled weight decay of matrices."),
-      ConfigKey(
-        "optimizer.clip", \.optimizer.clip, .from(0, to: most, zero: "for no clipping"), .free,
+      Key(
+        "clip", \.clip, .from(0, to: most, zero: "for no clipping"), .free,
         "Largest norm of the gradient."),
+      Key(
+        "ngram_rate", \.ngramRate, .from(least, to: most), .free,
+        "Length of a row's first step in the n-gram tables; the learning rate is not theirs."),
     ])
 }

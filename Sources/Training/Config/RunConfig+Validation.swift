@@ -2,11 +2,6 @@
 // fails.
 
 extension RunConfig {
-  /// Largest width or count: a machine can hold it, and products of two or three fit 64 bits.
-  static let largestSize = 1 << 20
-  /// Positions are 32-bit in the kernels; this leaves room for padding to chunks.
-  static let largestLength = 1 << 27
-
   /// Checks all values and their combinations.
   ///
   /// - Throws: `ConfigError` naming key, value and legal values of the first that is wrong.
@@ -69,7 +64,7 @@ extension RunConfig {
   }
 
   private func validateModel() throws(ConfigError) {
-    let widest = Self.largestSize / model.heads
+    let widest = ConfigLimits.size / model.heads
     try require(
       "model.head_width", model.headWidth <= widest,
       "1 to \(widest) with model.heads = \(model.heads)")
@@ -78,9 +73,9 @@ extension RunConfig {
       "\"auto\" or a divisor of model.heads = \(model.heads)")
     try require(
       "model.vocabulary", model.vocabulary >= 256 + model.byteOffset,
-      "\(256 + model.byteOffset) (256 + model.byte_offset) to \(Self.largestSize)")
+      "\(256 + model.byteOffset) (256 + model.byte_offset) to \(ConfigLimits.size)")
     try require(
-      "model.axial_shape", Self.product(model.axialShape, atLeast: data.length),
+      "model.axial_shape", model.axialShape.productReaches(data.length),
       "sizes with a product of at least data.length = \(data.length)")
     try require(
       "model.axial_widths",
@@ -88,17 +83,6 @@ extension RunConfig {
         && model.axialWidths.reduce(0, +) == model.width,
       "\(model.axialShape.count) widths (one per entry of model.axial_shape) that add up to "
         + "model.width = \(model.width)")
-  }
-
-  /// Whether the product of positive `factors` reaches `bound`, without overflow on the way.
-  static func product(_ factors: [Int], atLeast bound: Int) -> Bool {
-    var product = 1
-    for factor in factors {
-      let (next, overflow) = product.multipliedReportingOverflow(by: factor)
-      if overflow { return true }
-      product = next
-    }
-    return product >= bound
   }
 }
 

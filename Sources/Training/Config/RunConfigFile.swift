@@ -1,41 +1,18 @@
 // Reading a config from TOML, strictly, and writing it back with every key.
 import Foundation
 
-/// What is wrong with a config, in one line: file, key, value, legal values.
-public struct ConfigError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// The one line for the user.
-  public let description: String
-
-  init(_ message: String) {
-    description = message.replacing("\r", with: " ").replacing("\n", with: " ")
-  }
-
-  /// The same with the file, or the option, it came from.
-  func from(_ origin: String) -> ConfigError { ConfigError("\(origin): \(description)") }
-}
-
 extension RunConfig {
   /// Reads and checks the config in `file`.
   ///
   /// - `overrides`: `key=value` texts of `--set`, later ones win. A value is TOML; bare words need
   ///   no quotes.
+  /// - `notice`: told in a line where a value goes by another name since an earlier program wrote the file.
   /// - Throws: `ConfigError` when the file is unreadable or no TOML, or a key is unknown, missing, of
   ///   the wrong type or has an illegal value.
   public static func load(
-    file: String, overrides: [String] = []
+    file: String, overrides: [String] = [], notice: (String) -> Void = { _ in }
   ) throws(ConfigError) -> RunConfig {
-    try RunConfig(toml: text(file), file: file, overrides: overrides)
-  }
-
-  /// Reads the resolved config that a run, perhaps of an earlier program, has stored in `file`.
-  ///
-  /// - `notice`: told in a line where a value goes by another name since then.
-  /// - Throws: as `load(file:overrides:)`.
-  public static func load(
-    stored file: String, overrides: [String] = [], notice: (String) -> Void
-  ) throws(ConfigError) -> RunConfig {
-    try RunConfig(
-      toml: text(file), file: file, overrides: overrides, isStored: true, notice: notice)
+    try RunConfig(toml: text(file), file: file, overrides: overrides, notice: notice)
   }
 
   private static func text(_ file: String) throws(ConfigError) -> String {
@@ -55,9 +32,9 @@ extension RunConfig {
   /// Reads and checks the config in `text`, as `load` does.
   ///
   /// - `file`: its name in messages.
-  /// - `isStored`: whether values may go by former names; `notice` is told of each that does.
+  /// - `notice`: told of each value that goes by a former name.
   public init(
-    toml text: String, file: String, overrides: [String] = [], isStored: Bool = false,
+    toml text: String, file: String, overrides: [String] = [],
     notice: (String) -> Void = { _ in }
   ) throws(ConfigError) {
     self.init()
@@ -66,7 +43,7 @@ extension RunConfig {
       let document = try ConfigDocument(text, listsOfTables: ConfigSection.listsOfTables)
       for (name, value) in document.pairs {
         if case .other("{}") = value, Self.isSection(name) { continue }
-        if isStored, let current = ConfigKey.byName[name]?.renamed(value) {
+        if let current = ConfigKey.byName[name]?.renamed(value) {
           try assign(name, current)
           notice("\(file): \(name) = \(value.toml) is called \(current.toml) now")
         } else {

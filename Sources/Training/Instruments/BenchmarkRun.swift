@@ -15,8 +15,8 @@ public struct BenchmarkReport: Codable, Sendable {
   public let threads: Int
   /// `portable`, `avx2` or `avx512`.
   public let instructionSet: String
-  /// Library behind matrix products.
-  public let matrixLibrary: String
+  /// How products were computed: by tiles, or OpenBLAS's version and kernel set.
+  public let matrixProducts: String
   /// Training bytes per second, from the median step.
   public let bytesPerSecond: Double
   /// Median step.
@@ -25,8 +25,10 @@ public struct BenchmarkReport: Codable, Sendable {
   public let stepSecondsRange: [Double]
   /// Useful matrix operations per second, in 1e9 (see `FlopCount`).
   public let usefulGflops: Double
-  /// Rate of the matrix library on large products, all threads, in 1e9.
-  public let sgemmGflops: Double
+  /// Rate of our products of tiles on large matrices, all threads, in 1e9.
+  public let tilesGflops: Double
+  /// That of OpenBLAS.
+  public let openblasGflops: Double
   /// Limit of multiply-adds on registers, all threads, in 1e9.
   public let fmaGflops: Double
   /// `usefulGflops` over `fmaGflops`.
@@ -55,7 +57,7 @@ public struct PhaseReport: Codable, Sendable {
 public func runBenchmark(
   _ config: RunConfig, steps: Int, threads: Int, progress: Progress
 ) throws -> BenchmarkReport {
-  config.useMatrixLibrary()
+  MatrixProducts.current = config.run.matrixProducts
   let engine = Engine(threads: threads)
   let step = try TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
   step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
@@ -86,10 +88,11 @@ public func runBenchmark(
   let useful = windows * operations.step / median * 1e-9
   return BenchmarkReport(
     steps: steps, length: config.data.length, threads: threads,
-    instructionSet: Kernels.instructionSet, matrixLibrary: MatrixLibrary.description,
+    instructionSet: Kernels.instructionSet, matrixProducts: MatrixProducts.description,
     bytesPerSecond: windows * Double(config.data.length) / median, stepSeconds: median,
     stepSecondsRange: [times.min() ?? 0, times.max() ?? 0],
-    usefulGflops: useful, sgemmGflops: rates.sgemmGflops, fmaGflops: rates.fmaGflops,
+    usefulGflops: useful, tilesGflops: rates.tilesGflops,
+    openblasGflops: rates.openblasGflops, fmaGflops: rates.fmaGflops,
     utilization: useful / rates.fmaGflops, peakRssBytes: peak,
     scratchBytes: engine.scratchHighWaterBytes,
     phases: phases)

@@ -36,7 +36,7 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
   let config = try huggingFace.reformerConfig(length: length)
   let model = try ReformerModel(config: config, engine: Engine(threads: threads))
   let layout = model.layout
-  let parameters = Buffer<Float>(layout.count)
+  let parameters = Buffer<Float>(layout.parameterBufferCount)
   try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
 
   var rotations: [Int: [Float]] = [:]

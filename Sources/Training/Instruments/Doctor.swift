@@ -18,12 +18,14 @@ public struct DoctorReport: Codable, Sendable {
   public let instructionSet: String
   /// Whether the environment variable `REFORMER_INSTRUCTIONS` chose it, below the processor's best.
   public let instructionSetIsForced: Bool
-  /// Library behind matrix products, with OpenBLAS its kernel set.
-  public let matrixLibrary: String
   /// Limit of multiply-adds on registers, all threads of a rank, in 1e9 operations per second.
   public let fmaGflops: Double
-  /// Rate of the matrix library on large products, all threads of a rank, in 1e9.
-  public let sgemmGflops: Double
+  /// Rate of our products of tiles on large matrices, all threads of a rank, in 1e9.
+  public let tilesGflops: Double
+  /// Version and kernel set of OpenBLAS, the yardstick.
+  public let openblas: String
+  /// Its rate on the same.
+  public let openblasGflops: Double
   /// Memory of the machine.
   public let memoryBytes: Int
   /// Bytes copied per second by all threads of a rank, reading and writing counted as one.
@@ -61,7 +63,6 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
   let host = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
   let hosts = try communicator.gatherAll(host).map { String(decoding: $0, as: UTF8.self) }
   var warnings: [String] = []
-  if let warning = MatrixLibrary.environmentWarning { warnings.append(warning) }
   let here = hosts.count { $0 == hosts[communicator.rank] }
   if here > cores {
     warnings.append(
@@ -72,18 +73,17 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
       "REFORMER_INSTRUCTIONS holds the program at \(Kernels.instructionSet) on a processor with "
         + "\(Kernels.bestInstructionSet); unset it to train faster, with the same bits")
   } else if Kernels.instructionSet == "portable" {
-    warnings.append("this processor has no AVX2: training runs, tens of times slower")
-  }
-  if let difference = try machineDifference(communicator) {
-    warnings.append("\(difference): train refuses such a mixture without --allow-mixed-machines")
+    warnings.append(
+      "this processor has no AVX2: training runs, tens of times slower; less so, but with bits "
+        + "of its own, with run.matrix_products = \"openblas\"")
   }
   progress.finish()
   return DoctorReport(
     program: programVersion, mpi: MPICommunicator.library, cores: cores, threads: threads,
     instructionSet: Kernels.instructionSet,
     instructionSetIsForced: Kernels.isInstructionSetForced,
-    matrixLibrary: MatrixLibrary.description,
-    fmaGflops: rates.fmaGflops, sgemmGflops: rates.sgemmGflops,
+    fmaGflops: rates.fmaGflops, tilesGflops: rates.tilesGflops, openblas: OpenBLAS.description,
+    openblasGflops: rates.openblasGflops,
     memoryBytes: Int(ProcessInfo.processInfo.physicalMemory), memoryCopyBytesPerSecond: copying,
     ranks: communicator.size, hosts: Set(hosts).sorted(), link: link, warnings: warnings)
 }

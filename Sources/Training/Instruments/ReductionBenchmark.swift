@@ -26,8 +26,10 @@ public struct ReductionReport: Codable, Sendable {
 /// Sums `floats` numbers over all ranks, as a training step does, and by `MPI_Allreduce`.
 ///
 /// Both leave the whole sum on every rank. A round counts from a barrier to the slowest rank's end.
+/// `sumByMPI`: the latter, of this rank's numbers. Throws on all ranks where the sum of any is wrong.
 public func measureReduction(
-  floats: Int, rounds: Int, communicator: MPICommunicator, progress: Progress
+  floats: Int, rounds: Int, communicator: any Communicator,
+  sumByMPI: (View<Float>) throws -> Void, progress: Progress
 ) throws -> ReductionReport {
   let layout = ParameterLayout(groups: [("all", [("numbers", [floats])])])
   let reduction = GradientReduction(communicator: communicator, layout: layout)
@@ -50,11 +52,14 @@ public func measureReduction(
       try reduction.endGather()
     }
     let expected = Float(communicator.size)
-    guard values.view[0] == expected, values.view[floats - 1] == expected else {
-      throw RunFailure("the sum of ones over \(communicator.size) ranks is \(values.view[0])")
+    let sums = Set([values.view[0], values.view[floats - 1]])
+    try agree(communicator) {
+      for sum in sums where sum != expected {
+        throw RunFailure("the sum of ones over \(communicator.size) ranks is \(sum)")
+      }
     }
     values.view.fill(1)
-    let mpi = try timed { try communicator.sumByMPI(values.view) }
+    let mpi = try timed { try sumByMPI(values.view) }
     let barrier = try timed { try communicator.barrier() }
     guard round > 0 else { continue }
     ours.append(own)

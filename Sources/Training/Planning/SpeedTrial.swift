@@ -39,7 +39,7 @@ func typicalStepSeconds(
 public func measureSpeed(
   _ config: RunConfig, threads: Int, progress: Progress
 ) throws -> (windowSeconds: Double, copyBytesPerSecond: Double) {
-  config.useMatrixLibrary()
+  MatrixProducts.current = config.run.matrixProducts
   var config = config
   config.run.globalBatch = 1
   let engine = Engine(threads: threads)

@@ -31,20 +31,20 @@ public struct Evaluator {
   private let model: ReformerModel
   private let corpora: [MixPart]
   private let communicator: any Communicator
-  private let seed: UInt64
+  private let config: RunConfig
   private let stop: StopRequest
   // Separates the hash rotations of evaluation from those of all training steps.
   private static let step = UInt64.max
 
-  /// An evaluator whose ranks all call `run` together.
+  /// An evaluator of the model that `config` says, whose ranks all call `run` together.
   public init(
-    model: ReformerModel, corpora: [MixPart], communicator: any Communicator, seed: UInt64,
+    config: RunConfig, model: ReformerModel, corpora: [MixPart], communicator: any Communicator,
     stop: StopRequest = StopRequest()
   ) {
+    self.config = config
     self.model = model
     self.corpora = corpora
     self.communicator = communicator
-    self.seed = seed
     self.stop = stop
   }
 
@@ -57,6 +57,7 @@ public struct Evaluator {
   /// - `limit`: score only so many bytes from the start of the split of each corpus; 0 for all.
   /// - `progress`: called after each of this rank's windows with the share done.
   /// - Returns: nil when any rank was asked to stop; the score is then unknown.
+  /// - Throws: on all ranks alike, with the reason of each rank that has one.
   public func run(
     parameters: View<Float>, split: CorpusSplit, context: Int, stride: Int, limit: Int,
     progress: (Double) -> Void = { _ in }
@@ -66,35 +67,50 @@ public struct Evaluator {
         split, length: model.config.length, stride: stride, limit: limit
       ).enumerated().map { Place(corpus: part.corpus, index: $0, window: $1) }
     }
-    var own: [Double] = []
-    var failure: (any Error)?
-    let mine = Swift.stride(from: communicator.rank, to: windows.count, by: communicator.size)
-    for index in mine {
-      do {
-        guard failure == nil, !stop.isMade else { break }
-        own.append(
-          try nats(
-            windows[index], context: context, parameters: parameters))
-      } catch {
-        failure = error
-      }
-      progress(Double(index + 1) / Double(windows.count))
-    }
-    if case .stopped? = failure as? ReformerError { failure = nil }
-    let reports = try communicator.gatherAll(doubles: failure == nil ? own : [.nan])
-    if let failure { throw RunFailure("evaluation: \(failure)") }
-    guard !reports.contains(where: { $0.contains { !$0.isFinite } }) else {
-      throw RunFailure("evaluation: the loss is not finite")
-    }
+    let start = ContinuousClock.now
+    let own = ownLosses(
+      of: windows, carried: context - stride, parameters: parameters, progress: progress)
+    communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: seconds(since: start))
+    let reports = try communicator.gatherAll(doubles: agree(communicator) { try own.get() })
     guard reports.reduce(0, { $0 + $1.count }) == windows.count else { return nil }
+    let losses = windows.indices.map {
+      reports[$0 % communicator.size][$0 / communicator.size]
+    }
+    if let wrong = losses.firstIndex(where: { !$0.isFinite }) {
+      throw RunFailure("evaluation: the loss of \(windows[wrong].description) is not finite")
+    }
+    return score(windows, losses)
+  }
+
+  /// Loss of each of this rank's windows, in nats; of fewer when the run is asked to stop.
+  private func ownLosses(
+    of windows: [Place], carried: Int, parameters: View<Float>, progress: (Double) -> Void
+  ) -> Result<[Double], any Error> {
+    var own: [Double] = []
+    do {
+      for index in stride(from: communicator.rank, to: windows.count, by: communicator.size) {
+        guard !stop.isMade else { break }
+        own.append(try nats(windows[index], carried: carried, parameters: parameters))
+        progress(Double(index + 1) / Double(windows.count))
+      }
+    } catch ReformerError.stopped {
+    } catch {
+      let message = "evaluation: \(error)"
+      return .failure(runExitCode(error) == 2 ? UserError(message) : RunFailure(message))
+    }
+    return .success(own)
+  }
+
+  /// The figures, added up in the order of the windows.
+  private func score(_ windows: [Place], _ losses: [Double]) -> EvaluationResult {
     var total = 0.0
     var bytes = 0
     var scores: [CorpusScore] = []
     for part in corpora {
       var (nats, scored) = (0.0, 0)
-      for index in windows.indices where windows[index].corpus === part.corpus {
-        nats += reports[index % communicator.size][index / communicator.size]
-        scored += windows[index].window.bytes.count - 1
+      for (place, loss) in zip(windows, losses) where place.corpus === part.corpus {
+        nats += loss
+        scored += place.window.bytes.count - 1
       }
       total += nats
       bytes += scored
@@ -112,20 +128,25 @@ public struct Evaluator {
     let corpus: ByteCorpus
     let index: Int
     let window: EvaluationWindow
+
+    var description: String {
+      "bytes \(window.bytes.lowerBound + 1) to \(window.bytes.upperBound - 1) of \(corpus.path)"
+    }
   }
 
-  /// Loss of the window's targets, given up to `context` bytes that reach back to the stretch's start.
+  /// Loss of the window's targets, given its bytes and `carried` bytes before them, as far as the stretch reaches.
   private func nats(
-    _ window: Place, context: Int, parameters: View<Float>
+    _ window: Place, carried: Int, parameters: View<Float>
   ) throws -> Double {
     let scored = window.window.bytes
-    let first = min(max(window.window.reach, scored.upperBound - 1 - context), scored.lowerBound)
+    let first = max(window.window.reach, scored.lowerBound - carried)
     return try model.loss(
       parameters: parameters,
       window: Window(
         bytes: window.corpus.bytes(in: first..<scored.upperBound),
         byteOffset: model.config.byteOffset, unscored: scored.lowerBound - first),
-      address: RandomAddress(seed: seed, step: Self.step, sample: UInt64(window.index)),
+      address: RandomAddress(
+        seed: UInt64(config.run.seed), step: Self.step, sample: UInt64(window.index)),
       observer: StopWatch(stop: stop))
   }
 }

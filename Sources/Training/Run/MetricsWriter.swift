@@ -16,6 +16,9 @@ struct MetricsRecord: Codable, Sendable {
   var stepSeconds: Double?
   var bytesPerSecond: Double?
   var communicationExposedSeconds: Double?
+  var slowestRank: Int?
+  var slowestRankSeconds: Double?
+  var meanRankSeconds: Double?
   var peakRssBytes: Int?
   var trainedBytes: Int?
   var validationBitsPerByte: Double?
@@ -68,7 +71,7 @@ final class MetricsWriter {
     } catch {
       // Half a line would spoil the next one.
       try? handle.truncate(atOffset: end)
-      if !hasFailed { progress.message("warning: metrics.jsonl cannot be written (\(error))") }
+      if !hasFailed { progress.warning("metrics.jsonl cannot be written (\(error))") }
       hasFailed = true
     }
   }

@@ -9,7 +9,7 @@ public struct Placement: Sendable {
   /// Cores this rank may use.
   let cores: Int
   /// Ranks of this machine that may use the very same cores.
-  let ranksOnCores: Int
+  public let ranksOnCores: Int
 
   /// Finds out with the other ranks; all of them call it.
   public init(_ communicator: any Communicator) throws(CommunicationError) {

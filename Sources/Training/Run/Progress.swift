@@ -1,53 +1,64 @@
-// What a person at the terminal sees of a run: one line that stays in place, or plain lines in a
-// log file.
+// What a person sees of a run: messages, and the progress of long work in one line that stays in place.
 import Foundation
+import Logging
 
-/// Writes messages and progress of rank 0 to standard error; other ranks are silent.
+/// Tells of rank 0 on standard error; the other ranks are silent.
+///
+/// Messages have time, level and rank. The line of progress stays in place on a terminal, mpirun's too.
 public final class Progress {
   private let isActive: Bool
-  private let isTerminal: Bool
-  private var lineLength = 0
-  private var lastWrite = ContinuousClock.now
+  private let terminal = Terminal()
+  private let log: RunLog
+  private let logger: Logger
 
   /// Progress of one rank.
-  public init(rank: Int) {
+  public convenience init(rank: Int) { self.init(rank: rank, file: nil) }
+
+  /// Progress of one rank, told in the file at `logFile` too, if any.
+  public convenience init(rank: Int, logFile: String?) throws(UserError) {
+    self.init(rank: rank, file: try logFile.map { path throws(UserError) in try LogFile(path) })
+  }
+
+  private init(rank: Int, file: LogFile?) {
     isActive = rank == 0
-    isTerminal = isatty(STDERR_FILENO) == 1
+    let log = RunLog(rank: rank, terminal: terminal, file: file)
+    self.log = log
+    logger = Logger(label: "reformer-train") { _ in log }
   }
 
   /// A message of its own line.
-  public func message(_ text: String) {
-    guard isActive else { return }
-    clear()
-    write(text + "\n")
+  public func message(_ text: String) { if isActive { logger.info("\(text)") } }
+
+  /// A message about what the user may not expect.
+  public func notice(_ text: String) { if isActive { logger.notice("\(text)") } }
+
+  /// A message about what the user had better change.
+  public func warning(_ text: String) { if isActive { logger.warning("\(text)") } }
+
+  /// Runs `body`, and puts down in the log file what it ends with, on the ranks that are to tell.
+  public func recordingErrors<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch {
+      if isActive || !isOfAllRanks(error) { log.record(.error, "\(error)") }
+      throw error
+    }
   }
 
   /// The state of a long piece of work; on a terminal it replaces the state before.
   ///
-  /// In a log file it is written only where `isMilestone`, or when nothing was for a minute.
+  /// Elsewhere it is written only where `isMilestone`, or when nothing was for a minute; in the log file only where
+  /// `isMilestone`.
   public func update(_ text: String, isMilestone: Bool) {
     guard isActive else { return }
-    if isTerminal {
-      write("\r" + text + String(repeating: " ", count: max(0, lineLength - text.count)))
-      lineLength = text.count
-    } else if isMilestone || seconds(since: lastWrite) > 60 {
-      write(text + "\n")
+    if terminal.isWatched {
+      terminal.show(text)
+    } else if isMilestone || terminal.quietSeconds > 60 {
+      terminal.write(line: text)
     }
+    if isMilestone { log.record(.info, text) }
   }
 
   /// Removes the state line before something else is printed.
-  public func finish() { clear() }
-
-  private func clear() {
-    guard lineLength > 0 else { return }
-    write("\r" + String(repeating: " ", count: lineLength) + "\r")
-    lineLength = 0
-  }
-
-  private func write(_ text: String) {
-    lastWrite = .now
-    FileHandle.standardError.write(Data(text.utf8))
-  }
+  public func finish() { terminal.clear() }
 }
 
 /// `1.23 MB`, in powers of 1000.

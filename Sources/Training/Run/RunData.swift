@@ -80,7 +80,7 @@ extension CorpusMix {
     zip(parts, plans).compactMap { part, plan in
       guard plan.unusedStretches > 0 else { return nil }
       let unused = amount(Double(plan.unusedBytes), "B")
-      return "note: \(unused) of \(part.corpus.path) are not trained on: they are files "
+      return "\(unused) of \(part.corpus.path) are not trained on: they are files "
         + "shorter than a window between files that are not"
     }
   }

@@ -1,4 +1,4 @@
-// What an error means for the exit code of the program.
+// What an error means for the exit code of the program, and for the other ranks.
 import Checkpointing
 import Communication
 import Corpus
@@ -13,3 +13,7 @@ public func runExitCode(_ error: any Error) -> Int32 {
   default: 1
   }
 }
+
+/// Whether all ranks throw this error together, so that the run can end in order; any other is one rank's alone, and
+/// the others would wait for it.
+public func isOfAllRanks(_ error: any Error) -> Bool { error is UserError || error is RunFailure }

@@ -28,8 +28,8 @@ struct RunFolder {
     }
     let lock = try agree(communicator) { try first ?? RunLock(joining: path) }
     if isFirst, !lock.isHeld {
-      progress.message(
-        "warning: the file system of \(path) has no locks; never start two runs in one folder")
+      progress.warning(
+        "the file system of \(path) has no locks; never start two runs in one folder")
     }
     return lock
   }

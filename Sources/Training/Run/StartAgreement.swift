@@ -5,21 +5,21 @@ import Communication
 import Compute
 import Foundation
 
-/// Runs `prepare` on every rank; where it fails on any, all throw one `UserError` naming each
-/// failure with its ranks.
+/// Runs `prepare` on every rank, for as long as it takes; where it fails on any, all throw one `UserError` or
+/// `RunFailure` naming each failure with its ranks.
+///
+/// `prepare` may run on another thread, and exchanges nothing with other ranks.
 public func agree<Result>(
   _ communicator: any Communicator, _ prepare: () throws -> Result
 ) throws -> Result {
-  var result: Result?
-  var failure: (any Error)?
-  do { result = try prepare() } catch { failure = error }
+  let outcome = try whenAllDone(communicator, prepare)
+  var own: [UInt8] = []
   // First byte: the exit code. Rest: the message.
-  let own = failure.map { [UInt8(runExitCode($0))] + Array("\($0)".utf8) } ?? []
-  let all = try communicator.gatherAll(own)
-  guard let worst = all.compactMap(\.first).max() else {
-    guard let result else { preconditionFailure("no failure and no result") }
-    return result
+  if case .failure(let failure) = outcome {
+    own = [UInt8(runExitCode(failure))] + Array("\(failure)".utf8)
   }
+  let all = try communicator.gatherAll(own)
+  guard let worst = all.compactMap(\.first).max() else { return try outcome.get() }
   var ranks: [String: [Int]] = [:]
   for (rank, bytes) in all.enumerated() where !bytes.isEmpty {
     ranks[String(decoding: bytes.dropFirst(), as: UTF8.self), default: []].append(rank)
@@ -36,7 +36,7 @@ public func agree<Result>(
 /// Throws where the ranks differ in something that the bits depend on.
 ///
 /// `identity`: name and value of each such thing on this rank, for example the config's digest.
-func requireEqual(
+public func requireEqual(
   _ identity: [(name: String, value: String)], _ communicator: any Communicator
 ) throws {
   if let difference = try firstDifference(identity, communicator) {
@@ -47,7 +47,7 @@ func requireEqual(
 /// In what the ranks' machines differ, as far as the bits depend on it; nil where they are of one
 /// kind.
 func machineDifference(_ communicator: any Communicator) throws -> String? {
-  try firstDifference([("matrix library", MatrixLibrary.description)], communicator)
+  try firstDifference([("matrix products", MatrixProducts.description)], communicator)
 }
 
 /// The first rank that differs from rank 0, and in what; the same answer on all ranks.

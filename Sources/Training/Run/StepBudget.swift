@@ -97,8 +97,8 @@ extension TrainOptions {
       "--minutes \(minutes): a step takes \(String(format: "%.3g", step)) s, so run.steps = \(steps)"
     )
     if config.optimizer.warmupSteps >= steps {
-      progress.message(
-        "warning: optimizer.warmup_steps = \(config.optimizer.warmupSteps) is the whole run")
+      progress.warning(
+        "optimizer.warmup_steps = \(config.optimizer.warmupSteps) is the whole run")
     }
     return (config, steps)
   }
@@ -120,7 +120,7 @@ extension TrainOptions {
       // Ended before the first checkpoint: the resolved config has the number.
       let stored = step + "/" + RunCheckpoint.configName
       guard minutes != nil, FileManager.default.fileExists(atPath: stored) else { return 0 }
-      return (try? RunConfig.load(stored: stored) { _ in })?.run.steps ?? 0
+      return (try? RunConfig.load(file: stored))?.run.steps ?? 0
     }
     let steps = try communicator.maximum(Int64(found))
     return steps > 0 ? Int(steps) : nil

@@ -36,6 +36,25 @@ public struct StepResult: Sendable {
   public let communicationExposedSeconds: Double
   /// Whether any rank was asked to stop.
   public let stopRequested: Bool
+  /// How long the ranks computed; nil where there is one.
+  public let pace: Pace?
+}
+
+/// How long the ranks of a step computed, waiting left out.
+public struct Pace: Sendable, Equatable {
+  /// The rank that computed longest; the lowest of several.
+  public let slowest: Int
+  /// Its seconds.
+  public let slowestSeconds: Double
+  /// Seconds of all ranks in the mean.
+  public let meanSeconds: Double
+
+  /// The pace of ranks that computed for so many seconds each, at least one.
+  package init(secondsOfRanks seconds: [Double]) {
+    slowestSeconds = seconds.max() ?? 0
+    slowest = seconds.firstIndex(of: slowestSeconds) ?? 0
+    meanSeconds = seconds.reduce(0, +) / Double(seconds.count)
+  }
 }
 
 /// What one rank's samples came to.
@@ -44,6 +63,8 @@ private struct OwnSamples {
   var losses: [Double] = []
   /// The first error.
   var failure: (any Error)?
+  /// What computing them took, without waiting for other ranks.
+  var seconds = 0.0
 }
 
 /// What all ranks know about a step once they have told each other.
@@ -52,6 +73,7 @@ private struct Agreement {
   let gradientNorm: Double
   let outcome: StepOutcome
   let stopRequested: Bool
+  let pace: Pace?
 }
 
 /// The moving parts of a step.
@@ -63,6 +85,7 @@ package final class TrainStep {
   private let engine: Engine
   private let communicator: any Communicator
   private let exchange: StepExchange
+  private let ngrams: NGramStep?
   private let schedule: LearningRateSchedule
   private let stop: StopRequest
 
@@ -80,12 +103,13 @@ package final class TrainStep {
     self.engine = engine
     model = try ReformerModel(
       config: config.reformer, engine: engine, keepActivations: config.run.keepActivations)
-    parameters = Buffer(model.layout.count)
+    parameters = Buffer(model.layout.parameterBufferCount)
     exchange = StepExchange(
       config: config, layout: model.layout, communicator: communicator, engine: engine, stop: stop)
     optimizer = Adam(
       settings: config.adam, ranges: exchange.ownedRanges,
       decayRanges: Adam.decayRanges(of: model.layout))
+    ngrams = NGramStep(config, tables: model.ngrams)
     schedule = config.learningRateSchedule
   }
 
@@ -109,24 +133,21 @@ package final class TrainStep {
   ) throws -> StepResult {
     let start = ContinuousClock.now
     let own = passes(step: step, progress: progress, window: window)
-    // Ranks that do equal work wait for each other less than that work takes, however slow their
-    // machines.
-    if config.run.waitLimitSeconds > 0 {
-      communicator.waitLimit = max(
-        config.run.waitLimitSeconds, seconds(since: start) - exchange.waited)
-    }
+    communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: own.seconds)
     let (gradients, squaredNorm) = try exchange.sumOverRanks()
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
     let rate = schedule.rate(step: step)
     if agreement.outcome == .applied {
       update(step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate)
-      try exchange.shareParameters(parameters.view)
+      try exchange.shareParameters(parameters.view[0..<model.layout.count])
+      try ngrams?.update(
+        parameters: parameters.view, communicator: communicator, pool: engine.pool)
     }
     return StepResult(
       lossNats: agreement.lossNats, gradientNorm: agreement.gradientNorm, learningRate: rate,
       outcome: agreement.outcome, seconds: seconds(since: start),
       communicationExposedSeconds: communicator.size == 1 ? 0 : exchange.waited,
-      stopRequested: agreement.stopRequested)
+      stopRequested: agreement.stopRequested, pace: agreement.pace)
   }
 
   /// This rank's samples, forward and backward.
@@ -140,6 +161,7 @@ package final class TrainStep {
       step: step - 1, globalBatch: config.run.globalBatch, rank: communicator.rank,
       ranks: communicator.size)
     var own = OwnSamples()
+    let start = ContinuousClock.now
     exchange.begin(samples: samples.count, report: progress)
     for sample in samples {
       let gradients = exchange.beginSample()
@@ -150,7 +172,7 @@ package final class TrainStep {
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
               seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample)),
-            observer: exchange)
+            ngrams: ngrams?.gradient(sample % config.run.globalBatch), observer: exchange)
         }
       } catch {
         own.failure = error
@@ -161,6 +183,7 @@ package final class TrainStep {
       }
       own.losses.append(loss)
     }
+    own.seconds = seconds(since: start) - exchange.waited
     return own
   }
 
@@ -170,10 +193,10 @@ package final class TrainStep {
   ) throws -> Agreement {
     var flag = stop.isMade ? Self.stopFlag : 0
     if case .stopped? = own.failure as? ReformerError { flag = Self.abandonFlag }
-    // The flag rides with the losses: one exchange instead of two.
-    let reports = try exchange.gather(own.losses + [flag])
+    // Time and flag ride with the losses: one exchange instead of three.
+    let reports = try exchange.gather(own.losses + [own.seconds, flag])
     let batchSize = Double(config.run.globalBatch)
-    let loss = reports.flatMap { $0.dropLast() }.reduce(0, +) / batchSize
+    let loss = reports.flatMap { $0.dropLast(2) }.reduce(0, +) / batchSize
     let norm = squaredNorm.squareRoot() / batchSize
     let flags = reports.compactMap(\.last)
     let outcome: StepOutcome =
@@ -188,7 +211,8 @@ package final class TrainStep {
       }
     return Agreement(
       lossNats: loss, gradientNorm: norm, outcome: outcome,
-      stopRequested: flags.contains { $0 != 0 })
+      stopRequested: flags.contains { $0 != 0 },
+      pace: reports.count > 1 ? Pace(secondsOfRanks: reports.map { $0[$0.count - 2] }) : nil)
   }
 
   /// Moves the parameters that this rank owns.

@@ -5,62 +5,36 @@ import Communication
 import Compute
 import Corpus
 import Foundation
-import Optimizers
-import Reformer
-
-/// What the command line adds to a config.
-public struct TrainOptions: Sendable {
-  /// `auto`, a checkpoint folder, or nil to start anew.
-  public var resume: String?
-  /// Run folder; nil for `checkpoints/NAME`.
-  public var output: String?
-  /// Stop after this step of the run; the schedule keeps the config's length.
-  public var stopAfterStep: Int?
-  /// Stop before so much time has passed, such as `2h`.
-  public var stopAfter: String?
-  /// Take as many steps as end within so many minutes, in place of `run.steps`.
-  public var minutes: Double?
-  /// Whether the command line says `run.steps`, which then goes before a number that `minutes` fixed.
-  public var setsSteps: Bool
-  /// Let ranks differ in matrix library.
-  public var allowMixedMachines: Bool
-
-  /// All options at once.
-  public init(
-    resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
-    stopAfter: String? = nil, minutes: Double? = nil, setsSteps: Bool = false,
-    allowMixedMachines: Bool = false
-  ) {
-    self.resume = resume
-    self.output = output
-    self.stopAfterStep = stopAfterStep
-    self.stopAfter = stopAfter
-    self.minutes = minutes
-    self.setsSteps = setsSteps
-    self.allowMixedMachines = allowMixedMachines
-  }
-}
 
 /// A run on one rank.
 ///
 /// All ranks make one and call `run`.
 public final class Trainer {
   private let config: RunConfig
+  private let options: TrainOptions
   private let communicator: any Communicator
   private let progress: Progress
   private let data: RunData
   private let mix: CorpusMix
   private let digest: CorpusDigest
+  private let fixedSteps: Int?
+  private let folder: String
   private let engine: Engine
+  private let stop: StopRequest
+  private let windows: TrainingWindows
   private let step: TrainStep
   private let evaluator: Evaluator
-  private let folder: String
   private let checkpoint: RunCheckpoint
   private let writer: CheckpointWriter
-  private let options: TrainOptions
-  private let stop: StopRequest
-  private let fixedSteps: Int?
+  private let report: RunReport
+  private let lastStep: Int
+
+  private var state: TrainingState
   private var clock = RunClock()
+  private var isSaved = true
+  private var isStopped = false
+  /// Why an evaluation failed: the run then ends, with a checkpoint, as its training did not.
+  private var evaluationFailure: (any Error)?
 
   /// Checks everything that can be checked before the first step and allocates the model.
   ///
@@ -69,86 +43,33 @@ public final class Trainer {
     config: RunConfig, options: TrainOptions, communicator: any Communicator,
     progress: Progress
   ) throws {
-    let started = ContinuousClock.now
+    let setup = try RunSetup(config, options, communicator: communicator, progress: progress)
+    let config = setup.config
+    self.config = config
     self.options = options
     self.communicator = communicator
     self.progress = progress
-    folder = options.output ?? "checkpoints/" + config.run.name
-    let placement = try Placement(communicator)
-    (data, mix) = try agree(communicator) { [folder] in
-      try config.validate(ranks: communicator.size)
-      let data = try RunData(config: config, communicator: communicator, progress: progress)
-      let mix = try data.mix()
-      try Self.checkOutput(folder, options: options)
-      try config.requireMemory(ranks: communicator.size, placement: placement)
-      return (data, mix)
-    }
-    config.useMatrixLibrary()
-    engine = Engine(
-      threads: placement.threads(configured: config.run.threads),
-      processes: placement.ranksOnCores)
-    try requireEqual(
-      [
-        ("program version", programVersion), ("config", SHA256.digits(of: config.toml.utf8)),
-        ("output folder", folder), ("options", "\(options)"),
-      ], communicator)
-    // Only now: ranks with different configs would ask each other different things.
-    digest = try data.digest()
-    try requireEqual([("corpus", "\(digest)")], communicator)
-    if let difference = try machineDifference(communicator) {
-      guard options.allowMixedMachines else {
-        throw UserError(
-          "\(difference); use machines of one kind, or --allow-mixed-machines where the parameters "
-            + "may depend on which rank computes what")
-      }
-      progress.message("note: \(difference): parameters depend on which rank computes what")
-    }
-    stop = StopRequest(after: options.stopAfter.flatMap(StopRequest.seconds))
-    let (config, fixedSteps) = try options.fixingSteps(
-      config, folder: folder, started: started, communicator: communicator, progress: progress,
-      measure: { [engine, stop, mix] limit in
-        try typicalStepSeconds(
-          config, communicator: communicator, engine: engine, stop: stop, limit: limit,
-          progress: progress
-        ) { sample in
-          Window(
-            bytes: try mix.bytes(sample: sample), byteOffset: config.model.byteOffset)
-        }
-      },
-      budget: { [data] in
-        StepBudget(
-          config, step: $0,
-          validationBytes: data.parts.reduce(0) { $0 + $1.corpus.range(of: .validation).count },
-          parameters: config.reformer.parameterLayout.count, ranks: communicator.size)
-      })
-    self.config = config
-    self.fixedSteps = fixedSteps
-    step = try TrainStep(config: config, communicator: communicator, engine: engine, stop: stop)
+    data = setup.data
+    mix = setup.mix
+    digest = setup.digest
+    fixedSteps = setup.fixedSteps
+    folder = setup.folder
+    engine = setup.engine
+    stop = setup.stop
+    state = TrainingState(corpus: setup.digest)
+    lastStep = options.stopAfterStep ?? config.run.steps
+    windows = TrainingWindows(setup.mix, config: config)
+    step = try TrainStep(
+      config: config, communicator: communicator, engine: engine, stop: stop)
     evaluator = Evaluator(
-      model: step.model, corpora: data.parts, communicator: communicator,
-      seed: UInt64(config.run.seed), stop: stop)
+      config: config, model: step.model, corpora: data.parts, communicator: communicator,
+      stop: stop)
     checkpoint = RunCheckpoint(
       store: CheckpointStore(runFolder: folder), communicator: communicator, config: config,
       layout: step.model.layout)
     writer = CheckpointWriter(
       checkpoint, config: config, progress: progress, step: step)
-  }
-
-  private static func checkOutput(_ folder: String, options: TrainOptions) throws {
-    if options.resume == nil, let last = try CheckpointStore(runFolder: folder).steps().last {
-      throw UserError(
-        "\(folder) already holds a run up to step \(last); add --resume auto to go on with it, or "
-          + "choose another folder with --output")
-    }
-    if let steps = options.stopAfterStep, steps < 1 {
-      throw UserError("--steps \(steps); legal values: 1 or more")
-    }
-    if let minutes = options.minutes, !(minutes > 0 && minutes <= 1e7) {
-      throw UserError("--minutes \(minutes); legal values: above 0, to 1e7")
-    }
-    if let text = options.stopAfter, StopRequest.seconds(text) == nil {
-      throw UserError("--stop-after \(text); legal values: a time such as 90s, 45m, 1h30m or 2d")
-    }
+    report = RunReport(config, windows: windows, progress: progress, lastStep: lastStep)
   }
 
   /// Trains until the last step, or until a signal or the time budget asks to stop.
@@ -156,102 +77,31 @@ public final class Trainer {
     let runFolder = RunFolder(path: folder, communicator: communicator, progress: progress)
     let lock = try runFolder.take()
     defer { withExtendedLifetime(lock) {} }
-    var state: TrainingState
     do { state = try start() } catch {
       lock.removeUnused()
       throw error
     }
-    let lastStep = options.stopAfterStep ?? config.run.steps
-    announce(from: state.step, to: lastStep)
-    let metrics = try runFolder.open(config, keepingUpTo: state.step)
-    writer.metrics = metrics
-    var isSaved = true
-    var isStopped = false
-    let isDue = { (every: Int, step: Int) in step > 0 && every > 0 && step % every == 0 }
-    // What an earlier run was stopped before, or in the middle of.
-    if isDue(config.run.evaluateEvery, state.step) || (state.step > 0 && state.step == lastStep),
-      state.validationStep != state.step
-    {
-      isSaved = false
-      isStopped = try !evaluate(&state, metrics: metrics)
-    }
-    while state.step < lastStep && !isStopped {
-      let number = state.step + 1
-      var unreadable: CorpusError?
-      let result = try step.run(
-        step: number,
-        objection: { [state, config] loss, norm in
-          state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
-        }, progress: stepProgress(number, of: lastStep)
-      ) { sample in
-        do throws(CorpusError) {
-          return Window(
-            bytes: try mix.bytes(sample: sample), byteOffset: config.model.byteOffset)
-        } catch {
-          unreadable = error
-          throw error
-        }
-      }
-      isStopped = result.stopRequested
-      guard result.outcome != .abandoned else { break }
-      // Bytes that cannot be read are no reason to train on fewer.
-      if case .skipped = result.outcome {
-        try agree(communicator) { if let unreadable { throw unreadable } }
-      }
-      isSaved = false
-      clock.step(result.seconds)
-      stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
-      // Whatever comes next, what is being written has its chance first.
-      _ = try writer.settle(&state, waiting: false)
-      do {
-        if let reason = try state.count(result, config) {
-          progress.message("step \(number) skipped: \(reason)")
-        }
-      } catch {
-        _ = try writer.settle(&state, waiting: true)
-        throw error
-      }
-      report(
-        result, state: state, lastStep: lastStep,
-        isMilestone: isDue(config.run.logEvery, number) || number == lastStep || isStopped,
-        metrics: metrics)
-      if isDue(config.run.evaluateEvery, number) || number == lastStep, !isStopped {
-        isStopped = try !evaluate(&state, metrics: metrics)
-      }
-      // A run that skips step after step should not replace the checkpoints it can go back to.
-      let isSaving =
-        isDue(config.run.checkpointEvery, number) && state.skippedInARow == 0 && number < lastStep
-      if isSaving || isDue(config.run.replicaCheckEvery, number) { try compareReplicas(&state) }
-      if isSaving { isSaved = try writer.save(&state) }
-    }
-    isSaved = try writer.settle(&state, waiting: true) && isSaved
-    if !isSaved && state.step > 0 {
-      try compareReplicas(&state)
-      try writer.saveLast(&state)
-    }
-    if isStopped {
-      let reason =
-        StopSignal.number == 0 && options.stopAfter != nil ? "by --stop-after" : "by a signal"
-      progress.message(
-        "stopped \(reason) after step \(state.step); go on with --resume auto")
-    }
-    if state.step > 0 {
-      progress.message(
-        "done: checkpoint of step \(state.step) in \(checkpoint.store.folder(step: state.step))")
-    }
-  }
-
-  /// Ends the run where replicas differ; what was not compared is never saved.
-  private func compareReplicas(_ state: inout TrainingState) throws {
-    guard config.run.replicaCheckEvery > 0 else { return }
+    report.begins(
+      after: state.step, parameters: step.model.layout.parameterCount, ranks: communicator.size,
+      threads: engine.pool.threadCount, mix: mix, folder: folder)
+    report.metrics = try runFolder.open(config, keepingUpTo: state.step)
+    writer.metrics = report.metrics
     do {
-      try checkReplicas(step.currentParameters(), step: state.step, communicator)
-    } catch {
-      // The checkpoint being written was compared before it was begun.
+      try evaluateWhatIsOwed()
+      while state.step < lastStep, !isStopped, evaluationFailure == nil { try takeStep() }
+    } catch  where isOfAllRanks(error) {
+      // What is being written was whole when it was begun.
       _ = try writer.settle(&state, waiting: true)
       throw error
     }
+    try saveTheLast()
+    report.ends(
+      after: state.step, stopped: whoStopped,
+      checkpoint: checkpoint.store.folder(step: state.step))
+    if let evaluationFailure { throw evaluationFailure }
   }
+
+  // MARK: The parts of a run in order
 
   /// Parameters, moments and state to begin with.
   private func start() throws -> TrainingState {
@@ -278,89 +128,87 @@ public final class Trainer {
     return state
   }
 
-  private func announce(from first: Int, to last: Int) {
-    let (ranks, threads) = (communicator.size, engine.pool.threadCount)
-    progress.message(
-      "\(amount(Double(step.model.layout.parameterCount), "parameters")), "
-        + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
-        + "\(Kernels.instructionSet), \(MatrixLibrary.description)")
-    progress.message(
-      "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
-        + "steps \(first + 1) to \(last), run folder \(folder)")
-    for notice in mix.notices { progress.message(notice) }
-    if let warning = MatrixLibrary.environmentWarning {
-      progress.message("warning: \(warning)")
-    }
-    if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {
-      progress.message(
-        "note: run.global_batch / ranks is no power of two, so parameters equal those of other "
-          + "rank counts to rounding only")
+  /// Evaluates what an earlier run was stopped before, or in the middle of.
+  private func evaluateWhatIsOwed() throws {
+    guard state.validationStep != state.step else { return }
+    if isDue(config.run.evaluateEvery) || (state.step > 0 && state.step == lastStep) {
+      try evaluate()
     }
   }
 
-  /// Shows how far a step is, where a step takes long enough to wonder.
-  private func stepProgress(_ number: Int, of lastStep: Int) -> (Double) -> Void {
+  private func takeStep() throws {
+    let number = state.step + 1
+    let result = try step.run(
+      step: number,
+      objection: { [state, config] loss, norm in
+        state.spikes.spike(loss: loss, norm: norm, limit: config.run.spikeDeviations)
+      }, progress: report.shares(ofStep: number)
+    ) { try windows.window(step: number, sample: $0) }
+    isStopped = result.stopRequested
+    guard result.outcome != .abandoned else { return }
+    if case .skipped = result.outcome { try windows.requireReadable(communicator) }
+    isSaved = false
+    clock.step(result.seconds)
+    stop.secondsToNextEnd = clock.secondsToNextEnd(checkpoint: writer.seconds)
+    // Whatever comes next, what is being written has its chance first.
+    _ = try writer.settle(&state, waiting: false)
+    let reason = try state.count(result, config)
+    report.step(
+      result, state: state, skippedFor: reason, typical: clock.typical, isLast: isStopped)
+    if isDue(config.run.evaluateEvery) || state.step == lastStep, !isStopped { try evaluate() }
+    // The last checkpoint is written at the end. A run that skips step after step should not replace those it can go
+    // back to.
+    let isSaving =
+      isDue(config.run.checkpointEvery) && state.skippedInARow == 0 && state.step < lastStep
+    if isSaving || isDue(config.run.replicaCheckEvery) { try compareReplicas() }
+    if isSaving { isSaved = try writer.save(&state) }
+  }
+
+  /// Scores the validation split; a failure ends the run after its checkpoint.
+  private func evaluate() throws {
     let start = ContinuousClock.now
-    return { [progress] share in
-      let passed = seconds(since: start)
-      guard passed > 2 else { return }
-      progress.update(
-        String(
-          format: "step %d/%d  %.0f %% of the step, %@ left of it", number, lastStep, share * 100,
-          duration(passed * (1 - share) / share)), isMilestone: false)
+    let score: EvaluationResult?
+    do {
+      score = try evaluator.run(
+        parameters: step.currentParameters(), split: .validation, context: config.data.length,
+        stride: config.data.length, limit: config.run.evaluateBytes,
+        progress: report.evaluation(share:))
+    } catch  where isOfAllRanks(error) {
+      evaluationFailure = error
+      return
     }
-  }
-
-  private func report(
-    _ result: StepResult, state: TrainingState, lastStep: Int, isMilestone: Bool,
-    metrics: MetricsWriter?
-  ) {
-    let bits = result.lossNats / log(2)
-    let bytes = Double(config.run.globalBatch * config.data.length)
-    let isApplied = result.outcome == .applied
-    if isApplied {
-      progress.update(
-        String(
-          format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
-          state.step, lastStep, result.lossNats, bits, amount(bytes / clock.typical, "B/s"),
-          result.gradientNorm, duration(clock.typical * Double(lastStep - state.step))),
-        isMilestone: isMilestone)
+    guard let score else {
+      isStopped = true
+      return
     }
-    // JSON has no word for what is not finite.
-    let finite = { (value: Double) in value.isFinite ? value : nil }
-    metrics?.write(
-      MetricsRecord(
-        step: state.step, lossNats: finite(result.lossNats), bitsPerByte: finite(bits),
-        gradientNorm: finite(result.gradientNorm), learningRate: result.learningRate,
-        isSkipped: isApplied ? nil : true, stepSeconds: result.seconds,
-        bytesPerSecond: bytes / result.seconds,
-        communicationExposedSeconds: result.communicationExposedSeconds,
-        peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes))
-  }
-
-  /// Scores the validation split; false when the run is to stop instead.
-  private func evaluate(_ state: inout TrainingState, metrics: MetricsWriter?) throws -> Bool {
-    let start = ContinuousClock.now
-    let score = try evaluator.run(
-      parameters: step.currentParameters(), split: .validation, context: config.data.length,
-      stride: config.data.length, limit: config.run.evaluateBytes
-    ) { share in
-      progress.update(String(format: "validation %.0f %%", share * 100), isMilestone: false)
-    }
-    guard let result = score else { return false }
-    state.validationBitsPerByte = result.bitsPerByte
+    state.validationBitsPerByte = score.bitsPerByte
     state.validationStep = state.step
-    progress.message(
-      String(
-        format: "step %d  validation %.4f bits/byte over %@ in %@", state.step,
-        result.bitsPerByte, amount(Double(result.bytes), "B"), duration(seconds(since: start)))
-        + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
-        .joined())
-    metrics?.write(
-      MetricsRecord(
-        step: state.step, validationBitsPerByte: result.bitsPerByte,
-        validationBytes: result.bytes, validationSeconds: seconds(since: start),
-        validationCorpora: result.corpora))
-    return true
+    isSaved = false
+    report.evaluation(score, step: state.step, seconds: seconds(since: start))
+  }
+
+  /// Ends the run where replicas differ: what was not compared is never saved.
+  private func compareReplicas() throws {
+    guard config.run.replicaCheckEvery > 0 else { return }
+    try checkReplicas(step.currentParameters(), step: state.step, communicator)
+  }
+
+  /// Sees to it that there is a checkpoint of the last step.
+  private func saveTheLast() throws {
+    isSaved = try writer.settle(&state, waiting: true) && isSaved
+    guard !isSaved && state.step > 0 else { return }
+    try compareReplicas()
+    try writer.saveLast(&state)
+  }
+
+  /// Who ended the run before its last step; nil where it is done.
+  private var whoStopped: String? {
+    if evaluationFailure != nil { return "by a failed evaluation" }
+    guard isStopped else { return nil }
+    return StopSignal.number == 0 && options.stopAfter != nil ? "by --stop-after" : "by a signal"
+  }
+
+  private func isDue(_ every: Int) -> Bool {
+    state.step > 0 && every > 0 && state.step % every == 0
   }
 }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 @Suite("Products of tiles")
-struct StripMatrixTests {
+struct MatrixProductTests {
   /// A row-major matrix of made-up numbers.
   private func matrix(_ rows: Int, _ columns: Int, seed: UInt64) -> (Buffer<Float>, Matrix) {
     let buffer = Buffer<Float>(rows * columns)
@@ -13,15 +13,15 @@ struct StripMatrixTests {
   }
 
   /// The same numbers in strips, the padding poisoned: it must never reach a result.
-  private func strips(_ matrix: Matrix) -> (Buffer<Float>, StripMatrix) {
-    let buffer = Buffer<Float>(StripMatrix.floats(matrix.rows, matrix.columns))
+  private func strips(_ matrix: Matrix) -> (Buffer<Float>, Packed<Float>) {
+    let buffer = Buffer<Float>(Packed<Float>.count(matrix.rows, matrix.columns))
     buffer.view.fill(.nan)
-    let strips = StripMatrix(buffer.view, rows: matrix.rows, columns: matrix.columns)
+    let strips = Packed(buffer.view, rows: matrix.rows, columns: matrix.columns)
     strips.copy(from: matrix)
     return (buffer, strips)
   }
 
-  private func values(_ strips: StripMatrix) -> [Float] {
+  private func values(_ strips: Packed<Float>) -> [Float] {
     (0..<strips.rows).flatMap { row in strips.strips.flatMap { $0.matrix.row(row).array } }
   }
 
@@ -116,6 +116,64 @@ struct StripMatrixTests {
       tileProduct(a.1.rows(rows).left, b.1, into: parts.1.rows(rows).result)
     }
     #expect(parts.0.view.array.bitPatterns == whole.0.view.array.bitPatterns)
+  }
+
+  /// A matrix inside wider and longer memory, made-up numbers all around.
+  private func window(_ rows: Int, _ columns: Int, seed: UInt64) -> (Buffer<Float>, Matrix) {
+    let (buffer, whole) = matrix(rows + 3, columns + 5, seed: seed)
+    return (buffer, whole.rows(2..<rows + 2).columns(3..<columns + 3))
+  }
+
+  @Test(
+    "OpenBLAS, the second route, agrees with tiles on every left side, result and end of the sum",
+    arguments: sizes, [false, true])
+  func routes(size: (rows: Int, columns: Int, depth: Int), accumulate: Bool) {
+    let (rows, columns, depth) = size
+    let a = window(rows, depth, seed: 20)
+    let across = window(depth, rows, seed: 21)
+    let (aStrips, acrossStrips) = (strips(a.1), strips(across.1))
+    let (bRows, gateRows) = (
+      matrix(depth, columns, seed: 22), matrix(rows, columns, seed: 24)
+    )
+    let (b, gate) = (strips(bRows.1), strips(gateRows.1))
+    let bias = matrix(1, columns, seed: 23)
+    defer { withExtendedLifetime((a, across, aStrips, acrossStrips, b, gate)) {} }
+    for left in [a.1.left, aStrips.1.left, across.1.leftTransposed, acrossStrips.1.leftTransposed] {
+      for end in [false, true] {
+        /// The memory of both results, what lies around the product included.
+        func run(_ route: MatrixProducts) -> [Float] {
+          let c = window(rows, columns, seed: 25)
+          let inStrips = strips(c.1)
+          inStrips.1.runs.forEach { $0.fill(0.5) }
+          for result in [c.1.result, inStrips.1.result] {
+            tileProduct(
+              left, b.1, into: result, accumulate: accumulate, bias: end ? bias.0.view : nil,
+              relu: end, gate: end ? gate.1 : nil, by: route)
+          }
+          return c.0.view.array + inStrips.0.view.array
+        }
+        let difference = largestDifference(run(.openblas), run(.tiles).map(Double.init))
+        #expect(difference <= 2 * limit(depth))
+      }
+    }
+  }
+
+  @Test("OpenBLAS gives a part of a product the bits of the same part alone, from any thread")
+  func threads() {
+    let (a, bRows) = (window(256, 96, seed: 4), matrix(96, 80, seed: 5))
+    let b = strips(bRows.1)
+    defer { withExtendedLifetime((a, b)) {} }
+    func run(threads: Int) -> [UInt32] {
+      let c = matrix(256, 80, seed: 6)
+      let tiles = Tiling.ranges(256, by: 32)
+      WorkerPool(threadCount: threads).run(tiles.count) { index, _ in
+        tileProduct(
+          a.1.rows(tiles[index]).left, b.1, into: c.1.rows(tiles[index]).result, by: .openblas)
+      }
+      return c.0.view.array.bitPatterns
+    }
+    let alone = run(threads: 1)
+    for _ in 0..<20 { #expect(run(threads: 3) == alone) }
   }
 
   @Test("packed weights hold the matrix and its transpose")

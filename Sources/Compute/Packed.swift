@@ -1,0 +1,135 @@
+// Matrices in strips, one operand of every product. A strip's rows follow each other, so one layout serves as either
+// side of a product without packing: activations are written in it once and read by the forward product, the backward
+// product and the weight gradient. Weights are packed once per layer and pass.
+import CKernels
+
+/// A number that products read: how it lies in strips, and what multiplies it.
+///
+/// Operands carry it in their type, so that a narrower number, with a layout and a kernel of its own, is another
+/// conformance and no other path. Sums are always `Float`.
+public protocol ProductElement: BitwiseCopyable {
+  /// Writes row-major `rows` as strips of the same shape.
+  static func pack(_ rows: Matrix, into strips: Packed<Self>)
+  /// Writes the transpose of row-major `rows` as strips.
+  static func pack(transposing rows: Matrix, into strips: Packed<Self>)
+  /// c = a b of shapes that agree, ended as `end` says.
+  static func multiply(
+    _ a: LeftOperand<Self>, _ b: Packed<Self>, into c: ResultOperand, _ end: ProductEnd<Self>,
+    by route: MatrixProducts)
+}
+
+/// A non-owning `[rows, columns]` window whose columns lie in strips: the right side of products.
+public struct Packed<Element: ProductElement>: @unchecked Sendable {
+  /// Columns of a strip.
+  public static var width: Int { Int(CK_STRIP) }
+
+  let base: UnsafeMutablePointer<Element>
+  /// Number of rows.
+  public let rows: Int
+  /// Number of columns; the last strip is padded with arbitrary numbers.
+  public let columns: Int
+  /// Elements from one strip to the next.
+  let stripStride: Int
+
+  /// Elements that `rows` by `columns` need.
+  public static func count(_ rows: Int, _ columns: Int) -> Int {
+    (columns + width - 1) / width * width * rows
+  }
+
+  /// All of `view` as strips; traps when it has not `count(rows, columns)` elements.
+  public init(_ view: View<Element>, rows: Int, columns: Int) {
+    precondition(
+      view.count == Self.count(rows, columns), "\(view.count) elements as \(rows) x \(columns)")
+    self.init(base: view.base, rows: rows, columns: columns, stripStride: rows * Self.width)
+  }
+
+  private init(base: UnsafeMutablePointer<Element>, rows: Int, columns: Int, stripStride: Int) {
+    self.base = base
+    self.rows = rows
+    self.columns = columns
+    self.stripStride = stripStride
+  }
+
+  /// The rows in `range`.
+  public func rows(_ range: Range<Int>) -> Packed {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) outside 0..<\(rows)")
+    return Packed(
+      base: base + range.lowerBound * Self.width, rows: range.count, columns: columns,
+      stripStride: stripStride)
+  }
+
+  /// The columns in `range`, which starts at a strip.
+  public func columns(_ range: Range<Int>) -> Packed {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= columns
+        && range.lowerBound % Self.width == 0, "columns \(range) outside 0..<\(columns)")
+    return Packed(
+      base: base + range.lowerBound / Self.width * stripStride, rows: rows, columns: range.count,
+      stripStride: stripStride)
+  }
+
+  /// Number of strips.
+  public var stripCount: Int { (columns + Self.width - 1) / Self.width }
+
+  /// Each strip with its padding as one run of elements, for functions of single elements.
+  public var runs: [View<Element>] {
+    (0..<stripCount).map { View(base: base + $0 * stripStride, count: rows * Self.width) }
+  }
+
+  /// Copies a row-major matrix of the same shape.
+  public func copy(from matrix: Matrix) {
+    precondition(matrix.rows == rows && matrix.columns == columns, "copy between shapes")
+    Element.pack(matrix, into: self)
+  }
+
+  /// Copies the transpose of a row-major matrix `[columns, rows]`.
+  public func copy(transposing matrix: Matrix) {
+    precondition(matrix.rows == columns && matrix.columns == rows, "transpose between shapes")
+    Element.pack(transposing: matrix, into: self)
+  }
+}
+
+extension Packed<Float> {
+  /// The columns of a strip and its rows as a matrix, padding left out.
+  public func strip(_ index: Int) -> (columns: Range<Int>, matrix: Matrix) {
+    let range = index * Self.width..<min((index + 1) * Self.width, columns)
+    return (
+      range,
+      Matrix(
+        base: base + index * stripStride, rows: rows, columns: range.count, stride: Self.width)
+    )
+  }
+
+  /// All strips.
+  public var strips: [(columns: Range<Int>, matrix: Matrix)] { (0..<stripCount).map(strip) }
+}
+
+extension ScratchArena {
+  /// Lends a matrix in strips with undefined contents until the enclosing frame ends.
+  public func strips(_ rows: Int, _ columns: Int) -> Packed<Float> {
+    Packed(floats(Packed<Float>.count(rows, columns)), rows: rows, columns: columns)
+  }
+}
+
+extension Engine {
+  /// Weights `[outputs, inputs]` as the right side of dx = dy W, or transposed as that of y = x W^T, in memory lent
+  /// until the enclosing frame ends; all threads pack.
+  public func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
+    let packed =
+      transposed
+      ? scratch.strips(weights.columns, weights.rows)
+      : scratch.strips(weights.rows, weights.columns)
+    let panels = Tiling.ranges(weights.rows, by: 128)
+    pool.run(panels.count) { index, scratch in
+      let panel = panels[index]
+      if transposed {
+        packed.columns(panel).copy(transposing: weights.rows(panel))
+      } else {
+        packed.rows(panel).copy(from: weights.rows(panel))
+      }
+      scratch.lap(.layout)
+    }
+    return packed
+  }
+}

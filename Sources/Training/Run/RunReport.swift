@@ -1,0 +1,112 @@
+// What a run tells: people by messages and the progress line, programs by metrics.jsonl.
+import Communication
+import Compute
+import Corpus
+import Foundation
+
+/// The report of one run; only rank 0's is heard.
+final class RunReport {
+  private let config: RunConfig
+  private let windows: TrainingWindows
+  private let progress: Progress
+  private let lastStep: Int
+  /// Where figures go; set once the run folder is open.
+  var metrics: MetricsWriter?
+
+  init(_ config: RunConfig, windows: TrainingWindows, progress: Progress, lastStep: Int) {
+    self.config = config
+    self.windows = windows
+    self.progress = progress
+    self.lastStep = lastStep
+  }
+
+  /// The run begins after step `step`.
+  func begins(
+    after step: Int, parameters: Int, ranks: Int, threads: Int, mix: CorpusMix, folder: String
+  ) {
+    progress.message(
+      "\(amount(Double(parameters), "parameters")), "
+        + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
+        + "\(Kernels.instructionSet), \(MatrixProducts.description)")
+    progress.message(
+      "\(mix.description), windows of \(config.data.length) bytes, \(config.run.globalBatch) per step, "
+        + "steps \(step + 1) to \(lastStep), run folder \(folder)")
+    for notice in mix.notices { progress.notice(notice) }
+    if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
+    if !GradientReduction.sameBits(globalBatch: config.run.globalBatch, ranks: ranks) {
+      progress.notice(
+        "run.global_batch / ranks is no power of two, so parameters equal those of other "
+          + "rank counts to rounding only")
+    }
+  }
+
+  /// Shows how far step `number` is, where a step takes long enough to wonder.
+  func shares(ofStep number: Int) -> (Double) -> Void {
+    let start = ContinuousClock.now
+    return { [progress, lastStep] share in
+      let passed = seconds(since: start)
+      guard passed > 2 else { return }
+      progress.update(
+        String(
+          format: "step %d/%d  %.0f %% of the step, %@ left of it", number, lastStep, share * 100,
+          duration(passed * (1 - share) / share)), isMilestone: false)
+    }
+  }
+
+  /// A step was applied, or skipped for `reason`; `typical` seconds are what one takes.
+  func step(
+    _ result: StepResult, state: TrainingState, skippedFor reason: String?, typical: Double,
+    isLast: Bool
+  ) {
+    if let reason { progress.message("step \(state.step) skipped: \(reason)") }
+    let bits = result.lossNats / log(2)
+    let bytes = Double(windows.byteCount(step: state.step))
+    if reason == nil {
+      progress.update(
+        String(
+          format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
+          state.step, lastStep, result.lossNats, bits, amount(bytes / typical, "B/s"),
+          result.gradientNorm, duration(typical * Double(lastStep - state.step))),
+        isMilestone: isLast || state.step == lastStep || state.step % config.run.logEvery == 0)
+    }
+    // JSON has no word for what is not finite.
+    let finite = { (value: Double) in value.isFinite ? value : nil }
+    metrics?.write(
+      MetricsRecord(
+        step: state.step, lossNats: finite(result.lossNats), bitsPerByte: finite(bits),
+        gradientNorm: finite(result.gradientNorm), learningRate: result.learningRate,
+        isSkipped: reason == nil ? nil : true, stepSeconds: result.seconds,
+        bytesPerSecond: bytes / result.seconds,
+        communicationExposedSeconds: result.communicationExposedSeconds,
+        slowestRank: result.pace?.slowest, slowestRankSeconds: result.pace?.slowestSeconds,
+        meanRankSeconds: result.pace?.meanSeconds,
+        peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes))
+  }
+
+  /// Shows how far an evaluation is.
+  func evaluation(share: Double) {
+    progress.update(String(format: "validation %.0f %%", share * 100), isMilestone: false)
+  }
+
+  /// The validation split has been scored, in so many seconds.
+  func evaluation(_ result: EvaluationResult, step: Int, seconds: Double) {
+    progress.message(
+      String(
+        format: "step %d  validation %.4f bits/byte over %@ in %@", step, result.bitsPerByte,
+        amount(Double(result.bytes), "B"), duration(seconds))
+        + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
+        .joined())
+    metrics?.write(
+      MetricsRecord(
+        step: step, validationBitsPerByte: result.bitsPerByte, validationBytes: result.bytes,
+        validationSeconds: seconds, validationCorpora: result.corpora))
+  }
+
+  /// The run has ended in order; `stopped` says who asked for it before the last step.
+  func ends(after step: Int, stopped: String?, checkpoint: String) {
+    if let stopped {
+      progress.message("stopped \(stopped) after step \(step); go on with --resume auto")
+    }
+    if step > 0 { progress.message("done: checkpoint of step \(step) in \(checkpoint)") }
+  }
+}

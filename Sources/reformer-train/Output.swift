@@ -1,0 +1,15 @@
+// What commands print.
+import Foundation
+
+/// Prints one line about an error.
+func complain(_ text: String) {
+  FileHandle.standardError.write(Data("error: \(text)\n".utf8))
+}
+
+/// Prints a value as one JSON object with snake_case keys.
+func printJSON(_ value: some Encodable) throws {
+  let encoder = JSONEncoder()
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
