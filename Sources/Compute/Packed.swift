@@ -3,6 +3,19 @@
 // product and the weight gradient. Weights are packed once per layer and pass.
 import CKernels
 
+/// How this process computes products.
+public enum MatrixProducts: String, Sendable, CaseIterable {
+  /// By our own product of tiles, with the same bits on every processor.
+  case tiles
+  /// By OpenBLAS, whose bits are those of its kernel set: for processors on which tiles are slow, and as a check.
+  case openblas
+
+  /// That of this process.
+  ///
+  /// Set it, if at all, before the first `Engine` is made.
+  nonisolated(unsafe) public static var current = tiles
+}
+
 /// A number that products read: how it lies in strips, and what multiplies it.
 ///
 /// Operands carry it in their type, so that a narrower number, with a layout and a kernel of its own, is another
@@ -105,31 +118,86 @@ extension Packed<Float> {
   public var strips: [(columns: Range<Int>, matrix: Matrix)] { (0..<stripCount).map(strip) }
 }
 
+/// The left side of a product.
+///
+/// Element (i, p), with S = `Packed.width`, is `base[i / S * rowBlock + i % S * row + p / S * kBlock + p % S * k]`.
+public struct LeftOperand<Element: ProductElement> {
+  let base: UnsafeMutablePointer<Element>
+  let rowBlock: Int
+  let row: Int
+  let kBlock: Int
+  let k: Int
+  let rows: Int
+  let columns: Int
+}
+
+/// Where a product goes: element (i, j) is `base[i * row + j / S * strip + j % S]`.
+public struct ResultOperand {
+  let base: UnsafeMutablePointer<Float>
+  let row: Int
+  let strip: Int
+  let rows: Int
+  let columns: Int
+}
+
+/// What becomes of a sum: started at what is there with `continuing`; before it is stored, added to what is there
+/// with `accumulate`, `bias` added to each row, negative numbers replaced by 0, and so elements whose `gate` is not
+/// positive.
+public struct ProductEnd<Element: ProductElement> {
+  var accumulate = false
+  var continuing = false
+  var bias: View<Float>?
+  var relu = false
+  var gate: Packed<Element>?
+}
+
+extension Packed<Float> {
+  /// This matrix as the left side.
+  public var left: LeftOperand<Float> {
+    LeftOperand(
+      base: base, rowBlock: Self.width * Self.width, row: Self.width, kBlock: stripStride, k: 1,
+      rows: rows, columns: columns)
+  }
+
+  /// Its transpose as the left side.
+  public var leftTransposed: LeftOperand<Float> {
+    LeftOperand(
+      base: base, rowBlock: stripStride, row: 1, kBlock: Self.width * Self.width, k: Self.width,
+      rows: columns, columns: rows)
+  }
+
+  /// This matrix as the result.
+  public var result: ResultOperand {
+    ResultOperand(base: base, row: Self.width, strip: stripStride, rows: rows, columns: columns)
+  }
+}
+
+extension Matrix {
+  private static var width: Int { Packed<Float>.width }
+
+  /// This matrix as the left side.
+  public var left: LeftOperand<Float> {
+    LeftOperand(
+      base: base, rowBlock: Self.width * stride, row: stride, kBlock: Self.width, k: 1,
+      rows: rows, columns: columns)
+  }
+
+  /// Its transpose as the left side.
+  public var leftTransposed: LeftOperand<Float> {
+    LeftOperand(
+      base: base, rowBlock: Self.width, row: 1, kBlock: Self.width * stride, k: stride,
+      rows: columns, columns: rows)
+  }
+
+  /// This matrix as the result.
+  public var result: ResultOperand {
+    ResultOperand(base: base, row: stride, strip: Self.width, rows: rows, columns: columns)
+  }
+}
+
 extension ScratchArena {
   /// Lends a matrix in strips with undefined contents until the enclosing frame ends.
   public func strips(_ rows: Int, _ columns: Int) -> Packed<Float> {
     Packed(floats(Packed<Float>.count(rows, columns)), rows: rows, columns: columns)
-  }
-}
-
-extension Engine {
-  /// Weights `[outputs, inputs]` as the right side of dx = dy W, or transposed as that of y = x W^T, in memory lent
-  /// until the enclosing frame ends; all threads pack.
-  public func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
-    let packed =
-      transposed
-      ? scratch.strips(weights.columns, weights.rows)
-      : scratch.strips(weights.rows, weights.columns)
-    let panels = Tiling.ranges(weights.rows, by: 128)
-    pool.run(panels.count) { index, scratch in
-      let panel = panels[index]
-      if transposed {
-        packed.columns(panel).copy(transposing: weights.rows(panel))
-      } else {
-        packed.rows(panel).copy(from: weights.rows(panel))
-      }
-      scratch.lap(.layout)
-    }
-    return packed
   }
 }

@@ -74,22 +74,3 @@ public final class LapTimer: @unchecked Sendable {
     for index in nanoseconds.indices { nanoseconds[index] = 0 }
   }
 }
-
-extension ScratchArena {
-  /// The running task has just finished a part of `phase`.
-  public func lap(_ phase: Phase) { laps.lap(phase) }
-}
-
-extension WorkerPool {
-  /// Sets the times of all threads to zero and starts, or stops, their stopwatches.
-  public func resetLaps(running: Bool) {
-    for arena in arenas { arena.laps.reset(running: running) }
-  }
-
-  /// Seconds that tasks spent in each phase since `resetLaps`, all threads together.
-  public var lapSeconds: [(phase: Phase, seconds: Double)] {
-    Phase.allCases.map { phase in
-      (phase, arenas.reduce(0) { $0 + Double($1.laps.nanoseconds[phase.rawValue]) } * 1e-9)
-    }
-  }
-}

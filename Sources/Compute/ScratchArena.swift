@@ -111,3 +111,8 @@ public final class ScratchArena: @unchecked Sendable {
     Matrix(floats(rows * columns), rows: rows, columns: columns)
   }
 }
+
+extension ScratchArena {
+  /// The running task has just finished a part of `phase`.
+  public func lap(_ phase: Phase) { laps.lap(phase) }
+}

@@ -19,6 +19,8 @@ public final class WorkerPool: @unchecked Sendable {
     get { cancelled.load(ordering: .relaxed) }
     set { cancelled.store(newValue, ordering: .relaxed) }
   }
+  /// Watches what a pool of one thread does.
+  package var recorder: WorkRecorder?
   let arenas: [ScratchArena]
 
   private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -113,8 +115,10 @@ public final class WorkerPool: @unchecked Sendable {
     defer { isRunning.store(false, ordering: .releasing) }
     guard threadCount > 1 && count > 1 else {
       arenas[0].laps.start()
+      recorder?.begin()
       for index in 0..<count where !isCancelled {
         arenas[0].frame { task(index, arenas[0]) }
+        recorder?.finishTask()
         betweenTasks?()
       }
       return
@@ -189,6 +193,20 @@ public final class WorkerPool: @unchecked Sendable {
         pthread_cond_signal(done)
         pthread_mutex_unlock(mutex)
       }
+    }
+  }
+}
+
+extension WorkerPool {
+  /// Sets the times of all threads to zero and starts, or stops, their stopwatches.
+  public func resetLaps(running: Bool) {
+    for arena in arenas { arena.laps.reset(running: running) }
+  }
+
+  /// Seconds that tasks spent in each phase since `resetLaps`, all threads together.
+  public var lapSeconds: [(phase: Phase, seconds: Double)] {
+    Phase.allCases.map { phase in
+      (phase, arenas.reduce(0) { $0 + Double($1.laps.nanoseconds[phase.rawValue]) } * 1e-9)
     }
   }
 }

@@ -4,29 +4,6 @@
 // Rows depend on the input alone, so the reversible layers never meet them.
 import Compute
 
-/// The sizes of n-gram tables.
-public struct NGramSizes: Sendable, Equatable {
-  /// Bytes of context of each table, n.
-  public var orders: [Int]
-  /// Most rows of a table.
-  public var rows: Int
-
-  /// No tables, or one for each of `orders`.
-  public init(orders: [Int] = [], rows: Int = 1 << 16) {
-    self.orders = orders
-    self.rows = rows
-  }
-
-  /// What is wrong with them, if anything, and what would be right.
-  var problem: String? {
-    if !orders.allSatisfy({ (1...32).contains($0) }) || Set(orders).count != orders.count {
-      return "orders of n-gram tables \(orders); legal: different numbers from 1 to 32"
-    }
-    return (1...1 << 24).contains(rows)
-      ? nil : "\(rows) rows of n-gram tables; legal: 1 to \(1 << 24)"
-  }
-}
-
 /// The tables of a model.
 ///
 /// V vocabulary.
@@ -73,7 +50,7 @@ public struct NGramTables: Sendable {
     for (place, table) in tables.enumerated() {
       let isDirect = table.rows == power(table.order)
       for position in 0..<tokens.count {
-        let context = max(0, position + 1 - table.order)...position
+        let context = max(0, position + 1 - table.order)..<position + 1
         rows[position * tables.count + place] = Int32(
           isDirect
             ? context.reduce(0) { $0 * vocabulary + Int(tokens[$1]) }
@@ -94,7 +71,7 @@ public struct NGramTables: Sendable {
 
   /// Multiplied and folded byte by byte; the high bits of the last product choose the row.
   private func hash(
-    _ tokens: View<Int32>, _ context: ClosedRange<Int>, order: Int, rows: Int
+    _ tokens: View<Int32>, _ context: Range<Int>, order: Int, rows: Int
   ) -> Int {
     var state = UInt64(order) &* 0x9E37_79B9_7F4A_7C15
     for position in context {

@@ -88,17 +88,11 @@ final class KeptActivations: Sendable {
   private let arenas: [Int: [ScratchArena]]
   private let sources: [Int: Buffer<Int32>]
 
-  /// Memory for windows of up to `length` positions of `width` features.
-  init(_ sublayers: [any ReversibleSublayer], length: Int, width: Int) {
-    arenas = Dictionary(
-      uniqueKeysWithValues: sublayers.map { sublayer in
-        (
-          sublayer.group,
-          sublayer.keptFloats(length: length).map { _ in ScratchArena() }
-        )
-      })
-    sources = Dictionary(
-      uniqueKeysWithValues: sublayers.map { ($0.group, Buffer(length * width)) })
+  /// Memory for windows of up to `length` positions of `width` features; `parts`: by group, in how many parts a
+  /// sub-layer keeps.
+  init(parts: [Int: Int], length: Int, width: Int) {
+    arenas = parts.mapValues { count in (0..<count).map { _ in ScratchArena() } }
+    sources = parts.mapValues { _ in Buffer(length * width) }
   }
 
   fileprivate func arena(group: Int, part: Int) -> ScratchArena? { arenas[group]?[part] }

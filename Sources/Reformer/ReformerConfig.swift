@@ -121,3 +121,26 @@ public struct ReformerConfig: Sendable {
     if let problem = ngrams.problem { throw .config(problem) }
   }
 }
+
+/// The sizes of n-gram tables.
+public struct NGramSizes: Sendable, Equatable {
+  /// Bytes of context of each table, n; 0 is a table of one row.
+  public var orders: [Int]
+  /// Most rows of a table.
+  public var rows: Int
+
+  /// No tables, or one for each of `orders`.
+  public init(orders: [Int] = [], rows: Int = 1 << 16) {
+    self.orders = orders
+    self.rows = rows
+  }
+
+  /// What is wrong with them, if anything, and what would be right.
+  var problem: String? {
+    if !orders.allSatisfy({ (0...32).contains($0) }) || Set(orders).count != orders.count {
+      return "orders of n-gram tables \(orders); legal: different numbers from 0 to 32"
+    }
+    return (1...1 << 24).contains(rows)
+      ? nil : "\(rows) rows of n-gram tables; legal: 1 to \(1 << 24)"
+  }
+}

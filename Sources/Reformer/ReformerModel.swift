@@ -40,7 +40,8 @@ public final class ReformerModel {
     kept =
       keepActivations
       ? KeptActivations(
-        parts.stack.steps.map(\.sublayer), length: config.length, width: config.width) : nil
+        parts: parts.stack.keptParts(length: config.length), length: config.length,
+        width: config.width) : nil
   }
 
   private func start(_ window: Window) throws(ReformerError) -> [ResidualStream] {

@@ -32,6 +32,14 @@ struct ReversibleStack {
 
   let steps: [Step]
 
+  /// By group, in how many parts its sub-layer keeps activations.
+  func keptParts(length: Int) -> [Int: Int] {
+    Dictionary(
+      uniqueKeysWithValues: steps.map {
+        ($0.sublayer.group, $0.sublayer.keptFloats(length: length).count)
+      })
+  }
+
   /// (X1, X2) becomes (Y1, Y2) in place.
   func forward(
     _ streams: [ResidualStream], pass: Pass, observer: any PassObserver

@@ -6,9 +6,9 @@ import Testing
 
 @Suite("N-gram tables")
 struct NGramTests {
-  /// Rows for all contexts of one byte, and far fewer than there are contexts of three.
+  /// One row, rows for all contexts of one byte, and far fewer than there are contexts of three.
   private let config = smallConfig(
-    [.local, .full], residualFractionBits: 22, ngrams: NGramSizes(orders: [1, 3], rows: 31))
+    [.local, .full], residualFractionBits: 22, ngrams: NGramSizes(orders: [0, 1, 3], rows: 31))
 
   private struct Lookups {
     let rows: Buffer<Int32>
@@ -32,7 +32,7 @@ struct NGramTests {
     for (place, table) in probe.model.ngrams.tables.enumerated() {
       var claimed = [Float](repeating: 0, count: table.logits.count)
       for position in 0..<config.length {
-        let row = Int(lookups.rows.view[position * 2 + place])
+        let row = Int(lookups.rows.view[position * 3 + place])
         for (column, value) in lookups.gradient.logits.row(position).array.enumerated() {
           // Of the sum over positions; the loss is their mean.
           claimed[row * config.vocabulary + column] += value / Float(config.length)
@@ -54,10 +54,11 @@ struct NGramTests {
     try probe.step(ngrams: lookups.gradient)
     let rows = lookups.rows.view.array
     for position in 9..<config.length {
-      #expect(rows[2 * position] == Int32(position % 7))
-      #expect(rows[2 * position + 1] == rows[2 * (position - 7) + 1])
+      #expect(rows[3 * position] == 0)
+      #expect(rows[3 * position + 1] == Int32(position % 7))
+      #expect(rows[3 * position + 2] == rows[3 * (position - 7) + 2])
     }
-    #expect(Set((2..<9).map { rows[2 * $0 + 1] }).count > 3)
+    #expect(Set((2..<9).map { rows[3 * $0 + 2] }).count > 3)
   }
 
   @Test("logits do not depend on later bytes, and the tables add to them")
@@ -74,7 +75,7 @@ struct NGramTests {
 
   @Test(
     "sizes that cannot be are refused",
-    arguments: [([0], 10), ([33], 10), ([2, 2], 10), ([2], 0)])
+    arguments: [([-1], 10), ([33], 10), ([2, 2], 10), ([2], 0)])
   func wrong(orders: [Int], rows: Int) {
     let config = smallConfig([.full], ngrams: NGramSizes(orders: orders, rows: rows))
     #expect(throws: ReformerError.self) { try config.check() }

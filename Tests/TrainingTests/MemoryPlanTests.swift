@@ -39,7 +39,8 @@ struct MemoryPlanTests {
       ["model.layers=[local]"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
       ["run.threads=3"], ["model.activation=gelu"],
-      ["run.global_batch=4"],
+      ["run.global_batch=4"], ["model.head_width=40"],
+      ["model.head_width=12", "attention.lsh.chunk=48", "attention.local.chunk=20"],
       [
         "model.feed_forward_width=1024", "model.width=192",
         "model.axial_widths=[64, 128]",

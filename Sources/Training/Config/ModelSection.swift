@@ -78,8 +78,8 @@ package struct ModelSection: Sendable, Equatable {
     name: "model.ngrams", text: "tables of what the last bytes say of the next one",
     keys: [
       SectionKey(
-        "orders", \.orders, .list(0...16, of: .from(1, to: 32)), .fixed,
-        "Bytes of context of each table, different ones; none for no tables."),
+        "orders", \.orders, .list(0...16, of: .from(0, to: 32)), .fixed,
+        "Bytes of context of each table, different ones; [] for no tables."),
       SectionKey(
         "rows", \.rows, .from(1, to: 1 << 24), .fixed,
         "Most rows of a table, of a number per token id each; contexts share rows where there are more."
