@@ -110,11 +110,11 @@ public protocol AttentionLayer: Sendable {
 
   /// Its name in `model.layers`, which is that in `attn_layers` of Hugging Face's `config.json`.
   static var name: String { get }
-  /// Whether Hugging Face's Reformer has this kind.
-  static var isInHuggingFace: Bool { get }
   /// Small sizes that bring every rule of the kind into play; the contract tests run over them.
   static var examples: [Self] { get }
 
+  /// Whether Hugging Face's Reformer has this kind with these sizes.
+  var isInHuggingFace: Bool { get }
   /// What is wrong with its sizes, if anything, and what would be right.
   var problem: String? { get }
   /// Names of the projections in the checkpoint, in the order of `HeadGroup.projected`: queries first, values

@@ -94,19 +94,23 @@ extension ChunkAttention {
             heads[head], gradients[head], dots: dots[head], round: round, chunks: tasks[part],
             halo: halos[head][part], dropout: dropout, scratch: scratch)
         }
-        if before > 0 { addHalos(halos, heads, gradients, engine: engine) }
+        addHalos(halos, heads, gradients, round: round, engine: engine)
       }
     }
   }
 
   /// Adds what waited, in the order of the list where rows may meet.
   private func addHalos(
-    _ halos: [[Halo]], _ heads: [Head], _ gradients: [HeadGradient], engine: Engine
+    _ halos: [[Halo]], _ heads: [Head], _ gradients: [HeadGradient], round: Int, engine: Engine
   ) {
+    let before = before(round)
+    guard before > 0 else { return }
+    let rows = 0..<before * chunk
     func add(_ head: Int, _ part: Int) {
       let halo = halos[head][part]
       gradients[head].add(
-        keys: halo.keys, values: halo.values, of: heads[head], at: halo.positions)
+        keys: halo.keys.rows(rows), values: halo.values.rows(rows), of: heads[head],
+        at: halo.positions[rows])
     }
     // The first looks back into another round, whose positions may be those of any other; the others look at
     // chunks of one round, each its own unless they reach back past a whole task.
@@ -127,7 +131,9 @@ extension ChunkAttention {
     halo: Halo, dropout: Double, scratch: ScratchArena
   ) {
     let width = head.queries.columns
+    let before = before(round)
     let window = ChunkWindow(chunk: chunk, before: before, width: width, from: scratch)
+    let seen = SeenKeys(self, window, round: round, from: scratch)
     let valuesAcross = window.across(width: width, from: scratch)
     let list = scratch.integers(chunk)
     let keyGradients = scratch.matrix(window.rows, width)
@@ -144,7 +150,7 @@ extension ChunkAttention {
 
     // Gives the gradients of a chunk that no later chunk of the task sees to their positions.
     func finish(_ index: Int) {
-      let rows = window.rows(ofSlot: slot(index))
+      let rows = window.rows(ofSlot: window.slot(index))
       let (keys, values) = (keyGradients.rows(rows), valueGradients.rows(rows))
       if index < chunks.lowerBound {
         halo.store(keys, values, window.positions[rows], chunk: index - first)
@@ -156,7 +162,7 @@ extension ChunkAttention {
 
     for index in first..<chunks.upperBound {
       if index - window.slots >= first { finish(index - window.slots) }
-      let slot = slot(index)
+      let slot = window.slot(index)
       let rows = window.rows(ofSlot: slot)
       fill(list, with: head.order, round: round, chunk: index)
       window.load(list, keys: head.keys, scale: head.keyScale, values: head.values, slot: slot)
@@ -170,28 +176,43 @@ extension ChunkAttention {
       Kernels.gather(head.maximum, rows: own, into: maximum)
       Kernels.gather(head.sum, rows: own, into: sum)
       Kernels.gather(dots, rows: own, into: ownDots)
+      seen.find(head.order, chunk: index)
+      let parts = seen.parts(newest: slot)
       scratch.lap(.gather)
-      tileProduct(queries.left, window.keysAcross, into: scores.result)
+      for part in parts {
+        tileProduct(
+          queries.left, window.keysAcross.columns(part.rows),
+          into: scores.columns(part.columns).result)
+      }
       scratch.lap(.scores)
-      tileProduct(outputGradients.left, valuesAcross, into: scoreGradients.result)
+      for part in parts {
+        tileProduct(
+          outputGradients.left, valuesAcross.columns(part.rows),
+          into: scoreGradients.columns(part.columns).result)
+      }
       scratch.lap(.values)
-      let draws = firstDraw(round: round, chunk: index)
-      if dropout > 0 {
-        head.dropoutStream.dropout(scoreGradients.dense, rate: dropout, first: draws)
-      }
-      Kernels.maskedSoftmaxBackward(
-        scores, scoreGradients, queryPositions: own, keyPositions: window.positions,
-        masksSelf: masksSelf, maximum: maximum.dense, sum: sum.dense, outputDots: ownDots.dense)
-      if dropout > 0 {
-        head.dropoutStream.dropout(scores.dense, rate: dropout, first: draws)
-      }
+      seen.drop(
+        scoreGradients, queries: own, chunk: index, by: head.dropoutStream, rate: dropout)
+      seen.softmaxBackward(
+        scores, scoreGradients, queries: own, maximum: maximum.dense, sum: sum.dense,
+        outputDots: ownDots.dense)
+      seen.drop(scores, queries: own, chunk: index, by: head.dropoutStream, rate: dropout)
       scratch.lap(.softmax)
-      tileProduct(
-        scores.leftTransposed, outputGradients, into: valueGradients.result, accumulate: true)
+      for part in parts {
+        tileProduct(
+          scores.columns(part.columns).leftTransposed, outputGradients,
+          into: valueGradients.rows(part.rows).result, accumulate: true)
+      }
       scratch.lap(.values)
-      tileProduct(
-        scoreGradients.leftTransposed, queries, into: keyGradients.result, accumulate: true)
-      tileProduct(scoreGradients.left, window.keys, into: queryGradients.result)
+      for (number, part) in parts.enumerated() {
+        let gradients = scoreGradients.columns(part.columns)
+        tileProduct(
+          gradients.leftTransposed, queries, into: keyGradients.rows(part.rows).result,
+          accumulate: true)
+        tileProduct(
+          gradients.left, window.keys.rows(part.rows), into: queryGradients.result,
+          accumulate: number > 0)
+      }
       scratch.lap(.scores)
       Kernels.scatterAdd(queryGradients, to: gradient.queries, rows: own)
       scratch.lap(.scatter)

@@ -1,6 +1,7 @@
 // Attention over chunks of a list of positions, the common part of local and LSH attention. The
 // list is the sequence itself (local) or all hash rounds one after the other, each sorted by bucket
-// (LSH). A chunk sees itself and the chunks just before it; all rounds together are one softmax
+// (LSH). A chunk has itself and the chunks just before it at hand, and its queries see all of that up to
+// their position, or a run of places that ends with their own; all rounds together are one softmax
 // over the multiset of keys seen, so rounds are merged as they come and nothing of a round is kept
 // (flash attention, Dao et al. 2022).
 import Compute
@@ -10,6 +11,7 @@ import Compute
 /// C positions per chunk, `before` earlier chunks, R rounds.
 struct ChunkAttention {
   let chunk: Int
+  /// Of the round that looks back furthest.
   let before: Int
   let rounds: Int
   let length: Int
@@ -19,6 +21,10 @@ struct ChunkAttention {
   ///
   /// Only hash rounds need it; in sequence order the causal mask would hide those chunks anyway.
   let isCircular: Bool
+  /// Where queries see runs of places: how many before their own, by round; a run does not leave its bucket, and no
+  /// bit of a result depends on what lies outside it, nor on where chunks begin.
+  let reaches: [Int]
+  var seesRuns: Bool { !reaches.isEmpty }
 
   /// The list of positions that is cut in chunks.
   enum Order {
@@ -26,6 +32,34 @@ struct ChunkAttention {
     case sequence
     /// `[R, padded L]`: each round sorted, padding last.
     case sorted(View<Int32>)
+    /// The same, with `[R, buckets]`: the place in its list at which each bucket starts. Rounds past R are the
+    /// sequence as it is.
+    case buckets(View<Int32>, starts: View<Int32>, count: Int)
+  }
+
+  /// Chunks of which each query sees everything up to its position.
+  init(
+    chunk: Int, before: Int, rounds: Int, length: Int, masksSelf: Bool, isCircular: Bool
+  ) {
+    self.chunk = chunk
+    self.before = before
+    self.rounds = rounds
+    self.length = length
+    self.masksSelf = masksSelf
+    self.isCircular = isCircular
+    reaches = []
+  }
+
+  /// Lists in which each query sees the last `reaches[round]` members of its bucket.
+  init(reaches: [Int], length: Int) {
+    // Of this walk alone: products of 64 queries fill the register tiles, and few keys out of reach are at hand.
+    chunk = 64
+    self.reaches = reaches.map { min($0, length) }
+    before = ((self.reaches.max() ?? 0) + chunk - 1) / chunk
+    rounds = reaches.count
+    self.length = length
+    masksSelf = true
+    isCircular = false
   }
 
   /// One head's part of a pass.
@@ -52,6 +86,13 @@ struct ChunkAttention {
   var chunksPerTask: Int { max(1, 1024 / chunk) }
   var tasks: [Range<Int>] { Tiling.ranges(chunksPerRound, by: chunksPerTask) }
   var pieces: [Range<Int>] { Tiling.ranges(length, by: Tiling.blockRows) }
+  /// Earlier chunks that those of a round have at hand.
+  func before(_ round: Int) -> Int {
+    seesRuns ? (reaches[round] + chunk - 1) / chunk : before
+  }
+
+  /// Keys that a query has at hand in each round, seen or not.
+  var keysAtHand: [Int] { (0..<rounds).map { chunk * (before($0) + 1) } }
 
   /// Floats that `backward` lends, which needs more than `forward`.
   func scratch(heads: Int, headWidth: Int) -> AttentionScratch {
@@ -61,7 +102,7 @@ struct ChunkAttention {
     let strips = Packed<Float>.count(2 * (window + chunk), headWidth)
     return AttentionScratch(
       shared: heads * (length + tasks.count * halo),
-      perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 5) * chunk + window)
+      perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
   }
 
   /// The heads of a group; `order`: the list of each.
@@ -107,7 +148,7 @@ struct ChunkAttention {
     engine.pool.run(heads.count * pieces.count) { task, scratch in
       let head = heads[task / pieces.count]
       let rows = pieces[task % pieces.count]
-      if masksSelf { roundLoneSums(head, rows) }
+      if masksSelf && !seesRuns { roundLoneSums(head, rows) }
       Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
       scratch.lap(.merge)
     }
@@ -132,32 +173,40 @@ struct ChunkAttention {
     _ head: Head, round: Int, chunks: Range<Int>, dropout: Double, scratch: ScratchArena
   ) {
     let width = head.queries.columns
+    let before = before(round)
     let window = ChunkWindow(chunk: chunk, before: before, width: width, from: scratch)
     let list = scratch.integers(chunk)
+    let seen = SeenKeys(self, window, round: round, from: scratch)
     let queries = scratch.strips(chunk, width)
     let partial = scratch.matrix(chunk, width)
     let scores = scratch.matrix(chunk, window.rows)
     let maximum = scratch.floats(chunk)
     let sum = scratch.floats(chunk)
     for index in chunks.lowerBound - before..<chunks.upperBound {
-      let slot = slot(index)
+      let slot = window.slot(index)
       fill(list, with: head.order, round: round, chunk: index)
       window.load(list, keys: head.keys, scale: head.keyScale, values: head.values, slot: slot)
       guard index >= chunks.lowerBound else { continue }
       let own = window.positions[window.rows(ofSlot: slot)]
       gather(head.queries, rows: own, into: queries)
+      seen.find(head.order, chunk: index)
       scratch.lap(.gather)
-      tileProduct(queries.left, window.keysAcross, into: scores.result)
-      scratch.lap(.scores)
-      Kernels.maskedSoftmax(
-        scores, queryPositions: own, keyPositions: window.positions, masksSelf: masksSelf,
-        maximum: maximum, sum: sum)
-      if dropout > 0 {
-        head.dropoutStream.dropout(
-          scores.dense, rate: dropout, first: firstDraw(round: round, chunk: index))
+      for part in seen.parts(newest: slot) {
+        tileProduct(
+          queries.left, window.keysAcross.columns(part.rows),
+          into: scores.columns(part.columns).result)
       }
+      scratch.lap(.scores)
+      seen.softmax(scores, queries: own, maximum: maximum, sum: sum)
+      seen.drop(scores, queries: own, chunk: index, by: head.dropoutStream, rate: dropout)
       scratch.lap(.softmax)
-      tileProduct(scores.left, window.values, into: partial.result)
+      // One chain from zero for runs; a ring as it lies is one product.
+      if seesRuns { partial.fill(0) }
+      for part in seen.parts(newest: slot) {
+        tileProduct(
+          scores.columns(part.columns).left, window.values.rows(part.rows), into: partial.result,
+          continuing: seesRuns)
+      }
       scratch.lap(.values)
       Kernels.mergeRows(
         partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
@@ -166,19 +215,19 @@ struct ChunkAttention {
     }
   }
 
-  /// Place of a chunk in the ring of those in sight.
-  func slot(_ index: Int) -> Int { (index + before) % (before + 1) }
-
   /// Positions of a chunk of the list; past every position where the list has no such chunk.
   func fill(_ positions: View<Int32>, with order: Order, round: Int, chunk index: Int) {
+    guard index >= 0 || isCircular else { return positions.fill(Int32.max) }
     let list = rounds * chunksPerRound
     let place = round * chunksPerRound + index
-    guard place >= 0 || isCircular else { return positions.fill(Int32.max) }
     // A look-back longer than the whole list goes round more than once.
     let start = (place % list + list) % list * chunk
     switch order {
-    case .sequence: for row in 0..<chunk { positions[row] = Int32(start + row) }
     case .sorted(let sorted): positions.copy(from: sorted[start..<start + chunk])
+    case .buckets(let sorted, _, _) where start < sorted.count:
+      positions.copy(from: sorted[start..<start + chunk])
+    case .sequence, .buckets:
+      for row in 0..<chunk { positions[row] = Int32(index * chunk + row) }
     }
   }
 
@@ -189,6 +238,7 @@ struct ChunkAttention {
 
   /// What the queries of a head see, spelt out.
   func sight(_ order: Order) -> Sight {
+    guard !seesRuns else { return sightOfRuns(order) }
     var keys = [[Sight.Key]](repeating: [], count: length)
     let list = Buffer<Int32>(chunk)
     func positions(_ round: Int, _ index: Int) -> [Int] {
@@ -204,11 +254,35 @@ struct ChunkAttention {
             for (place, query) in queries.enumerated() where query < length && key <= query {
               let draw =
                 firstDraw(round: round, chunk: index)
-                + (place * (before + 1) + slot(index - back)) * slotRows + row
+                + (place * (before + 1) + (index - back + before) % (before + 1)) * slotRows + row
               keys[query].append(
                 Sight.Key(position: key, draw: draw, isLastResort: masksSelf && key == query))
             }
           }
+        }
+      }
+    }
+    return Sight(keys: keys)
+  }
+
+  private func sightOfRuns(_ order: Order) -> Sight {
+    var keys = [[Sight.Key]](repeating: [], count: length)
+    for (round, reach) in reaches.enumerated() {
+      var list = Array(0..<length)
+      var starts = [0]
+      if case .buckets(let sorted, let ofBuckets, let count) = order,
+        round * paddedLength < sorted.count
+      {
+        list = sorted[round * paddedLength..<round * paddedLength + length].array.map(Int.init)
+        starts = ofBuckets[round * count..<(round + 1) * count].array.map(Int.init)
+      }
+      for (place, query) in list.enumerated() {
+        let start = starts.last { $0 <= place } ?? 0
+        for key in list[max(start, place - reach)...place] {
+          let draw = CounterRandom.pairNumber(
+            query: query, key: key, length: length, list: round, of: rounds)
+          keys[query].append(
+            Sight.Key(position: key, draw: draw, isLastResort: key == query))
         }
       }
     }

@@ -8,8 +8,8 @@ import Compute
 /// position `Int32.max`, which causality masks, and are zero.
 struct ChunkWindow {
   let slots: Int
-  private let chunk: Int
-  private let slotRows: Int
+  let chunk: Int
+  let slotRows: Int
   /// `[W]`: position of each row.
   let positions: View<Int32>
   /// `[W, K]`, scaled.
@@ -50,6 +50,9 @@ struct ChunkWindow {
 
   /// Rows of the chunk in `slot`, padding left out.
   func rows(ofSlot slot: Int) -> Range<Int> { slot * slotRows..<slot * slotRows + chunk }
+
+  /// Place of a chunk in the ring of those in sight.
+  func slot(_ index: Int) -> Int { (index + slots - 1) % slots }
 
   /// Puts the keys, times their scales, and the values at `chunkPositions` in `slot`.
   func load(

@@ -32,7 +32,7 @@ public struct FullAttention: AttentionLayer {
   /// `full`.
   public static let name = "full"
   /// Hugging Face's Reformer knows full attention only as the fallback of its other kinds.
-  public static let isInHuggingFace = false
+  public var isInHuggingFace: Bool { false }
   /// With shared and with separate queries and keys.
   public static let examples = [
     FullAttention(sharesQueryKey: true), FullAttention(sharesQueryKey: false),

@@ -1,7 +1,17 @@
-// LSH attention (Reformer, section 2, with the semantics of Hugging Face's LSHSelfAttention 4.44):
-// queries and keys share one projection, keys have unit length times 1/sqrt(K), each round sorts
-// positions by bucket, and chunks of the sorted list attend to themselves and the chunks before.
+// LSH attention (Reformer, section 2): queries and keys share one projection, keys have unit length times 1/sqrt(K),
+// each round sorts positions by bucket. Which keys a query then sees is its sight. That of the paper, with the
+// semantics of Hugging Face's LSHSelfAttention 4.44: chunks of the sorted list and the chunks before. Where those
+// begin depends on later positions, so that what is learnt this way cannot be decoded to the letter; the other sight
+// is strict: the last members of the query's own bucket.
 import Compute
+
+/// Which keys of a round's sorted list a query of LSH attention sees.
+public enum LSHSight: String, Codable, Sendable, CaseIterable {
+  /// Its chunk and those before it, whatever their bucket (the paper's).
+  case chunks
+  /// The last members of its own bucket before it: chunk times chunks before of them.
+  case bucket
+}
 
 /// Sizes of LSH attention.
 public struct LSHAttentionSizes: Codable, Sendable, Equatable {
@@ -13,13 +23,23 @@ public struct LSHAttentionSizes: Codable, Sendable, Equatable {
   public var hashes: Int
   /// Bucket count as factors, each even; a single entry is the plain count.
   public var buckets: [Int]
+  /// What a query sees of a round's list.
+  public var sight: LSHSight
+  /// With sight `bucket`: how many positions just before its own a query sees beside the rounds, in the same
+  /// softmax.
+  public var window: Int
 
   /// All sizes at once.
-  public init(chunk: Int, chunksBefore: Int, hashes: Int, buckets: [Int]) {
+  public init(
+    chunk: Int, chunksBefore: Int, hashes: Int, buckets: [Int], sight: LSHSight = .chunks,
+    window: Int = 0
+  ) {
     self.chunk = chunk
     self.chunksBefore = chunksBefore
     self.hashes = hashes
     self.buckets = buckets
+    self.sight = sight
+    self.window = window
   }
 
   /// Number of buckets per round.
@@ -56,17 +76,27 @@ public struct LSHAttention: AttentionLayer {
     let rows: SoftmaxRows
     /// `[g, R, padded L]`: positions in sorted order; empty where one chunk holds everything.
     package let order: View<Int32>
+    /// `[g, R, buckets]`: place in the sorted list at which each bucket starts, for sight `bucket`.
+    package let starts: View<Int32>
   }
 
   /// `lsh`.
   public static let name = "lsh"
-  /// As `LSHSelfAttention`.
-  public static let isInHuggingFace = true
-  /// One round and several, factored buckets, chunks with and without padding to strips.
+  /// As `LSHSelfAttention`, which has the paper's sight only.
+  public var isInHuggingFace: Bool { sight == .chunks }
+  /// One round and several, factored buckets, chunks with and without padding to strips; both sights, with and without
+  /// a window, reaches shorter and longer than a bucket and than the chunks that are at hand together.
   public static let examples = [
     LSHAttentionSizes(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
     LSHAttentionSizes(chunk: 7, chunksBefore: 2, hashes: 1, buckets: [8]),
     LSHAttentionSizes(chunk: 32, chunksBefore: 0, hashes: 4, buckets: [2]),
+    LSHAttentionSizes(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2], sight: .bucket),
+    LSHAttentionSizes(
+      chunk: 5, chunksBefore: 1, hashes: 1, buckets: [2], sight: .bucket, window: 3),
+    LSHAttentionSizes(
+      chunk: 7, chunksBefore: 9, hashes: 3, buckets: [2, 4], sight: .bucket, window: 70),
+    LSHAttentionSizes(
+      chunk: 100, chunksBefore: 3, hashes: 4, buckets: [2], sight: .bucket, window: 1),
   ].map(LSHAttention.init)
 
   /// Chunks of at least a position, at least a round, and even bucket factors.
@@ -75,6 +105,12 @@ public struct LSHAttention: AttentionLayer {
       LocalAttentionSizes(chunk: sizes.chunk, chunksBefore: sizes.chunksBefore)
     ).problem {
       return problem
+    }
+    if sight == .bucket && sizes.chunksBefore == 0 {
+      return "chunks before 0 with sight bucket; legal: 1 to 1024"
+    }
+    guard sizes.window == 0 || (sight == .bucket && (0...1 << 27).contains(sizes.window)) else {
+      return "window \(sizes.window); legal: 0, or with sight bucket up to \(1 << 27)"
     }
     guard (1...1024).contains(sizes.hashes) else {
       return "\(sizes.hashes) hash rounds; legal: 1 to 1024"
@@ -88,25 +124,31 @@ public struct LSHAttention: AttentionLayer {
 
   /// Queries and keys share one projection.
   public var projections: [String] { ["query_key", "value"] }
-  /// Where chunks of the sorted list begin depends on later positions, and so does which keys a query sees.
-  public var isStrictlyCausal: Bool { false }
+  /// A bucket up to a query is a matter of earlier positions.
+  ///
+  /// Where chunks of the sorted list begin depends on later ones, and with sight `chunks` so does which keys a query sees.
+  public var isStrictlyCausal: Bool { sight == .bucket }
+
+  var sight: LSHSight { sizes.sight }
+  /// Keys that a query with sight `bucket` sees of a list at most.
+  private var reach: Int { sizes.chunk * sizes.chunksBefore }
 
   /// Of the keys in a window, whether masked or not, in every round.
   public func operations(length: Int, features: Int) -> (scores: Double, hash: Double) {
-    let window = min(sizes.chunk * (sizes.chunksBefore + 1), length)
     let products = 2 * Double(length) * Double(features)
-    let hash = length > sizes.chunk ? products * Double(columns) : 0
-    return (products * Double(sizes.hashes) * Double(window), hash)
+    let keys = chunks(length).keysAtHand.reduce(0.0) { $0 + Double(min($1, length)) }
+    return (products * keys, isShort(length) ? 0 : products * Double(columns))
   }
 
-  /// All hash rounds one after the other, each padded to whole chunks, and the rows.
+  /// All hash rounds one after the other, each padded to whole chunks, where their buckets start, and the rows.
   public func savedFloats(length: Int, heads: Int) -> Int {
-    short.savedFloats(length: length, heads: heads) + heads * orderCount(length)
+    short.savedFloats(length: length, heads: heads)
+      + heads * (orderCount(length) + startCount(length))
   }
 
   /// While it sorts, the buckets; later what the chunks need.
   public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
-    guard length > sizes.chunk else {
+    guard !isShort(length) else {
       return short.scratch(length: length, heads: heads, headWidth: headWidth)
     }
     let lists = heads * sizes.hashes
@@ -123,26 +165,42 @@ public struct LSHAttention: AttentionLayer {
   public func save(length: Int, heads: Int, from arena: ScratchArena) -> Saved {
     Saved(
       rows: short.save(length: length, heads: heads, from: arena),
-      order: arena.integers(heads * orderCount(length)))
+      order: arena.integers(heads * orderCount(length)),
+      starts: arena.integers(heads * startCount(length)))
   }
+
+  /// Whether one chunk sees everything, so that hashing would change nothing.
+  ///
+  /// A strict bucket stays a bucket: whether a sequence goes on must not change what is seen in it.
+  private func isShort(_ length: Int) -> Bool { sight == .chunks && length <= sizes.chunk }
 
   /// Columns of the rotations of one head.
-  private var columns: Int { sizes.hashes * sizes.rotationWidth }
+  var columns: Int { sizes.hashes * sizes.rotationWidth }
 
   private func orderCount(_ length: Int) -> Int {
-    length <= sizes.chunk ? 0 : sizes.hashes * chunks(length).paddedLength
+    isShort(length) ? 0 : sizes.hashes * chunks(length).paddedLength
   }
 
-  private func chunks(_ length: Int) -> ChunkAttention {
-    ChunkAttention(
-      chunk: sizes.chunk, before: sizes.chunksBefore, rounds: sizes.hashes, length: length,
-      masksSelf: true, isCircular: true)
+  private func startCount(_ length: Int) -> Int {
+    sight == .bucket ? sizes.hashes * sizes.bucketCount : 0
+  }
+
+  func chunks(_ length: Int) -> ChunkAttention {
+    switch sight {
+    case .chunks:
+      ChunkAttention(
+        chunk: sizes.chunk, before: sizes.chunksBefore, rounds: sizes.hashes, length: length,
+        masksSelf: true, isCircular: true)
+    case .bucket:
+      ChunkAttention(
+        reaches: [Int](repeating: reach, count: sizes.hashes)
+          + (sizes.window > 0 ? [sizes.window] : []), length: length)
+    }
   }
 
   /// Hashes, sorts, and attends within chunks of the sorted lists.
   public func forward(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
-    // Dense fallback: one chunk sees everything, so hashing would change nothing.
-    guard group.length > sizes.chunk else {
+    guard !isShort(group.length) else {
       return short.forward(group, saved: saved.rows, pass: pass)
     }
     sort(group, saved: saved, pass: pass)
@@ -155,7 +213,7 @@ public struct LSHAttention: AttentionLayer {
     _ group: HeadGroup, saved: Saved, outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass
   ) {
-    guard group.length > sizes.chunk else {
+    guard !isShort(group.length) else {
       return short.backward(
         group, saved: saved.rows, outputGradient: outputGradient, gradients: gradients,
         ownGradients: ownGradients, pass: pass)
@@ -165,116 +223,21 @@ public struct LSHAttention: AttentionLayer {
       order: order(of: saved, length: group.length))
   }
 
-  /// The chunks of each round's sorted list, up to the query.
+  /// The chunks of each round's sorted list, up to the query, or the last members of its bucket, and the window.
   public func sight(length: Int, head: Int, saved: Saved) -> Sight {
-    guard length > sizes.chunk else {
+    guard !isShort(length) else {
       return short.sight(length: length, head: head, saved: saved.rows)
     }
     return chunks(length).sight(order(of: saved, length: length)(head))
   }
 
   private func order(of saved: Saved, length: Int) -> (Int) -> ChunkAttention.Order {
-    let count = orderCount(length)
-    return { head in .sorted(saved.order[head * count..<(head + 1) * count]) }
-  }
-
-  /// Fills the key scales and the order.
-  private func sort(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
-    let (length, width, hashes) = (group.length, group.headWidth, sizes.hashes)
-    let factors = sizes.buckets.map(Int32.init)
-    let tiles = Tiling.ranges(length, by: Tiling.tileRows)
-    let engine = pass.engine
-    engine.scratch.frame {
-      let rotations = (0..<group.heads).map { _ in engine.scratch.strips(width, columns) }
-      let buckets = engine.scratch.integers(group.heads * hashes * length)
-      engine.pool.run(group.heads) { head, scratch in
-        let rows = scratch.matrix(width, columns)
-        fillRotations(rows, head: head, pass: pass)
-        rotations[head].copy(from: rows)
-        scratch.lap(.hash)
-      }
-      engine.pool.run(group.heads * tiles.count) { task, scratch in
-        let (head, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
-        let rows = tiles[tile]
-        let queryKey = group.head(head, of: group.projected[0]).rows(rows)
-        Kernels.keyScale(
-          queryKey, into: SoftmaxRows.column(head, of: saved.rows.keyScale).rows(rows))
-        let rotated = scratch.matrix(rows.count, columns)
-        tileProduct(queryKey.left, rotations[head], into: rotated.result)
-        for round in 0..<hashes {
-          let start = (head * hashes + round) * length
-          Kernels.hashBuckets(
-            rotated.columns(round * sizes.rotationWidth..<(round + 1) * sizes.rotationWidth),
-            factors: factors, into: buckets[start + rows.lowerBound..<start + rows.upperBound])
-        }
-        scratch.lap(.hash)
-      }
-      sortLists(buckets, length: length, into: saved.order, engine: engine)
-    }
-  }
-
-  /// Pieces of a list that are counted and placed by one task each: long enough that their counts take a
-  /// fraction of the memory of the list.
-  private func sortPieces(_ length: Int) -> [Range<Int>] {
-    Tiling.ranges(length, by: max(4096, 4 * sizes.bucketCount))
-  }
-
-  /// Stable counting sort of each list's positions by bucket; padding stays behind.
-  private func sortLists(
-    _ buckets: View<Int32>, length: Int, into order: View<Int32>, engine: Engine
-  ) {
-    let pieces = sortPieces(length)
-    let (lists, padded) = (buckets.count / length, chunks(length).paddedLength)
-    // `[list, piece, bucket]`: how many of the bucket the piece has, then the place of the first.
-    let counts = engine.scratch.integers(lists * pieces.count * sizes.bucketCount)
-    func part(_ task: Int) -> (buckets: View<Int32>, counts: View<Int32>) {
-      let (list, piece) = task.quotientAndRemainder(dividingBy: pieces.count)
-      let own = pieces[piece]
-      return (
-        buckets[list * length + own.lowerBound..<list * length + own.upperBound],
-        counts[task * sizes.bucketCount..<(task + 1) * sizes.bucketCount]
-      )
-    }
-    engine.pool.run(lists * pieces.count) { task, scratch in
-      let (buckets, counts) = part(task)
-      counts.fill(0)
-      for index in 0..<buckets.count { counts.base[Int(buckets.base[index])] += 1 }
-      scratch.lap(.sort)
-    }
-    engine.pool.run(lists) { list, scratch in
-      var place: Int32 = 0
-      for bucket in 0..<sizes.bucketCount {
-        for piece in 0..<pieces.count {
-          let index = (list * pieces.count + piece) * sizes.bucketCount + bucket
-          (counts.base[index], place) = (place, place + counts.base[index])
-        }
-      }
-      for index in length..<padded { order[list * padded + index] = Int32(index) }
-      scratch.lap(.sort)
-    }
-    engine.pool.run(lists * pieces.count) { task, scratch in
-      let (buckets, counts) = part(task)
-      let first = pieces[task % pieces.count].lowerBound
-      let order = order[task / pieces.count * padded..<(task / pieces.count + 1) * padded]
-      for index in 0..<buckets.count {
-        let bucket = Int(buckets.base[index])
-        order[Int(counts.base[bucket])] = Int32(first + index)
-        counts.base[bucket] += 1
-      }
-      scratch.lap(.sort)
-    }
-  }
-
-  /// `[K, hashes * rotationWidth]` of one head: standard normal, or as given.
-  private func fillRotations(_ rotations: Matrix, head: Int, pass: AttentionPass) {
-    if let given = pass.givenRotations {
-      let count = rotations.rows * rotations.columns
-      let start = (pass.firstHead + head) * count
-      precondition(start + count <= given.count, "\(given.count) rotation entries are too few")
-      rotations.dense.copy(from: Array(given[start..<start + count]))
-    } else {
-      pass.address.stream(.hashRotation, layer: pass.layer, head: pass.firstHead + head)
-        .normal(into: rotations.dense)
+    let (count, starts) = (orderCount(length), startCount(length))
+    return { [sizes] head in
+      let order = saved.order[head * count..<(head + 1) * count]
+      guard sizes.sight == .bucket else { return .sorted(order) }
+      return .buckets(
+        order, starts: saved.starts[head * starts..<(head + 1) * starts], count: sizes.bucketCount)
     }
   }
 }

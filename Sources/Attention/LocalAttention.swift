@@ -29,7 +29,7 @@ public struct LocalAttention: AttentionLayer {
   /// `local`.
   public static let name = "local"
   /// As `LocalSelfAttention`.
-  public static let isInHuggingFace = true
+  public var isInHuggingFace: Bool { true }
   /// Chunks with and without padding to strips, with none, one and several before.
   public static let examples = [(16, 1), (5, 3), (32, 0)].map {
     LocalAttention(LocalAttentionSizes(chunk: $0.0, chunksBefore: $0.1))

@@ -91,4 +91,25 @@ public struct CounterRandom: Sendable {
     ck_dropout(
       x.base, x.count, key, UInt64(first), UInt32(rate * 4_294_967_296), Float(1 / (1 - rate)))
   }
+
+  /// The same for the runs of keys that queries see (`Kernels.runSoftmax`), by the positions of both in a
+  /// sequence of `length`: element (i, j) uses number `pairNumber` of `queries[i]` and `keys[j]`.
+  public func dropoutRuns(
+    _ x: Matrix, first: View<Int32>, own: Int, queries: View<Int32>, keys: View<Int32>,
+    length: Int, list: Int, of lists: Int, rate: Double
+  ) {
+    precondition(
+      first.count == x.rows && own + x.rows <= x.columns && queries.count == x.rows
+        && keys.count == x.columns, "shapes of dropout")
+    ck_dropout_runs(
+      x.dense.base, x.rows, x.columns, first.base, own, queries.base, keys.base, UInt64(length),
+      UInt64(lists), UInt64(list), key, UInt32(rate * 4_294_967_296), Float(1 / (1 - rate)))
+  }
+
+  /// Number of the draw for a query and a key in a sequence of `length`, for one of several lists.
+  public static func pairNumber(
+    query: Int, key: Int, length: Int, list: Int, of lists: Int
+  ) -> Int {
+    ((query * length + key) * ((lists + 3) / 4) + list / 4) * 4 + list % 4
+  }
 }

@@ -4,13 +4,14 @@ import CKernels
 /// c = a b, or c += a b with `accumulate`, finished in registers.
 ///
 /// Then `bias` is added to each row, negative numbers become 0 with `relu`, and elements whose `gate`
-/// is not positive become 0. Traps when shapes disagree. By tiles, the bits of an element depend on its row of
-/// `a` and column of `b` alone. `route`: another than this process's, for tests and yardsticks. Called from many
-/// threads at once on disjoint results.
+/// is not positive become 0. With `continuing` the sums start at what `c` holds and are, by tiles, one chain over all
+/// rows of `b`, in order: exact zeros in `a` leave its bits alone, and so does a cut in several products. Traps when
+/// shapes disagree. By tiles, the bits of an element depend on its row of `a` and column of `b` alone. `route`:
+/// another than this process's, for tests and yardsticks. Called from many threads at once on disjoint results.
 public func tileProduct<Element>(
   _ a: LeftOperand<Element>, _ b: Packed<Element>, into c: ResultOperand, accumulate: Bool = false,
-  bias: View<Float>? = nil, relu: Bool = false, gate: Packed<Element>? = nil,
-  by route: MatrixProducts = .current
+  continuing: Bool = false, bias: View<Float>? = nil, relu: Bool = false,
+  gate: Packed<Element>? = nil, by route: MatrixProducts = .current
 ) {
   precondition(
     a.columns == b.rows && a.rows == c.rows && b.columns == c.columns && a.columns > 0,
@@ -20,9 +21,9 @@ public func tileProduct<Element>(
   if let gate {
     precondition(gate.rows == c.rows && gate.columns == c.columns, "gate of a product")
   }
-  Element.multiply(
-    a, b, into: c, ProductEnd(accumulate: accumulate, bias: bias, relu: relu, gate: gate), by: route
-  )
+  let end = ProductEnd(
+    accumulate: accumulate, continuing: continuing, bias: bias, relu: relu, gate: gate)
+  Element.multiply(a, b, into: c, end, by: route)
 }
 
 extension Float: ProductElement {
@@ -48,8 +49,8 @@ extension Float: ProductElement {
       ck_product(
         ck_left(base: a.base, row_block: a.rowBlock, row: a.row, k_block: a.kBlock, k: a.k),
         b.base, b.stripStride, c.base, c.row, c.strip, c.rows, c.columns, a.columns,
-        end.accumulate ? 1 : 0, end.bias?.base, end.relu ? 1 : 0, end.gate?.base,
-        end.gate?.stripStride ?? 0)
+        end.accumulate ? 1 : 0, end.continuing ? 1 : 0, end.bias?.base, end.relu ? 1 : 0,
+        end.gate?.base, end.gate?.stripStride ?? 0)
     case .openblas:
       OpenBLAS.multiply(a, b, into: c, end)
     }

@@ -41,7 +41,7 @@ public enum OpenBLAS {
             Int32(columns.count), Int32(k.count), 1, left,
             Int32(a.k == 1 ? max(a.row, k.count) : a.k),
             b.base + strip * b.stripStride + k.lowerBound * width, Int32(width),
-            end.accumulate || k.lowerBound > 0 ? 1 : 0,
+            end.accumulate || end.continuing || k.lowerBound > 0 ? 1 : 0,
             c.base + strip * c.strip + rows.lowerBound * c.row, Int32(c.row))
         }
       }

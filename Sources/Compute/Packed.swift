@@ -140,10 +140,12 @@ public struct ResultOperand {
   let columns: Int
 }
 
-/// What becomes of a sum before it is stored: added to what is there, `bias` added to each row, negative numbers
-/// replaced by 0, and so elements whose `gate` is not positive.
+/// What becomes of a sum: started at what is there with `continuing`; before it is stored, added to what is there
+/// with `accumulate`, `bias` added to each row, negative numbers replaced by 0, and so elements whose `gate` is not
+/// positive.
 public struct ProductEnd<Element: ProductElement> {
   var accumulate = false
+  var continuing = false
   var bias: View<Float>?
   var relu = false
   var gate: Packed<Element>?

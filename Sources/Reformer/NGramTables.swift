@@ -12,7 +12,8 @@ public struct NGramTables: Sendable {
   struct Table: Sendable {
     /// Tokens of a context.
     let order: Int
-    /// `[rows, 16]`: the check of the context a row belongs to, 0 for none; then followers, see `NGramRow`.
+    /// `[rows, 16]`, or half as wide and twice as many for contexts that few tokens have followed: the check of the
+    /// context a row belongs to, 0 for none; then followers, see `NGramRow`.
     let counts: Slot
   }
 
@@ -30,11 +31,13 @@ public struct NGramTables: Sendable {
       table: ParameterSpecification(
         "ngrams.frequencies", [vocabulary + 1, vocabulary], .counts, .constant(0)))
     tables = config.ngrams.orders.sorted().map { order in
-      Table(
+      let parts = order < 4 ? 1 : 2
+      return Table(
         order: order,
         counts: layout.add(
           table: ParameterSpecification(
-            "ngrams.\(order)", [config.ngrams.rows, NGramRow.width], .counts, .constant(0))))
+            "ngrams.\(order)", [config.ngrams.rows * parts, NGramRow.width / parts], .counts,
+            .constant(0))))
     }
   }
 
@@ -63,11 +66,11 @@ public struct NGramTables: Sendable {
       // High bits choose the row, low ones are its check.
       let key = state &* 0x9FB2_1C65_1E98_DF25
       let row = Int(key.multipliedFullWidth(by: UInt64(table.counts.shape[0])).high)
-      let start = table.counts.offset + row * NGramRow.width
+      let width = table.counts.shape[1]
+      let start = table.counts.offset + row * width
       body(
         index,
-        NGramRow(
-          values: parameters[start..<start + NGramRow.width], check: Float(key % (1 << 23) + 1)))
+        NGramRow(values: parameters[start..<start + width], check: Float(key % (1 << 23) + 1)))
     }
   }
 
@@ -98,9 +101,9 @@ public struct NGramTables: Sendable {
 /// Followers stand one after the other in the order in which they came, each as `token * 4096 + count`, which a `Float`
 /// holds exactly; 0 ends them.
 struct NGramRow {
-  /// Numbers of a row: a cache line.
+  /// Most numbers of a row: a cache line.
   static let width = 16
-  /// Followers that have a place.
+  /// Followers that then have a place.
   static let places = width - 1
   /// Most tokens a vocabulary may have.
   static let mostTokens = 1 << 12
@@ -116,7 +119,7 @@ struct NGramRow {
 
   /// Calls `body` with each follower and its count.
   func each(_ body: (_ token: Int, _ count: Int) -> Void) {
-    for place in 1..<Self.width {
+    for place in 1..<values.count {
       let entry = Int(values.base[place])
       if entry == 0 { return }
       body(entry >> 12, entry & 4095)
@@ -144,8 +147,8 @@ struct NGramRow {
       values.fill(0)
       values[0] = check
     }
-    var (place, free, least) = (1, Self.width, 1)
-    while place < Self.width {
+    var (place, free, least) = (1, values.count, 1)
+    while place < values.count {
       let entry = Int(values[place])
       if entry == 0 {
         free = place
@@ -159,13 +162,13 @@ struct NGramRow {
       if entry & 4095 < Int(values[least]) & 4095 { least = place }
       place += 1
     }
-    values[free < Self.width ? free : least] = Float(token << 12 + 1)
+    values[free < values.count ? free : least] = Float(token << 12 + 1)
     return true
   }
 
   private func halve(_ half: (Int) -> Int) {
     var kept = 1
-    for place in 1..<Self.width {
+    for place in 1..<values.count {
       let entry = Int(values[place])
       values[place] = 0
       let count = half(entry & 4095)

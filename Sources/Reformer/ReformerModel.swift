@@ -121,6 +121,20 @@ public final class ReformerModel {
     return sum(rowLoss)
   }
 
+  /// A pass over one window that stands before its first sub-layer.
+  ///
+  /// Throws when the window does not fit.
+  public func steppedPass(
+    parameters: View<Float>, window: Window, address: RandomAddress
+  ) throws(ReformerError) -> SteppedPass {
+    let streams = try start(window)
+    let pass = pass(parameters, window, address, isTraining: false)
+    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    return SteppedPass(
+      stack: parts.stack, residuals: streams, pass: pass,
+      names: config.layers.flatMap { [type(of: $0).name, "feed-forward"] })
+  }
+
   /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept
   /// activations, those the embedding set.
   ///

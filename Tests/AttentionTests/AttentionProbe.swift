@@ -9,6 +9,8 @@ enum Kind: Sendable, CustomStringConvertible {
   case full(shared: Bool)
   case local(chunk: Int, before: Int)
   case lsh(chunk: Int, before: Int, hashes: Int, buckets: [Int])
+  /// LSH attention with sight `bucket`.
+  case strict(reach: Int, window: Int, hashes: Int, buckets: [Int])
 
   var layer: any AttentionLayer {
     switch self {
@@ -18,6 +20,11 @@ enum Kind: Sendable, CustomStringConvertible {
     case .lsh(let chunk, let before, let hashes, let buckets):
       LSHAttention(
         LSHAttentionSizes(chunk: chunk, chunksBefore: before, hashes: hashes, buckets: buckets))
+    case .strict(let reach, let window, let hashes, let buckets):
+      LSHAttention(
+        LSHAttentionSizes(
+          chunk: reach, chunksBefore: 1, hashes: hashes, buckets: buckets, sight: .bucket,
+          window: window))
     }
   }
 
@@ -27,6 +34,8 @@ enum Kind: Sendable, CustomStringConvertible {
     case .local(let chunk, let before): "local \(chunk) + \(before)"
     case .lsh(let chunk, let before, let hashes, let buckets):
       "lsh \(chunk) + \(before), \(hashes) rounds, buckets \(buckets)"
+    case .strict(let reach, let window, let hashes, let buckets):
+      "lsh strict \(reach), window \(window), \(hashes) rounds, buckets \(buckets)"
     }
   }
 }
@@ -164,8 +173,7 @@ final class AttentionProbe {
   }
 
   /// The rotations of one head as the layer draws them, `[K, R, columns]`.
-  func drawnRotations(head: Int) -> [Float] {
-    guard case .lsh(_, _, let hashes, let buckets) = kind else { return [] }
+  func drawnRotations(head: Int, hashes: Int, buckets: [Int]) -> [Float] {
     let buffer = Buffer<Float>(width * hashes * buckets.reduce(0, +) / 2)
     pass.address.stream(.hashRotation, layer: pass.layer, head: pass.firstHead + head)
       .normal(into: buffer.view)
@@ -181,19 +189,31 @@ final class AttentionProbe {
     case .local(let chunk, let before):
       return (.local(length: length, chunk: chunk, before: before), .infinity)
     case .lsh(let chunk, let before, let hashes, let buckets):
-      var rotations = drawnRotations(head: head)
-      if let given = pass.givenRotations {
-        let start = (pass.firstHead + head) * rotations.count
-        rotations = Array(given[start..<start + rotations.count])
-      }
-      let hashed = ReferenceAttention.hash(
-        queries: self.head(head, of: projected[0]), width: width, rotations: rotations,
-        rounds: hashes, factors: buckets)
+      let hashed = hashed(head: head, hashes: hashes, buckets: buckets)
       return (
         .lsh(length: length, chunk: chunk, before: before, buckets: hashed.buckets),
         length > chunk ? hashed.smallestMargin : .infinity
       )
+    case .strict(let reach, let window, let hashes, let buckets):
+      let hashed = hashed(head: head, hashes: hashes, buckets: buckets)
+      return (
+        .strict(length: length, reach: reach, window: window, buckets: hashed.buckets),
+        hashed.smallestMargin
+      )
     }
+  }
+
+  private func hashed(
+    head: Int, hashes: Int, buckets: [Int]
+  ) -> (buckets: [[Int]], smallestMargin: Double) {
+    var rotations = drawnRotations(head: head, hashes: hashes, buckets: buckets)
+    if let given = pass.givenRotations {
+      let start = (pass.firstHead + head) * rotations.count
+      rotations = Array(given[start..<start + rotations.count])
+    }
+    return ReferenceAttention.hash(
+      queries: self.head(head, of: projected[0]), width: width, rotations: rotations,
+      rounds: hashes, factors: buckets)
   }
 
   /// What dropout does to draw `number` of one head.
@@ -221,7 +241,8 @@ final class AttentionProbe {
   /// Its logits are -1e5, where log-sum-exps are rounded to 1/128, once per round in the
   /// reference and once in all in the layer.
   func isCoarse(row: Int, head: Int, _ reference: ReferenceAttention) -> Bool {
-    sight(head: head).keys[row].allSatisfy(\.isLastResort) && reference.seesItselfAgain(row)
+    !layer.isStrictlyCausal && sight(head: head).keys[row].allSatisfy(\.isLastResort)
+      && reference.seesItselfAgain(row)
   }
 
   /// Places of one head's features of a row in `[L, g * K]`.

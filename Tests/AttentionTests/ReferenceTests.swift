@@ -79,11 +79,26 @@ struct ReferenceTests {
   }
 
   @Test(
+    "LSH attention with sight bucket", arguments: lengths + [200],
+    [
+      // Of one round: a query would see one key whatever it is, and all gradients of scores be rounding around 0.
+      Kind.strict(reach: 1, window: 0, hashes: 2, buckets: [2]),
+      .strict(reach: 5, window: 3, hashes: 2, buckets: [8]),
+      .strict(reach: 64, window: 0, hashes: 4, buckets: [2, 4]),
+      .strict(reach: 65, window: 100, hashes: 3, buckets: [2]),
+      .strict(reach: 1000, window: 1000, hashes: 1, buckets: [4, 2]),
+    ])
+  func strict(length: Int, kind: Kind) throws {
+    try check(AttentionProbe(kind, length: length, heads: 2, width: 8))
+  }
+
+  @Test(
     "every head count and width, from any first head",
     arguments: [(1, 1), (3, 1), (2, 16), (3, 8)],
     [
       Kind.full(shared: true), .full(shared: false), .local(chunk: 16, before: 1),
       .lsh(chunk: 16, before: 1, hashes: 2, buckets: [4]),
+      .strict(reach: 16, window: 5, hashes: 2, buckets: [4]),
     ])
   func heads(sizes: (heads: Int, width: Int), kind: Kind) throws {
     try check(
@@ -98,6 +113,7 @@ struct ReferenceTests {
       Kind.local(chunk: 4, before: 3), .local(chunk: 64, before: 1), .local(chunk: 300, before: 1),
       .lsh(chunk: 16, before: 2, hashes: 2, buckets: [8, 4]),
       .lsh(chunk: 64, before: 1, hashes: 1, buckets: [32]),
+      .strict(reach: 100, window: 20, hashes: 2, buckets: [8, 4]),
     ])
   func long(kind: Kind) throws {
     try check(AttentionProbe(kind, length: 2100, heads: 1, threads: 2))

@@ -87,7 +87,7 @@ struct ProductKernelTests {
       for cut in columnCuts + [c.columns] where cut > first && cut <= c.columns {
         ck_product(
           a, right.pointer + first / 32 * c.depth * 32, c.depth * 32, out.pointer + place(0, first),
-          row, strip, c.rows, cut - first, c.depth, add ? 1 : 0, nil, 0, nil, 0)
+          row, strip, c.rows, cut - first, c.depth, add ? 1 : 0, 0, nil, 0, nil, 0)
         first = cut
       }
       #expect(out.isIntact && memory.isIntact)
@@ -109,6 +109,44 @@ struct ProductKernelTests {
           #expect(sameBits(actual, expected), "\(left), add \(add), strips \(inStrips), \(cuts)")
         }
       }
+    }
+  }
+
+  @Test(
+    "sums that go on are one chain, however k is cut and whatever zeros stand between",
+    arguments: Case.all, kernelLevels)
+  func chain(c: Case, level: Int32) {
+    let (factors, others) = (c.a(), c.b())
+    var expected = c.old()
+    for (index, start) in expected.enumerated() {
+      let (i, j) = index.quotientAndRemainder(dividingBy: c.columns)
+      var sum = start
+      for k in 0..<c.depth { sum.addProduct(factors[i * c.depth + k], others[k * c.columns + j]) }
+      expected[index] = sum
+    }
+    // `before` rows of nothing, then the factors in two products.
+    for (before, cut) in [(0, c.depth), (5, c.depth / 2), (300, c.depth / 3)] {
+      let depth = before + c.depth
+      let a = (0..<c.rows).flatMap { i in
+        [Float](repeating: 0, count: before) + factors[i * c.depth..<(i + 1) * c.depth]
+      }
+      let b = [Float](repeating: 3, count: before * c.columns) + others
+      var out = c.old()
+      atLevel(level) {
+        let left = Guarded(a)
+        for part in [0..<before + cut, before + cut..<depth] where !part.isEmpty {
+          let right = strips(
+            Array(b[part.lowerBound * c.columns..<part.upperBound * c.columns]), rows: part.count,
+            columns: c.columns)
+          let operand = ck_left(
+            base: left.pointer + part.lowerBound, row_block: 32 * depth, row: depth, k_block: 32,
+            k: 1)
+          ck_product(
+            operand, right.pointer, part.count * 32, &out, c.columns, 32, c.rows, c.columns,
+            part.count, 0, 1, nil, 0, nil, 0)
+        }
+      }
+      #expect(sameBits(out, expected), "\(before) zeros, cut at \(cut)")
     }
   }
 }

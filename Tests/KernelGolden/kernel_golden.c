@@ -244,6 +244,28 @@ static void mixtures(golden *g) {
   give(g, "mix_logits", digest);
 }
 
+static void runs_of_keys(golden *g) {
+  uint64_t forward = digest_start, backward = forward, dropped = forward;
+  for (size_t s = 0; s < size_count; s++) {
+    const size_t rows = 11, before = sizes[s], keys = before + rows, n = rows * keys;
+    int32_t *first = integers(g, rows, (int32_t)before), *query = integers(g, rows, 1 << 20);
+    int32_t *key = integers(g, keys, 1 << 20);
+    float *scores = floats(g, n, 8), *again = memory(n * sizeof *again), *dp = floats(g, n, 1);
+    float top[11], sum[11];
+    memcpy(again, scores, n * sizeof *again);
+    ck_run_softmax(scores, rows, keys, first, before, top, sum);
+    forward = digest_words(digest_words(digest_words(forward, scores, n), top, rows), sum, rows);
+    ck_run_softmax_backward(again, dp, rows, keys, first, before, top, sum, scores);
+    backward = digest_words(digest_words(backward, again, n), dp, n);
+    ck_dropout_runs(dp, rows, keys, first, before, query, key, 1 << 20, 6, s % 6, 99, 1u << 30, 1.25f);
+    dropped = digest_words(dropped, dp, n);
+    free(first), free(query), free(key), free(scores), free(again), free(dp);
+  }
+  give(g, "run_softmax", forward);
+  give(g, "run_softmax_backward", backward);
+  give(g, "dropout_runs", dropped);
+}
+
 static void hashing(golden *g) {
   enum { rows = 301 };
   const int32_t factors[] = {8, 30};
@@ -268,7 +290,8 @@ static void optimizer(golden *g) {
 static size_t up_to_strips(size_t n) { return (n + 31) / 32 * 32; }
 
 static void products(golden *g) {
-  uint64_t packing = digest_start, plain = packing, strips = packing, turned = packing, gated = packing;
+  uint64_t packing = digest_start, plain = packing, strips = packing, turned = packing, gated = packing,
+           chained = packing;
   const size_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {13, 40, 33}, {64, 96, 300}, {70, 33, 600}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
     const size_t rows = shapes[s][0], columns = shapes[s][1], depth = shapes[s][2];
@@ -289,15 +312,17 @@ static void products(golden *g) {
     }
     const ck_left of_rows = {a, 32 * depth, depth, 32, 1}, of_strips = {left, 1024, 32, rows * 32, 1};
     const ck_left transposed = {across, depth * 32, 1, 1024, 32};
-    ck_product(of_rows, right, depth * 32, c, columns, 32, rows, columns, depth, 0, NULL, 0, NULL, 0);
+    ck_product(of_rows, right, depth * 32, c, columns, 32, rows, columns, depth, 0, 0, NULL, 0, NULL, 0);
     plain = digest_words(plain, c, rows * columns);
-    ck_product(of_strips, right, depth * 32, c, columns, 32, rows, columns, depth, 1, bias, 0, NULL, 0);
+    ck_product(of_strips, right, depth * 32, c, columns, 32, rows, columns, depth, 1, 0, bias, 0, NULL, 0);
     strips = digest_words(strips, c, rows * columns);
-    ck_product(transposed, right, depth * 32, c, columns, 32, rows, columns, depth, 1, NULL, 0, NULL, 0);
+    ck_product(transposed, right, depth * 32, c, columns, 32, rows, columns, depth, 1, 0, NULL, 0, NULL, 0);
     turned = digest_words(turned, c, rows * columns);
-    ck_product(of_rows, right, depth * 32, c_strips, 32, rows * 32, rows, columns, depth, 0, bias, 1,
+    ck_product(of_rows, right, depth * 32, c_strips, 32, rows * 32, rows, columns, depth, 0, 0, bias, 1,
                gate, rows * 32);
     gated = digest_words(gated, c_strips, rows * up_to_strips(columns));
+    ck_product(of_rows, right, depth * 32, c, columns, 32, rows, columns, depth, 0, 1, NULL, 0, NULL, 0);
+    chained = digest_words(chained, c, rows * columns);
     free(a), free(b), free(right), free(bias), free(left), free(across), free(gate), free(c);
     free(c_strips);
   }
@@ -306,12 +331,13 @@ static void products(golden *g) {
   give(g, "product, strips", strips);
   give(g, "product, transposed", turned);
   give(g, "product, gated", gated);
+  give(g, "product, chained", chained);
 }
 
 void kernel_golden(void (*each)(const char *name, uint64_t digest, void *context), void *context) {
   void (*const cases[])(golden *) = {vectors,       functions,        random_numbers, streams, normalisation,
                                      rows_by_index, softmax_and_loss, hashing,        optimizer, products,
-                                     mixtures};
+                                     runs_of_keys,  mixtures};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     golden g = {each, context, i};
     cases[i](&g);

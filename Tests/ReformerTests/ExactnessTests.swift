@@ -7,20 +7,25 @@ import Testing
 @Suite("Exact reversibility")
 struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
-  private func deep(headsPerGroup: Int = 2, length: Int = 300) -> ReformerConfig {
+  private func deep(
+    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttentionSizes = smallLSH
+  ) -> ReformerConfig {
     smallConfig(
       [
         .local, .lsh, .full, .local, .lsh, .local, .full, .lsh, .local, .local, .lsh, .lsh,
       ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: .relu,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
-      attentionDropout: 0.1)
+      attentionDropout: 0.1, lsh: lsh)
   }
+
+  private static let sights = [smallLSH, strictLSH(hashes: 3), strictLSH(hashes: 1, window: 11)]
 
   @Test(
     "after the backward pass the streams are what the embedding made them, bit for bit",
-    arguments: [1, 8, 37, 130, 300], [1, 2] as [UInt64])
-  func streams(length: Int, seed: UInt64) throws {
-    let probe = try ModelProbe(deep(), length: length, seed: seed, disorder: 0.05)
+    arguments: [1, 8, 37, 130, 300], sights)
+  func streams(length: Int, lsh: LSHAttentionSizes) throws {
+    let seed = UInt64(length)
+    let probe = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
     probe.address.step = seed * 31
     try probe.step()
     let recovered = probe.model.currentStreams
@@ -36,11 +41,12 @@ struct ExactnessTests {
 
   @Test(
     "recomputed activations give the gradients of kept ones, bit for bit",
-    arguments: [5, 130, 300], [1, 2] as [UInt64])
-  func kept(length: Int, seed: UInt64) throws {
-    let recomputing = try ModelProbe(deep(), length: length, seed: seed, disorder: 0.05)
+    arguments: [5, 130, 300], sights)
+  func kept(length: Int, lsh: LSHAttentionSizes) throws {
+    let seed = UInt64(length)
+    let recomputing = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
     let keeping = try ModelProbe(
-      deep(), length: length, keepActivations: true, seed: seed, disorder: 0.05)
+      deep(lsh: lsh), length: length, keepActivations: true, seed: seed, disorder: 0.05)
     let losses = [try recomputing.step(), try keeping.step()]
     #expect(losses[0] == losses[1])
     let gradients = recomputing.gradients.view.array
@@ -60,10 +66,10 @@ struct ExactnessTests {
       recomputing.gradients.view.array.bitPatterns == storing.gradients.view.array.bitPatterns)
   }
 
-  @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300])
-  func threads(length: Int) throws {
+  @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300], sights)
+  func threads(length: Int, lsh: LSHAttentionSizes) throws {
     let runs = try [1, 2, 3].map { threads in
-      let probe = try ModelProbe(deep(length: length), threads: threads, disorder: 0.05)
+      let probe = try ModelProbe(deep(length: length, lsh: lsh), threads: threads, disorder: 0.05)
       let loss = try probe.step()
       let loud = try probe.loss()
       return [loss.bitPattern, loud.bitPattern]

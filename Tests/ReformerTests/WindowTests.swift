@@ -89,6 +89,12 @@ struct WindowTests {
     #expect(refusal { $0.layers[1] = local }.hasPrefix("model: layer 1: chunk 0"))
     let lsh = LSHAttention(LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 0, buckets: [4]))
     #expect(refusal { $0.layers[0] = lsh }.contains("0 hash rounds"))
+    let blind = LSHAttention(
+      LSHAttentionSizes(chunk: 4, chunksBefore: 0, hashes: 1, buckets: [4], sight: .bucket))
+    #expect(refusal { $0.layers[0] = blind }.contains("chunks before 0 with sight bucket"))
+    let paper = LSHAttention(
+      LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [4], window: 3))
+    #expect(refusal { $0.layers[0] = paper }.contains("window 3"))
     let odd = LSHAttention(LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [3]))
     #expect(refusal { $0.layers[0] = odd }.contains("even factors"))
     try smallConfig([.local, .lsh, .full]).check()

@@ -15,6 +15,18 @@ public struct ReferenceAttention: Sendable {
   private let sharesQueryKey: Bool
   /// `[round][query]`: keys in sight, later ones and padding (`key >= length`) included.
   private let rounds: [[[Sight]]]
+  /// Whether rounds are weighed by log-sum-exps in single precision, as Hugging Face does: coarse where a query sees
+  /// only itself (-1e5), so that the weights do not quite add up to 1, and trained models know it that way.
+  private let weighsCoarsely: Bool
+
+  private init(
+    length: Int, sharesQueryKey: Bool, rounds: [[[Sight]]], weighsCoarsely: Bool = true
+  ) {
+    self.length = length
+    self.sharesQueryKey = sharesQueryKey
+    self.rounds = rounds
+    self.weighsCoarsely = weighsCoarsely
+  }
 
   /// Every query sees every position.
   public static func full(length: Int, sharesQueryKey: Bool) -> ReferenceAttention {
@@ -74,6 +86,32 @@ public struct ReferenceAttention: Sendable {
       return sights
     }
     return ReferenceAttention(length: length, sharesQueryKey: true, rounds: rounds)
+  }
+
+  /// A query sees the last `reach` earlier positions of its own bucket in each round, and the last `window` of the
+  /// sequence.
+  ///
+  /// - `buckets`: `[round][position]`, see `hash`.
+  public static func strict(
+    length: Int, reach: Int, window: Int, buckets: [[Int]]
+  ) -> ReferenceAttention {
+    let everywhere = [Int](repeating: 0, count: length)
+    var lists = buckets.map { (buckets: $0, reach: reach) }
+    if window > 0 { lists.append((everywhere, window)) }
+    // Draws are numbered in fours, so that one block of random numbers serves four lists.
+    let fours = (lists.count + 3) / 4
+    let rounds = lists.enumerated().map { number, list in
+      (0..<length).map { query in
+        let seen = (0..<query).filter { list.buckets[$0] == list.buckets[query] }
+        return (seen.suffix(list.reach) + [query]).map {
+          Sight(
+            key: $0,
+            draw: 4 * ((query * length + $0) * fours + number / 4) + number % 4)
+        }
+      }
+    }
+    return ReferenceAttention(
+      length: length, sharesQueryKey: true, rounds: rounds, weighsCoarsely: false)
   }
 
   /// Buckets of one head, `[round][position]`, and how clear the closest decision was.
@@ -136,7 +174,7 @@ public struct ReferenceAttention: Sendable {
           }
           return dot * scales[sight.key]
         }
-        let logSumExp = Self.logSumExp(logits)
+        let logSumExp = self.logSumExp(logits)
         var part = [Double](repeating: 0, count: width)
         for (sight, logit) in zip(sights[query], logits) where sight.key < length {
           let probability = exp(logit - logSumExp) * keep(sight.draw)
@@ -146,7 +184,7 @@ public struct ReferenceAttention: Sendable {
         }
         parts.append((logSumExp, part))
       }
-      let total = Self.logSumExp(parts.map(\.logSumExp))
+      let total = logSumExp(parts.map(\.logSumExp))
       for part in parts {
         let weight = exp(part.logSumExp - total)
         for feature in 0..<width {
@@ -164,13 +202,10 @@ public struct ReferenceAttention: Sendable {
   }
 
   /// Natural logarithm of the sum of exponentials.
-  ///
-  /// Of a row that sees only itself (-1e5) as single precision holds it, which is coarse there: the
-  /// weights of the rounds do not quite add up to 1, and trained models know it that way.
-  private static func logSumExp(_ logits: [Double]) -> Double {
+  private func logSumExp(_ logits: [Double]) -> Double {
     let largest = logits.max() ?? 0
     let sum = logits.reduce(0.0) { $0 + exp($1 - largest) }
     let result = largest + log(sum)
-    return largest <= -5e4 ? Double(Float(result)) : result
+    return weighsCoarsely && largest <= -5e4 ? Double(Float(result)) : result
   }
 }

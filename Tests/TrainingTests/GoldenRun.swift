@@ -35,6 +35,20 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.buckets = [4, 8]
         """),
     GoldenRun(
+      name: "strict",
+      keys: """
+        data.length = 300
+        model.layers = ["lsh", "local"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [8, 24]
+        attention.lsh.sight = "bucket"
+        attention.lsh.chunk = 35
+        attention.lsh.chunks_before = 2
+        attention.lsh.hashes = 2
+        attention.lsh.buckets = [2, 4]
+        attention.lsh.window = 9
+        """),
+    GoldenRun(
       name: "full",
       keys: """
         data.length = 300

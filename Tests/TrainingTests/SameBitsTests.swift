@@ -66,6 +66,29 @@ struct SameBitsTests {
     #expect(try tiny.digest("kept") == expected)
   }
 
+  @Test("strict LSH layers give the same parameters at any rank and thread count, kept or not")
+  func strict() throws {
+    let sight = [
+      "--set", "model.layers=[\"lsh\", \"local\", \"lsh\"]", "--set",
+      "attention.lsh.sight=bucket", "--set", "attention.lsh.window=5",
+    ]
+    #expect(try tiny.train("strict", sight).status == 0)
+    let alone = try tiny.digest("strict")
+    #expect(alone.count == 2 && alone != expected)
+    for (name, ranks, more) in [
+      ("strict2", 2, []), ("strict4", 4, ["--set", "run.threads=2"]),
+      ("strictKept", 1, ["--set", "run.keep_activations=true", "--set", "run.threads=3"]),
+    ] {
+      let run = try tiny.train(name, ranks: ranks, sight + more)
+      #expect(run.status == 0, "\(run.output)")
+      #expect(try tiny.digest(name) == alone, "\(name)")
+    }
+    // What Hugging Face would load from it computes something else.
+    let config = try String(
+      contentsOfFile: tiny.output("strict") + "/step-00000020/config.json", encoding: .utf8)
+    #expect(config.contains("\"model_type\" : \"reformer-train\""))
+  }
+
   @Test("a run stopped and resumed with other ranks ends with the same parameters")
   func resume() throws {
     let first = try tiny.train("resumed", ranks: 2, ["--steps", "7"])

@@ -3,7 +3,8 @@
 // with every load aligned and in order. The left side may be rows, strips or transposed strips.
 //
 // An element of the result is one running sum over k, in order, per block of k: its bits depend on its
-// row and column and on the layout of the left side, not on how a caller cuts rows and columns.
+// row and column and on the layout of the left side, not on how a caller cuts rows and columns. A sum that
+// goes on from what the result holds is one chain over all of k, whose bits no exact zero changes and no cut.
 //
 // Order of the loops: a PANEL of k, so that the left side's part stays in the second-level cache while
 // all strips of the right side pass by; in it the strips; in it groups of rows; in it blocks of k.
@@ -27,7 +28,7 @@
 typedef struct {
   const float *bias;  // of the strip's first column, or NULL
   const float *gate;  // where the gate is not positive the result is 0; in strips, or NULL
-  int add, relu;
+  int add, go_on, relu;
 } CK(epilogue);
 
 CK_INLINE rf CK(finish)(rf sum, const float *old, size_t column, size_t m, CK(epilogue) e) {
@@ -43,9 +44,17 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
                                      size_t k_step, const float *b, size_t depth, float *c,
                                      size_t c_row, size_t columns, CK(epilogue) e) {
   rf sum[CK_PRODUCT_ROWS][2];
+  const size_t first = columns < CK_REGISTER ? columns : CK_REGISTER;
+  const size_t second = columns - first < CK_REGISTER ? columns - first : CK_REGISTER;
   // Every loop over rows is unrolled, or the sums would live in memory.
   _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
     sum[i][0] = sum[i][1] = (rf)0.0f;
+  }
+  if (e.go_on) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++) {
+      sum[i][0] = load_register(c + i * c_row, first);
+      if (second > 0) sum[i][1] = load_register(c + i * c_row + CK_REGISTER, second);
+    }
   }
   // A weight gradient's rows lie far apart in a matrix larger than the caches: they arrive during the loop.
   if (e.add) {
@@ -70,8 +79,6 @@ CK_INLINE void CK(product_registers)(int rows, const float *a, size_t row, size_
     }
     a += k_block;
   }
-  const size_t first = columns < CK_REGISTER ? columns : CK_REGISTER;
-  const size_t second = columns - first < CK_REGISTER ? columns - first : CK_REGISTER;
   _Pragma("clang loop unroll(full)") for (int i = 0; i < rows; i++, c += c_row) {
     store_register(c, first, CK(finish)(sum[i][0], c, 0, first, e));
     if (second > 0) {
@@ -124,7 +131,8 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
 
 static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
                         size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
-                        const float *bias, int relu, const float *gate, size_t gate_strip) {
+                        int go_on, const float *bias, int relu, const float *gate,
+                        size_t gate_strip) {
   const size_t block = a.row == 1 ? CK_BLOCK_TRANSPOSED : CK_BLOCK;
   const size_t group = a.row == 1 ? CK_GROUP_TRANSPOSED : CK_GROUP;
   for (size_t panel = 0; panel < depth; panel += CK_PANEL) {
@@ -144,7 +152,7 @@ static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, siz
           const CK(epilogue) e = {
               last && bias ? bias + j : NULL,
               last && gate ? gate + j / CK_STRIP * gate_strip + g * CK_STRIP : NULL,
-              add || k > 0, last && relu};
+              !go_on && (add || k > 0), go_on, last && relu};
           CK(product_strip)(part, strip + k * CK_STRIP,
                             c + j / CK_STRIP * c_strip + g * c_row, c_row, height,
                             columns - j < CK_STRIP ? columns - j : CK_STRIP, count,

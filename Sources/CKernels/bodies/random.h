@@ -38,15 +38,13 @@ CK_INLINE void store_zipped(uint32_t *out, ru64 a, ru64 b) {
   memcpy(out + CK_REGISTER, &high, sizeof high);
 }
 
-// Blocks block ... block + ck_blocks_at_once - 1, in order.
-CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
+// The blocks that the lanes name, in order.
+CK_INLINE void philox_at(uint64_t key, const ru64 blocks[2], uint32_t *out) {
   const ru64 low = 0xffffffffu;
-  ru64 lane;
-  for (int i = 0; i < ck_lanes64; i++) lane[i] = (uint64_t)i;
   // Each lane's low 32 bits are the word; the high 32 hold leftovers that the next use drops.
   ru64 c0[2], c1[2], c2[2], c3[2];
   for (int u = 0; u < 2; u++) {
-    c0[u] = lane + (block + (uint64_t)(u * ck_lanes64));
+    c0[u] = blocks[u];
     c1[u] = c0[u] >> 32;
     c2[u] = c3[u] = 0;
   }
@@ -66,6 +64,14 @@ CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
   for (int u = 0; u < 2; u++) {
     store_zipped(out + u * 2 * CK_REGISTER, pair_words(c0[u], c1[u]), pair_words(c2[u], c3[u]));
   }
+}
+
+// Blocks block ... block + ck_blocks_at_once - 1, in order.
+CK_INLINE void philox_blocks(uint64_t key, uint64_t block, uint32_t *out) {
+  ru64 blocks[2];
+  for (int i = 0; i < ck_lanes64; i++) blocks[0][i] = block + (uint64_t)i;
+  blocks[1] = blocks[0] + (uint64_t)ck_lanes64;
+  philox_at(key, blocks, out);
 }
 
 // Makes some of the numbers from `first` on, at most n. Returns how many; *numbers is where in
@@ -105,6 +111,30 @@ static void CK(dropout)(float *x, size_t n, uint64_t key, uint64_t first, uint32
       store(part + j, m, number < threshold ? (vf)0.0f : kept);
     });
     i += count;
+  }
+}
+
+static void CK(dropout_runs)(float *x, size_t rows, size_t keys, const int32_t *first, size_t own,
+                             const int32_t *query, const int32_t *key_position, uint64_t length,
+                             uint64_t lists, uint64_t list, uint64_t key, uint32_t threshold,
+                             float scale) {
+  const uint64_t blocks_of_pair = (lists + 3) / 4;
+  uint32_t words[ck_words_at_once];
+  for (size_t i = 0; i < rows; i++) {
+    const uint64_t row = (uint64_t)query[i] * length;
+    for (size_t j = (size_t)first[i]; j <= own + i; j += ck_blocks_at_once) {
+      const size_t count = own + i + 1 - j < ck_blocks_at_once ? own + i + 1 - j : ck_blocks_at_once;
+      ru64 blocks[2] = {0};
+      for (size_t l = 0; l < count; l++) {
+        blocks[l / ck_lanes64][l % ck_lanes64] =
+            (row + (uint64_t)key_position[j + l]) * blocks_of_pair + list / 4;
+      }
+      philox_at(key, blocks, words);
+      for (size_t l = 0; l < count; l++) {
+        float *element = x + i * keys + j + l;
+        *element = words[4 * l + list % 4] < threshold ? 0.0f : *element * scale;
+      }
+    }
   }
 }
 

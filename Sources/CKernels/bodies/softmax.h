@@ -53,6 +53,75 @@ static void CK(masked_softmax)(float *scores, size_t rows, size_t keys,
   }
 }
 
+// Logit of a key that counts only where there is no other: the query itself.
+#define CK_LAST_RESORT -1e5f
+
+// The exponentials of a row, its maximum and its sum, as functions of its n numbers alone.
+CK_INLINE float row_maximum(const float *row, size_t n) {
+  vf largest = (vf)-__builtin_inff();
+  CK_EACH(j, m, n, {
+    vf v = load(row + j, m);
+    if (m < CK_WIDTH) v = lanes_below(m) ? v : (vf)-__builtin_inff();
+    largest = maximum_of(v, largest);
+  });
+  return largest_lane(largest);
+}
+
+CK_INLINE float row_exponentials(float *row, size_t n, float top) {
+  vf sum = 0;
+  CK_EACH(j, m, n, {
+    vf e = exponential_to_88(load(row + j, m) - top);
+    if (m < CK_WIDTH) e = lanes_below(m) ? e : (vf)0.0f;
+    store(row + j, m, e);
+    sum += e;
+  });
+  return sum_of_lanes(sum);
+}
+
+// Zeros before and after a run of a row.
+CK_INLINE void clear_outside(float *row, size_t keys, size_t first, size_t own) {
+  memset(row, 0, first * sizeof(float));
+  memset(row + own + 1, 0, (keys - own - 1) * sizeof(float));
+}
+
+static void CK(run_softmax)(float *scores, size_t rows, size_t keys, const int32_t *first,
+                            size_t own, float *row_max, float *row_sum) {
+  for (size_t start = 0; start < rows; start += ck_softmax_rows) {
+    const size_t end = rows - start < ck_softmax_rows ? rows : start + ck_softmax_rows;
+    for (size_t i = start; i < end; i++) {
+      float *row = scores + i * keys;
+      clear_outside(row, keys, (size_t)first[i], own + i);
+      row[own + i] = CK_LAST_RESORT;
+      row_max[i] = row_maximum(row + first[i], own + i + 1 - (size_t)first[i]);
+    }
+    for (size_t i = start; i < end; i++) {
+      row_sum[i] = row_exponentials(scores + i * keys + first[i], own + i + 1 - (size_t)first[i],
+                                    row_max[i]);
+    }
+  }
+}
+
+static void CK(run_softmax_backward)(float *scores, float *dp, size_t rows, size_t keys,
+                                     const int32_t *first, size_t own, const float *maximum,
+                                     const float *sum, const float *d) {
+  for (size_t i = 0; i < rows; i++) {
+    const size_t begin = (size_t)first[i], count = own + i + 1 - begin;
+    clear_outside(scores + i * keys, keys, begin, own + i);
+    clear_outside(dp + i * keys, keys, begin, own + i);
+    float *row = scores + i * keys + begin, *dp_row = dp + i * keys + begin;
+    row[count - 1] = CK_LAST_RESORT;
+    const float top = maximum[i], shift = d[i];
+    // Rows of padding have sum 0. A sum that is NaN must come through.
+    const float weight = sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
+    CK_EACH(j, m, count, {
+      vf p = exponential_to_88(load(row + j, m) - top) * weight;
+      store(row + j, m, p);
+      store(dp_row + j, m, p * (load(dp_row + j, m) - shift));
+    });
+    dp_row[count - 1] = 0.0f;  // that logit does not depend on the score
+  }
+}
+
 static void CK(merge_rows)(float *out, size_t out_stride, float *maximum, float *sum,
                            size_t stat_stride, const int32_t *index, size_t rows, size_t width,
                            int32_t limit, const float *partial, const float *partial_max,

@@ -61,13 +61,14 @@ typedef struct {
   const float *base;
   size_t row_block, row, k_block, k;
 } ck_left;
-// c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0.
+// c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0. With go_on the
+// sums start at c: one chain over all of k, in order.
 // a [rows, depth]; its k is 1, or its row is. b [depth, columns] in strips. Element
 // (i, j) of c is c[i * c_row + j / S * c_strip + j % S]. bias may be NULL, and so may gate, which
 // lies in strips.
 void ck_product(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,
-                size_t rows, size_t columns, size_t depth, int add, const float *bias, int relu,
-                const float *gate, size_t gate_strip);
+                size_t rows, size_t columns, size_t depth, int add, int go_on, const float *bias,
+                int relu, const float *gate, size_t gate_strip);
 // A row-major matrix [count, columns] as strips.
 void ck_strips_from_rows(const float *rows, size_t row_stride, size_t count, size_t columns,
                          float *strips, size_t strip_stride);
@@ -118,6 +119,12 @@ void ck_philox(uint64_t key, uint64_t first, uint32_t *out, size_t n);
 void ck_philox_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 // Inverted dropout in place: number (first + i) < threshold drops x[i], else x[i] *= scale.
 void ck_dropout(float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold, float scale);
+// The same for the runs of keys that the rows of scores [rows, keys] see (see ck_run_softmax), addressed by
+// positions: list `list` of `lists` draws for a query and a key in a sequence of `length` number
+// ((query * length + key) * (lists + 3) / 4 + list / 4) * 4 + list % 4, whole divisions.
+void ck_dropout_runs(float *x, size_t rows, size_t keys, const int32_t *first, size_t own,
+                     const int32_t *query, const int32_t *key_position, uint64_t length,
+                     uint64_t lists, uint64_t list, uint64_t key, uint32_t threshold, float scale);
 // Standard normal numbers by Box-Muller; out[i] depends on (key, first + i) only.
 void ck_normal(float *out, size_t n, uint64_t key, uint64_t first);
 
@@ -146,6 +153,11 @@ void ck_key_scale_backward(const float *dkey, size_t dkey_stride, const float *x
 // and row_sum 0.
 void ck_masked_softmax(float *scores, size_t rows, size_t keys, const int32_t *query_position,
                        const int32_t *key_position, int mask_self, float *row_max, float *row_sum);
+// The same where a row sees a run of keys: row i those from column first[i] to column own + i, which is its
+// own key, with logit -1e5. What lies outside the run becomes 0 and leaves every bit alone: the row is summed
+// as if the run were all there is.
+void ck_run_softmax(float *scores, size_t rows, size_t keys, const int32_t *first, size_t own,
+                    float *row_max, float *row_sum);
 // Merges a partial softmax into its rows: out[index[i]] (unnormalised), max and sum per row.
 // maximum/sum are indexed like out's rows with stride stat_stride. New rows start at out 0,
 // maximum -INFINITY, sum 0. partial: [rows, width] dense.
@@ -162,6 +174,10 @@ void ck_masked_softmax_backward(float *scores, float *dp, size_t rows, size_t ke
                                 const int32_t *query_position, const int32_t *key_position,
                                 int mask_self, const float *maximum, const float *sum,
                                 const float *d);
+// The same for runs of keys: 0 outside them.
+void ck_run_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
+                             const int32_t *first, size_t own, const float *maximum,
+                             const float *sum, const float *d);
 
 // ---- Hashing
 // rotated: [rows, sum(factors)/2]. Per factor f the arg-max over [x; -x] of its f/2 columns (first

@@ -66,7 +66,9 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
   public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
     // A name that nobody knows, so that nobody loads a part of the model for the whole.
-    if !config.ngrams.orders.isEmpty { modelType = "reformer-train" }
+    if !config.ngrams.orders.isEmpty || !config.layers.allSatisfy(\.isInHuggingFace) {
+      modelType = "reformer-train"
+    }
     attentionHeadSize = config.headWidth
     attnLayers = config.layers.map { type(of: $0).name }
     axialPosEmbdsDim = config.axialWidths

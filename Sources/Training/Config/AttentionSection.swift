@@ -48,6 +48,15 @@ package struct AttentionSection: Sendable, Equatable {
         Key(
           "buckets", \.lsh.buckets, automatic: [], or: buckets, .fixed,
           "Buckets of a round, or their factors; auto: twice the chunks of a window."),
+        Key(
+          "sight", \.lsh.sight, .any, .fixed,
+          "What a position sees of a round: its chunk of the sorted list and those before it, as in the paper, "
+            + "which depends on later bytes; or the last chunk * chunks_before members of its bucket."
+        ),
+        Key(
+          "window", \.lsh.window, .from(0, to: ConfigLimits.size), .fixed,
+          "With sight = \"bucket\": how many bytes just before its own a position sees beside the rounds."
+        ),
       ]),
   ]
 

@@ -113,5 +113,6 @@ extension ConfigChoice {
 }
 
 extension AttentionKind: ConfigChoice {}
+extension LSHSight: ConfigChoice {}
 extension Activation: ConfigChoice {}
 extension ScheduleKind: ConfigChoice {}

@@ -82,7 +82,7 @@ package struct ModelSection: Sendable, Equatable {
         "Bytes of context that are counted, beside one and none; [] for no counts."),
       SectionKey(
         "rows", \.rows, .from(1, to: 1 << 24), .fixed,
-        "Rows for the contexts of each length, 64 bytes each."
+        "For the contexts of each length: rows of 64 bytes, or twice as many of 32 where they are longer than 3."
       ),
     ])
 }

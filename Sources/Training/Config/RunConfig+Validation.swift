@@ -19,6 +19,13 @@ extension RunConfig {
     try require(
       "attention.lsh.hashes", attention.lsh.hashes <= places / data.length,
       "1 to \(places / data.length) with data.length = \(data.length)")
+    let isBucket = attention.lsh.sight == .bucket
+    try require(
+      "attention.lsh.chunks_before", !isBucket || attention.lsh.chunksBefore > 0,
+      "1 to 1024 with attention.lsh.sight = \"bucket\"")
+    try require(
+      "attention.lsh.window", isBucket || attention.lsh.window == 0,
+      "0 unless attention.lsh.sight = \"bucket\"")
   }
 
   private func validateData() throws(ConfigError) {

@@ -1,0 +1,27 @@
+// A forward pass that goes on one sub-layer at a time, for instruments that look at the streams in between, or change
+// them.
+import Attention
+import Compute
+
+/// A pass without dropout over one window, in the model's own streams; one at a time per model.
+public struct SteppedPass {
+  let stack: ReversibleStack
+  let residuals: [ResidualStream]
+  let pass: Pass
+  /// What each sub-layer is, in order: the name of its attention, or `feed-forward`.
+  public let names: [String]
+
+  /// The integers of the stream `[L, D]` that sub-layer `index` adds to.
+  public func stream(of index: Int) -> View<Int32> {
+    residuals[stack.steps[index].target].values
+  }
+
+  /// Runs sub-layer `index`.
+  ///
+  /// Throws when a stream leaves its range.
+  public func run(_ index: Int) throws(ReformerError) {
+    let step = stack.steps[index]
+    try step.sublayer.forward(
+      source: residuals[1 - step.target], target: residuals[step.target], pass: pass)
+  }
+}
