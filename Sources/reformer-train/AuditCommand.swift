@@ -37,16 +37,17 @@ struct AuditCommand: ParsableCommand {
       throw UserError(
         "--windows \(windows), --threads \(threads); legal values: 1 to 1000000, 0 or more")
     }
-    let stored = try StoredModel(path: checkpoint, overrides: overrides)
     let progress = Progress(rank: 0)
-    let data = try RunData(
-      config: stored.config, communicator: SoloCommunicator(), progress: progress)
+    let stored = try Checkpoint.open(checkpoint, overrides: overrides, report: progress.notice)
+    let data = try stored.data(communicator: SoloCommunicator(), progress: progress)
     MatrixProducts.current = stored.config.run.matrixProducts
-    let report = try Audit(
-      config: stored.config, parameters: stored.parameters.view,
-      threads: Placement.alone.threads(configured: threads)
-    ).run(corpora: data.parts, split: split, count: windows) {
-      progress.update("audit \(Int($0 * 100)) %", isMilestone: false)
+    let report = try stored.withParameters { parameters in
+      try Audit(
+        config: stored.config, parameters: parameters,
+        threads: Placement.alone.threads(configured: threads)
+      ).run(corpora: data.parts, split: split, count: windows) {
+        progress.update("audit \(Int($0 * 100)) %", isMilestone: false)
+      }
     }
     progress.finish()
     if json { try printJSON(report) } else { show(report, step: stored.step) }
