@@ -73,7 +73,6 @@ struct NGramMixture {
 
   /// A context that is known, as one position finds it.
   private struct Known {
-    let row: NGramRow
     /// Its place in `escapes`.
     let cell: Int
     /// Share of the next shorter context, and what the others say of the position's target.
@@ -191,7 +190,7 @@ struct NGramMixture {
         if token == target { ofTarget = part / (1 - share) }
       }
       known[knownCount] = Known(
-        row: row, cell: cell, share: share, target: ofTarget, shorter: shorter)
+        cell: cell, share: share, target: ofTarget, shorter: shorter)
       knownCount += 1
       bucket = 2 * (index + 1) + (kinds == 1 ? 1 : 0)
     }
