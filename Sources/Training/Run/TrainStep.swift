@@ -67,8 +67,6 @@ private struct OwnSamples {
   var failure: (any Error)?
   /// What computing them took, without waiting for other ranks.
   var seconds = 0.0
-  /// The windows of all ranks whose n-grams are to be counted.
-  var counted: [Window] = []
 }
 
 /// What all ranks know about a step once they have told each other.
@@ -147,7 +145,11 @@ package final class TrainStep {
         step: step, gradients: gradients, norm: agreement.gradientNorm, rate: rate,
         windows: agreement.windowLossNats.count)
       try exchange.shareParameters(parameters.view[0..<model.layout.count])
-      for window in own.counted { model.ngrams?.count(window, in: parameters.view) }
+      // All ranks count the windows of all, so nothing has to travel.
+      for sample in model.ngrams == nil ? [] : plan.samples(step: step) {
+        let window = try window(sample)
+        if !window.isRepeated { model.ngrams?.count(window, in: parameters.view) }
+      }
     }
     return StepResult(
       lossNats: agreement.lossNats, windowLossNats: agreement.windowLossNats,
@@ -169,13 +171,6 @@ package final class TrainStep {
     var own = OwnSamples()
     let start = ContinuousClock.now
     exchange.begin(samples: samples.count, report: progress)
-    do {
-      if model.ngrams != nil {
-        own.counted = try plan.samples(step: step).map(window).filter { !$0.isRepeated }
-      }
-    } catch {
-      own.failure = error
-    }
     if samples.isEmpty { exchange.passNothing() }
     for sample in samples {
       let gradients = exchange.beginSample()
