@@ -59,7 +59,7 @@ struct LossHead {
   ) {
     pass.engine.scratch.frame {
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
-      let shares = ngrams?.shares(pass)
+      let common = ngrams?.common(window, pass)
       pass.eachTile { rows, scratch in
         let x = scratch.matrix(rows.count, norm.width)
         read(rows, streams, into: x)
@@ -67,10 +67,8 @@ struct LossHead {
         logits(
           x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
           statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
-        if let ngrams, let shares {
-          ngrams.mix(
-            tile, rows: rows, window: window, shares: shares, parameters: pass.parameters,
-            scratch: scratch)
+        if let ngrams, let common {
+          ngrams.mix(tile, rows: rows, common: common, scratch: scratch)
         }
         allLogits?.rows(rows).copy(from: tile)
         Kernels.crossEntropy(
@@ -93,7 +91,7 @@ struct LossHead {
     let engine = pass.engine
     engine.scratch.frame {
       let weights = engine.pack(Matrix(parameters, weight), transposed: true)
-      let shares = ngrams?.shares(pass)
+      let common = ngrams?.common(window, pass)
       let backWeights = engine.pack(Matrix(parameters, weight), transposed: false)
       let slots = norm.slots + [weight, bias] + (ngrams?.slots ?? [])
       pass.begin(slots, gradients: gradients)
@@ -111,10 +109,10 @@ struct LossHead {
             x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
             weights: weights, pass: pass)
           normalizedStrips.rows(tile.place).copy(from: normalized)
-          if let ngrams, let shares {
+          if let ngrams, let common {
             ngrams.mix(
-              gradient, rows: rows, window: window, shares: shares, parameters: parameters,
-              scratch: scratch, learning: (tile, scale, rowLoss[rows]))
+              gradient, rows: rows, common: common, scratch: scratch,
+              learning: (tile, scale, rowLoss[rows]))
           }
           Kernels.crossEntropy(
             gradient, targets: window.targets[rows], gradientScale: scale,

@@ -1,7 +1,8 @@
 // The last word on a token: the network's logits and the logarithm of what counts of n-grams say, added with weights that
 // are learnt (a product of experts, as compressors mix their models; Mahoney 2005, "Adaptive weighing of context models
 // for lossless data compression"). Each learns alone: the network by its own cross-entropy, as if there were no counts, the
-// share that shorter contexts get by the likelihood of the counts, the weights by that of the mixture.
+// share that shorter contexts get by the likelihood of the counts, the weights by that of the mixture. The counts are those
+// of the tables, and behind them, as contexts that say more, those of the window itself.
 import Compute
 
 /// Prediction by counts, and its mixture with logits.
@@ -9,11 +10,13 @@ import Compute
 /// V vocabulary.
 struct NGramMixture {
   let tables: NGramTables
-  /// `[tables, 16, 15]`, by how often a context was there and how many tokens have followed it: added to the logit of
-  /// the share that goes to the next shorter context.
+  /// Contexts of the window that are looked for in it, ascending.
+  private let windowOrders: [Int]
+  /// `[contexts, 16, 15]`, tables first, by how often a context was there and how many tokens have followed it: added to
+  /// the logit of the share that goes to the next shorter context.
   private let escapes: Slot
-  /// `[2 (tables + 1), 2]`, by the longest context that is known and whether one token alone has followed it: added to
-  /// the weights of counts and network.
+  /// `[tables + 1, window's contexts + 1, 2, 2]`, by the longest contexts that are known and whether one token alone has
+  /// followed the last: added to the weights of counts and network.
   private let weights: Slot
 
   private static let sizes = 16
@@ -25,13 +28,15 @@ struct NGramMixture {
 
   /// Names and shapes of its parameters.
   static func parameters(_ config: ReformerConfig) -> [ParameterSpecification] {
-    let orders = config.ngrams.orders.count
-    return orders == 0
+    let tables = config.ngrams.orders.count
+    let window = EarlierContexts.orders(config.ngrams.orders).count
+    return tables == 0
       ? []
       : [
         ParameterSpecification(
-          "ngrams.escapes", [orders, sizes, NGramRow.places], .vector, .constant(0)),
-        ParameterSpecification("ngrams.weights", [2 * (orders + 1), 2], .vector, .constant(0)),
+          "ngrams.escapes", [tables + window, sizes, Followers.places], .vector, .constant(0)),
+        ParameterSpecification(
+          "ngrams.weights", [tables + 1, window + 1, 2, 2], .vector, .constant(0)),
       ]
   }
 
@@ -39,6 +44,7 @@ struct NGramMixture {
   init?(_ config: ReformerConfig, layout: inout ParameterLayout) {
     guard let tables = NGramTables(config, layout: &layout) else { return nil }
     self.tables = tables
+    windowOrders = EarlierContexts.orders(config.ngrams.orders)
     escapes = layout["ngrams.escapes"]
     weights = layout["ngrams.weights"]
   }
@@ -46,29 +52,129 @@ struct NGramMixture {
   /// The parameters that the gradient adds to.
   var slots: [Slot] { [escapes, weights] }
 
-  /// What positions of one pass need in common, lent by `scratch`.
-  struct Shares {
-    /// Of every token wherever it stands, `[V]`.
+  /// What positions of one pass need in common, lent by the engine's scratch.
+  struct Common {
+    let window: Window
+    let parameters: View<Float>
+    /// Share of every token wherever it stands, `[V]`.
     let anywhere: View<Float>
     /// e to the power of what lowers the odds of the next shorter context, like `escapes`.
     let lowered: View<Float>
+    /// Where contexts of the window stood before in it.
+    let earlier: EarlierContexts
   }
 
-  /// Computes them for a pass.
-  func shares(_ pass: Pass) -> Shares {
+  /// Computes it for a pass over `window`.
+  func common(_ window: Window, _ pass: Pass) -> Common {
     let scratch = pass.engine.scratch
     let all = tables.followers(of: nil, in: pass.parameters)
-    let shares = Shares(
-      anywhere: scratch.floats(all.count), lowered: scratch.floats(escapes.count))
+    let common = Common(
+      window: window, parameters: pass.parameters, anywhere: scratch.floats(all.count),
+      lowered: scratch.floats(escapes.count),
+      earlier: EarlierContexts(
+        capacity: window.length, orders: windowOrders,
+        memory: scratch.integers(
+          EarlierContexts.size(capacity: window.length, orders: windowOrders))))
     let total = all.array.reduce(0) { $0 + Double($1) } + 0.3 * Double(all.count)
     for index in 0..<all.count {
-      shares.anywhere[index] = Float((Double(all[index]) + 0.3) / total)
+      common.anywhere[index] = Float((Double(all[index]) + 0.3) / total)
     }
     for index in 0..<escapes.count {
       let escape = pass.parameters[escapes.offset + index]
-      shares.lowered[index] = Float(DoubleFunctions.exp(Double(-Self.pace * escape)))
+      common.lowered[index] = Float(DoubleFunctions.exp(Double(-Self.pace * escape)))
     }
-    return shares
+    common.earlier.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
+    return common
+  }
+
+  /// `logits` of `rows` `[rows, V]` become those of the mixture, left out counts of what follows where `isRepeated`.
+  ///
+  /// With `tile` and `scale`, `scale` times the gradient of the loss is added to the tile's sums, and `loss` `[rows]` is set,
+  /// that of the mixture in nats; `logits` are left as they are.
+  func mix(
+    _ logits: Matrix, rows: Range<Int>, common: Common, scratch: ScratchArena,
+    learning: (tile: RowTile, scale: Float, loss: View<Float>)? = nil
+  ) {
+    let predicted = scratch.matrix(rows.count, logits.columns)
+    let buckets = scratch.integers(rows.count)
+    let gradient = learning.map { (sums: $0.tile.partial(escapes), scale: $0.scale) }
+    for (index, position) in rows.enumerated() {
+      buckets[index] = Int32(
+        predict(position, into: predicted.row(index), common: common, gradient: gradient))
+    }
+    let mixed = learning == nil ? logits : scratch.matrix(rows.count, logits.columns)
+    for index in 0..<rows.count {
+      let start = weights.offset + 2 * Int(buckets[index])
+      Kernels.mix(
+        probabilities: predicted.row(index),
+        by: Self.countWeight + Self.pace * common.parameters[start], logits: logits.row(index),
+        by: Self.networkWeight + Self.pace * common.parameters[start + 1], into: mixed.row(index))
+    }
+    guard let learning else { return }
+    Kernels.crossEntropy(
+      mixed, targets: common.window.targets[rows], gradientScale: learning.scale,
+      into: learning.loss)
+    let dots = scratch.matrix(2, rows.count)
+    Kernels.rowDots(mixed, predicted, into: dots.row(0))
+    Kernels.rowDots(mixed, logits, into: dots.row(1))
+    let sums = learning.tile.partial(weights)
+    for index in 0..<rows.count {
+      for part in 0..<2 {
+        sums[2 * Int(buckets[index]) + part] += Self.pace * dots.row(part)[index]
+      }
+    }
+  }
+
+  /// Sets `p` `[V]` to what counts say of the token after `position`; returns the place in `weights`.
+  ///
+  /// `gradient`: that of the likelihood of the target, times the scale, is added to it.
+  private func predict(
+    _ position: Int, into p: View<Float>, common: Common,
+    gradient: (sums: View<Float>, scale: Float)?
+  ) -> Int {
+    let contexts = tables.tables.count + windowOrders.count
+    return withUnsafeTemporaryAllocation(of: Followers.self, capacity: contexts) { followers in
+      let isNew = tableFollowers(position, into: followers, common: common)
+      for index in windowOrders.indices {
+        followers.initializeElement(
+          at: tables.tables.count + index,
+          to: common.earlier.followers(index, position, of: common.window.inputs))
+      }
+      shortest(
+        tables.followers(of: common.window.inputs[position], in: common.parameters),
+        without: isNew ? Int(common.window.targets[position]) : -1, anywhere: common.anywhere,
+        into: p)
+      return withUnsafeTemporaryAllocation(of: Known.self, capacity: contexts) { known in
+        interpolate(
+          followers, target: Int(common.window.targets[position]), lowered: common.lowered, into: p,
+          known: known, gradient: gradient)
+      }
+    }
+  }
+
+  /// What followed the contexts of tables.
+  ///
+  /// Where the window comes again, its own count is taken out as it went in; returns whether it went on to the shortest.
+  private func tableFollowers(
+    _ position: Int, into followers: UnsafeMutableBufferPointer<Followers>, common: Common
+  ) -> Bool {
+    let window = common.window
+    let target = Int(window.targets[position])
+    return withUnsafeTemporaryAllocation(of: NGramRow.self, capacity: tables.tables.count) { rows in
+      tables.rows(window.inputs, position, in: common.parameters) {
+        rows.initializeElement(at: $0, to: $1)
+      }
+      var leavesOut = window.isRepeated && target >= 0
+      for index in rows.indices.reversed() {
+        let row = rows[index]
+        let count = row.isKnown && leavesOut ? row.count(of: target) : 0
+        if count > 0 { leavesOut = count == 1 }
+        followers.initializeElement(
+          at: index, to: row.isKnown ? row.followers(without: count > 0 ? target : -1) : Followers()
+        )
+      }
+      return leavesOut
+    }
   }
 
   /// A context that is known, as one position finds it.
@@ -82,133 +188,55 @@ struct NGramMixture {
     let shorter: Float
   }
 
-  /// `logits` of `rows` `[rows, V]` become those of the mixture, left out counts of what follows where `isRepeated`.
-  ///
-  /// With `tile` and `scale`, `scale` times the gradient of the loss is added to the tile's sums, and `loss` `[rows]` is set,
-  /// that of the mixture in nats; `logits` are left as they are.
-  func mix(
-    _ logits: Matrix, rows: Range<Int>, window: Window, shares: Shares, parameters: View<Float>,
-    scratch: ScratchArena, learning: (tile: RowTile, scale: Float, loss: View<Float>)? = nil
-  ) {
-    let predicted = scratch.matrix(rows.count, logits.columns)
-    let buckets = scratch.integers(rows.count)
-    for (index, position) in rows.enumerated() {
-      buckets[index] = Int32(
-        predict(
-          window, position, into: predicted.row(index), shares: shares, parameters: parameters,
-          gradient: learning.map { ($0.tile.partial(escapes), $0.scale) }))
-    }
-    let mixed = learning == nil ? logits : scratch.matrix(rows.count, logits.columns)
-    for index in 0..<rows.count {
-      let (count, network) = weights(Int(buckets[index]), parameters)
-      Kernels.mix(
-        probabilities: predicted.row(index), by: count, logits: logits.row(index), by: network,
-        into: mixed.row(index))
-    }
-    guard let learning else { return }
-    Kernels.crossEntropy(
-      mixed, targets: window.targets[rows], gradientScale: learning.scale, into: learning.loss)
-    let dots = scratch.matrix(2, rows.count)
-    Kernels.rowDots(mixed, predicted, into: dots.row(0))
-    Kernels.rowDots(mixed, logits, into: dots.row(1))
-    let gradient = learning.tile.partial(weights)
-    for index in 0..<rows.count {
-      for part in 0..<2 {
-        gradient[2 * Int(buckets[index]) + part] += Self.pace * dots.row(part)[index]
-      }
-    }
-  }
-
-  private func weights(_ bucket: Int, _ parameters: View<Float>) -> (count: Float, network: Float) {
-    let start = weights.offset + 2 * bucket
-    return (
-      Self.countWeight + Self.pace * parameters[start],
-      Self.networkWeight + Self.pace * parameters[start + 1]
-    )
-  }
-
-  /// Sets `p` `[V]` to what counts say of the token after `position`; returns the place in `weights`.
-  ///
-  /// `gradient`: that of the likelihood of the target, times the scale, is added to it.
-  private func predict(
-    _ window: Window, _ position: Int, into p: View<Float>, shares: Shares,
-    parameters: View<Float>, gradient: (sums: View<Float>, scale: Float)?
+  /// `p` `[V]`, what the shortest context says, becomes what all say; otherwise as `predict`.
+  private func interpolate(
+    _ contexts: UnsafeMutableBufferPointer<Followers>, target: Int, lowered: View<Float>,
+    into p: View<Float>, known: UnsafeMutableBufferPointer<Known>,
+    gradient: (sums: View<Float>, scale: Float)?
   ) -> Int {
-    withUnsafeTemporaryAllocation(of: NGramRow.self, capacity: tables.tables.count) { contexts in
-      tables.rows(window.inputs, position, in: parameters) {
-        contexts.initializeElement(at: $0, to: $1)
-      }
-      return withUnsafeTemporaryAllocation(of: Known.self, capacity: tables.tables.count) { known in
-        predict(
-          window, position, into: p, shares: shares, parameters: parameters, contexts: contexts,
-          known: known, gradient: gradient)
-      }
-    }
-  }
-
-  private func predict(
-    _ window: Window, _ position: Int, into p: View<Float>, shares: Shares,
-    parameters: View<Float>, contexts: UnsafeMutableBufferPointer<NGramRow>,
-    known: UnsafeMutableBufferPointer<Known>, gradient: (sums: View<Float>, scale: Float)?
-  ) -> Int {
-    let target = Int(window.targets[position])
-    // Where a window comes again, its own count is taken out as it went in.
-    var leavesOut = window.isRepeated && target >= 0
-    var leftOut = UInt64(0)
-    for index in contexts.indices.reversed() where leavesOut && contexts[index].isKnown {
-      let count = contexts[index].count(of: target)
-      guard count > 0 else { continue }
-      leftOut |= 1 << UInt64(index)
-      leavesOut = count == 1
-    }
-    followers(
-      tables.followers(of: window.inputs[position], in: parameters),
-      without: leavesOut ? target : -1, anywhere: shares.anywhere, into: p)
-
-    var (knownCount, bucket) = (0, 0)
-    for (index, row) in contexts.enumerated() where row.isKnown {
-      let without = leftOut >> UInt64(index) & 1 == 1 ? target : -1
-      var (total, kinds, discounts) = (0, 0, Float(0))
-      row.each { token, count in
-        let count = token == without ? count - 1 : count
-        guard count > 0 else { return }
-        (total, kinds, discounts) = (total + count, kinds + 1, discounts + Self.discount(count))
-      }
-      guard total > 0 else { continue }
-      let cell = (index * Self.sizes + Self.size(total)) * NGramRow.places + kinds - 1
+    let tableCount = tables.tables.count
+    var (knownCount, longest, longestOfWindow, isSingle) = (0, 0, 0, 0)
+    for (index, followers) in contexts.enumerated() where followers.kinds > 0 {
+      let (total, kinds) = (followers.total, followers.kinds)
+      var discounts: Float = 0
+      for place in 0..<kinds { discounts += Self.discount(followers[place].count) }
+      let cell = (index * Self.sizes + Self.size(total)) * Followers.places + kinds - 1
       let base = discounts / Float(total)
-      let share = base / (base + (1.001 - base) * shares.lowered[cell])
+      let share = base / (base + (1.001 - base) * lowered[cell])
       let unit = (1 - share) / ((1 - base) * Float(total))
       let shorter = target >= 0 ? p[target] : 0
       Kernels.scale(p, by: share)
       var ofTarget: Float = 0
-      row.each { token, count in
-        let count = token == without ? count - 1 : count
-        guard count > 0 else { return }
+      for place in 0..<kinds {
+        let (token, count) = followers[place]
         let part = (Float(count) - Self.discount(count)) * unit
         p[token] += part
         if token == target { ofTarget = part / (1 - share) }
       }
-      known[knownCount] = Known(
-        cell: cell, share: share, target: ofTarget, shorter: shorter)
+      known[knownCount] = Known(cell: cell, share: share, target: ofTarget, shorter: shorter)
       knownCount += 1
-      bucket = 2 * (index + 1) + (kinds == 1 ? 1 : 0)
+      if index < tableCount {
+        longest = index + 1
+      } else {
+        longestOfWindow = index - tableCount + 1
+      }
+      isSingle = kinds == 1 ? 1 : 0
     }
     if let gradient, target >= 0 {
       // From the longest context down: what is left of the mass, relative to what the target got in the end.
       var left = gradient.scale * Self.pace / p[target]
       for index in (0..<knownCount).reversed() {
         let context = known[index]
-        gradient.sums[context.cell] -=
-          (context.shorter - context.target) * left * context.share * (1 - context.share)
+        let slope = (context.shorter - context.target) * context.share * (1 - context.share)
+        gradient.sums[context.cell] -= slope * left
         left *= context.share
       }
     }
-    return bucket
+    return 2 * (longest * (windowOrders.count + 1) + longestOfWindow) + isSingle
   }
 
   /// What followed a token, interpolated with what stands anywhere; `without`: a token to count once less.
-  private func followers(
+  private func shortest(
     _ counts: View<Float>, without: Int, anywhere: View<Float>, into p: View<Float>
   ) {
     var (total, discounts) = (0, Float(0))

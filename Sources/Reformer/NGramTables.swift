@@ -126,6 +126,16 @@ struct NGramRow {
     }
   }
 
+  /// All of them, `without` one count of a token.
+  func followers(without: Int) -> Followers {
+    var followers = Followers()
+    each { token, count in
+      let count = token == without ? count - 1 : count
+      if count > 0 { followers.add(Int32(token), count: count) }
+    }
+    return followers
+  }
+
   /// How often `token` followed.
   func count(of token: Int) -> Int {
     var result = 0

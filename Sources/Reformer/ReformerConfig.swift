@@ -138,6 +138,12 @@ public struct NGramSizes: Sendable, Equatable {
     self.rows = rows
   }
 
+  /// Numbers of 32 bits that a pass over `length` positions needs for the contexts of its window.
+  public func scratch(length: Int) -> Int {
+    orders.isEmpty
+      ? 0 : EarlierContexts.size(capacity: length, orders: EarlierContexts.orders(orders))
+  }
+
   /// What is wrong with them, if anything, and what would be right.
   var problem: String? {
     if !orders.allSatisfy({ (2...32).contains($0) }) || Set(orders).count != orders.count {

@@ -33,7 +33,7 @@ struct NGramTests {
   }
 
   /// Counts by their definition: a context has seen a token as often as longer contexts that end in it have, each once;
-  /// the longest as often as it was there.
+  /// the longest as often as it was there. Behind them the contexts of the window, as often as they were there before.
   private struct Reference {
     /// A context, shortest lengths first: `counts[i]` has that of `orders[i]`.
     private var counts: [[[Int32]: [Int32: Int]]]
@@ -75,18 +75,33 @@ struct NGramTests {
           }
           continue
         }
-        guard total > 0 else { continue }
-        func discount(_ count: Int) -> Double { count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2 }
-        let mass = followers.values.reduce(0) { $0 + discount($1) } / total
-        // Escapes are at their first values, which leave all but a thousandth of the formula's share.
-        let share = order == 1 ? mass : mass / (mass + 1.001 - mass)
-        p = (0..<vocabulary).map {
-          let count = followers[Int32($0)] ?? 0
-          let own = count == 0 ? 0 : (Double(count) - discount(count)) / total
-          return share * p[$0] + own * (1 - share) / (1 - mass)
-        }
+        apply(followers, to: &p, isShortest: order == 1)
+      }
+      for order in [1] + orders.dropFirst(2) {
+        let context = Self.context(tokens, position, order)
+        guard !context.contains(-1) else { continue }
+        var followers: [Int32: Int] = [:]
+        for place in (0..<position).filter({ Self.context(tokens, $0, order) == context }).suffix(
+          15)
+        { followers[tokens[place + 1], default: 0] += 1 }
+        apply(followers, to: &p, isShortest: false)
       }
       return p
+    }
+
+    /// One context's say.
+    private func apply(_ followers: [Int32: Int], to p: inout [Double], isShortest: Bool) {
+      let total = Double(followers.values.reduce(0, +))
+      guard total > 0 else { return }
+      func discount(_ count: Int) -> Double { count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2 }
+      let mass = followers.values.reduce(0) { $0 + discount($1) } / total
+      // Escapes are at their first values, which leave all but a thousandth of the formula's share.
+      let share = isShortest ? mass : mass / (mass + 1.001 - mass)
+      p = (0..<vocabulary).map {
+        let count = followers[Int32($0)] ?? 0
+        let own = count == 0 ? 0 : (Double(count) - discount(count)) / total
+        return share * p[$0] + own * (1 - share) / (1 - mass)
+      }
     }
   }
 

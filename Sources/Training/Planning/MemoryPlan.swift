@@ -77,7 +77,9 @@ public struct MemoryPlan: Codable, Sendable {
     let feedForward =
       4 * width * model.feedForwardWidth
       + block * (2 * width + hidden + model.feedForwardWidth)
-    let head = 4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
+    let head =
+      4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
+      + model.ngrams.scratch(length: length)
     let embedding = 2 * block * width
     scratchBytes = Self.bytes(
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
