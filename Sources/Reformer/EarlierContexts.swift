@@ -106,7 +106,9 @@ package struct Followers {
   var total: Int { (0..<kinds).reduce(0) { $0 + Int(counts[$1]) } }
 
   /// A token and its count.
-  package subscript(index: Int) -> (token: Int, count: Int) { (Int(tokens[index]), Int(counts[index])) }
+  package subscript(index: Int) -> (token: Int, count: Int) {
+    (Int(tokens[index]), Int(counts[index]))
+  }
 
   /// Counts `token` once more; it has a place.
   package mutating func add(_ token: Int32, count: Int = 1) {

@@ -1,8 +1,7 @@
 import Compute
+import Reformer
 import TestSupport
 import Testing
-
-import Reformer
 
 @Suite("Earlier contexts of a window")
 struct EarlierContextsTests {

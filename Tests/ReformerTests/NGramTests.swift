@@ -32,8 +32,10 @@ struct NGramTests {
     return Window(inputs: tokens.dropLast(), targets: tokens.dropFirst(), isRepeated: isRepeated)
   }
 
-  /// Counts by their definition: a context has seen a token as often as longer contexts that end in it have, each once;
-  /// the longest as often as it was there. Behind them the contexts of the window, as often as they were there before.
+  /// Counts by their definition.
+  ///
+  /// A context has seen a token as often as longer contexts that end in it have, each once; the longest as often as it
+  /// was there. Behind them the contexts of the window, as often as they were there before.
   private struct Reference {
     /// A context, shortest lengths first: `counts[i]` has that of `orders[i]`.
     private var counts: [[[Int32]: [Int32: Int]]]
