@@ -29,6 +29,13 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Hash rounds (default: as trained).")
   var hashes: Int?
 
+  @Option(
+    help: """
+      Attention that adds nothing, to see what it is worth: lsh, local or full for all layers of the kind, \
+      layer:N (from 0) for one; repeatable, or a list with commas.
+      """)
+  var without: [String] = []
+
   @Option(help: "Score only so many bytes; 0 for the whole split.")
   var bytes = 0
 
@@ -48,6 +55,7 @@ struct EvaluateCommand: ParsableCommand {
     let context: Int
     let stride: Int
     let hashes: Int
+    let without: [String]
     let step: Int
     let corpora: [CorpusScore]?
   }
@@ -63,13 +71,20 @@ struct EvaluateCommand: ParsableCommand {
     try requireEqual(
       [
         ("program", "\(Program.current)"),
-        ("options", "\(split) \(bytes) \(context ?? 0) \(stride ?? 0) \(overrides + hashing)"),
+        (
+          "options",
+          "\(split) \(bytes) \(context ?? 0) \(stride ?? 0) \(without) \(overrides + hashing)"
+        ),
       ], communicator)
     let stored = try Checkpoint.open(
       checkpoint, overrides: overrides + hashing, communicator: communicator,
       report: progress.notice)
     let config = stored.config
-    try agree(communicator) { try check(config) }
+    let ablation = try agree(communicator) {
+      try check(config)
+      return try Ablation(
+        without.flatMap { $0.split(separator: ",").map(String.init) }, of: config.model.layers)
+    }
     let data = try stored.data(communicator: communicator, progress: progress)
     let context = context ?? config.data.length
     let stride = stride ?? context
@@ -78,7 +93,9 @@ struct EvaluateCommand: ParsableCommand {
     let engine = Engine(
       threads: placement.threads(configured: threads), processes: placement.ranksOnCores)
     let evaluator = try Evaluator(
-      config: config, model: ReformerModel(config: config.reformer, engine: engine),
+      config: config,
+      model: ReformerModel(
+        config: config.reformer, engine: engine, withoutAttention: ablation.layers),
       corpora: data.parts, communicator: communicator)
     let score = try stored.withParameters(communicator: communicator) { parameters in
       try evaluator.run(
@@ -92,7 +109,7 @@ struct EvaluateCommand: ParsableCommand {
       Report(
         bitsPerByte: score.bitsPerByte, bytes: score.bytes, split: split.rawValue,
         context: context, stride: stride, hashes: config.attention.lsh.hashes,
-        step: stored.step, corpora: score.corpora))
+        without: ablation.names, step: stored.step, corpora: score.corpora))
   }
 
   private func check(_ config: RunConfig) throws(UserError) {
@@ -111,7 +128,10 @@ struct EvaluateCommand: ParsableCommand {
 
   private func show(_ report: Report) throws {
     if json { return try printJSON(report) }
-    let place = "step \(report.step)  \(report.split)  "
+    var place = "step \(report.step)  \(report.split)  "
+    if !report.without.isEmpty {
+      place += "without \(report.without.joined(separator: ", "))  "
+    }
     for part in report.corpora ?? [] {
       print(
         place + "\(part.name)  "

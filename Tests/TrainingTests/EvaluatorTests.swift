@@ -132,6 +132,36 @@ struct SharedEvaluationTests {
     }
   }
 
+  private func bitsPerByte(_ options: [String]) throws -> String {
+    let run = try evaluate(options + ["--json"])
+    return try #require(
+      run.output.firstMatch(of: /"bits_per_byte" : ([^,]+),/)?.1, "\(run.output)"
+    ).description
+  }
+
+  @Test("what is left out changes the figure: a kind, a layer, several")
+  func without() throws {
+    // The layers are local, lsh and full.
+    let whole = try bitsPerByte([])
+    let lsh = try bitsPerByte(["--without", "lsh"])
+    let full = try bitsPerByte(["--without", "layer:2"])
+    let both = try bitsPerByte(["--without", "layer:1", "--without", "full"])
+    #expect(Set([whole, lsh, full, both]).count == 4)
+    #expect(try bitsPerByte(["--without", "layer:1"]) == lsh)
+    #expect(try bitsPerByte(["--without", "lsh,full"]) == both)
+    let text = try evaluate(["--without", "lsh,full"]).output
+    #expect(text.contains("test  without lsh, full  "), "\(text)")
+  }
+
+  @Test("what the model does not have is not left out", arguments: ["layer:3", "ngram", "lsh "])
+  func withoutNothing(name: String) throws {
+    let run = try evaluate(["--without", name])
+    #expect(run.status == 2, "\(run.output)")
+    #expect(
+      run.output.contains(
+        "--without \(name); this model has full, local, lsh, layer:0 to layer:2"), "\(run.output)")
+  }
+
   @Test("ranks that are told different things, or wrong ones, end with one line and status 2")
   func wrong() throws {
     let run = try evaluate(ranks: 2, ["--context", "91"])
