@@ -107,10 +107,12 @@ public final class ReformerModel {
 
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
-  /// `logits`: `[L, V]`, filled where given. Errors as in `lossAndGradients`.
+  /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
+  ///   is not scored.
+  /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil,
+    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil, losses: View<Float>? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
@@ -120,6 +122,7 @@ public final class ReformerModel {
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
       streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, pass: pass)
+    losses?.copy(from: rowLoss)
     return sum(rowLoss)
   }
 
