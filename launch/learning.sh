@@ -66,8 +66,8 @@ measure() {
     mv "$folder/test.json.partial" "$folder/test.json"
   fi
   local metrics=$folder/metrics.jsonl test
-  # The score of all corpora stands before those of each.
-  test=$(sed '/"corpora"/,$d' "$folder/test.json" | number_of bits_per_byte)
+  # The score of all bytes stands before the lists of those of some.
+  test=$(sed '/\[/,$d' "$folder/test.json" | number_of bits_per_byte)
   # Bytes per second over all steps, evaluations and checkpoints left out.
   awk -v name="$name" -v prequential="$(number_of prequential_bits_per_byte <"$metrics")" \
     -v validation="$(number_of validation_bits_per_byte <"$metrics")" \

@@ -22,15 +22,17 @@ public final class ReformerModel {
 
   /// A model for windows of up to `config.length` positions.
   ///
-  /// `keepActivations` stores what the backward pass needs instead of recomputing it. Throws where sizes do not fit
-  /// each other.
+  /// - `keepActivations` stores what the backward pass needs instead of recomputing it.
+  /// - `withoutAttention`: layers whose attention adds nothing, to see what it is worth; for `loss` alone.
+  /// - Throws where sizes do not fit each other.
   public init(
-    config: ReformerConfig, engine: Engine, keepActivations: Bool = false
+    config: ReformerConfig, engine: Engine, keepActivations: Bool = false,
+    withoutAttention: Set<Int> = []
   ) throws(ReformerError) {
     try config.check()
     self.config = config
     self.engine = engine
-    parts = ReformerParts(config)
+    parts = ReformerParts(config, withoutAttention: withoutAttention)
     let size = config.length * config.width
     streams = [Buffer(size), Buffer(size)]
     streamGradients = [Buffer(size), Buffer(size)]
@@ -105,10 +107,12 @@ public final class ReformerModel {
 
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
-  /// `logits`: `[L, V]`, filled where given. Errors as in `lossAndGradients`.
+  /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
+  ///   is not scored.
+  /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil,
+    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil, losses: View<Float>? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
@@ -118,6 +122,7 @@ public final class ReformerModel {
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
       streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, pass: pass)
+    losses?.copy(from: rowLoss)
     return sum(rowLoss)
   }
 
@@ -131,8 +136,7 @@ public final class ReformerModel {
     let pass = pass(parameters, window, address, isTraining: false)
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     return SteppedPass(
-      stack: parts.stack, residuals: streams, pass: pass,
-      names: config.layers.flatMap { [type(of: $0).name, "feed-forward"] })
+      stack: parts.stack, residuals: streams, pass: pass, names: parts.stack.steps.map(\.name))
   }
 
   /// The residual streams as they stand, X1 then X2: after `lossAndGradients` without kept
@@ -153,15 +157,20 @@ struct ReformerParts {
   let head: LossHead
 
   /// Sizes that pass `ReformerConfig.check`.
-  init(_ config: ReformerConfig) {
+  ///
+  /// Attention that is left out keeps its place in the layout, so that parameters still fit.
+  init(_ config: ReformerConfig, withoutAttention: Set<Int> = []) {
     var layout = ParameterLayout()
     embedding = Embedding(config, layout: &layout)
     var steps: [ReversibleStack.Step] = []
     for (index, attention) in config.layers.enumerated() {
       // Y1 = X1 + attention(X2), Y2 = X2 + feed-forward(Y1).
-      steps.append(.init(sublayer: attention.sublayer(config, &layout, index), target: 0))
-      steps.append(
-        .init(sublayer: FeedForward(config, layout: &layout, layer: index), target: 1))
+      let sublayer = attention.sublayer(config, &layout, index)
+      if !withoutAttention.contains(index) {
+        steps.append(.init(name: type(of: attention).name, sublayer: sublayer, target: 0))
+      }
+      let feedForward = FeedForward(config, layout: &layout, layer: index)
+      steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
     }
     stack = ReversibleStack(steps: steps)
     head = LossHead(config, layout: &layout)

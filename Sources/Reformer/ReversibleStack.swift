@@ -26,6 +26,8 @@ protocol ReversibleSublayer: Sendable {
 struct ReversibleStack {
   /// A sub-layer and the stream it writes to, 0 or 1; it reads the other one.
   struct Step {
+    /// What it is: the name of its attention, or `feed-forward`.
+    let name: String
     let sublayer: any ReversibleSublayer
     let target: Int
   }

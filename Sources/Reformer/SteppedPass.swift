@@ -8,7 +8,7 @@ public struct SteppedPass {
   let stack: ReversibleStack
   let residuals: [ResidualStream]
   let pass: Pass
-  /// What each sub-layer is, in order: the name of its attention, or `feed-forward`.
+  /// What each sub-layer is, in order; see `ReversibleStack.Step`.
   public let names: [String]
 
   /// The integers of the stream `[L, D]` that sub-layer `index` adds to.

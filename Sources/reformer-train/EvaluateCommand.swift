@@ -1,4 +1,4 @@
-// `reformer-train evaluate`: bits per byte of a checkpoint on a split of its corpus.
+// `reformer-train evaluate`: bits per byte of a checkpoint on held-out bytes.
 import ArgumentParser
 import Communication
 import Compute
@@ -12,13 +12,22 @@ extension CorpusSplit: ExpressibleByArgument {}
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
-    abstract: "Score a checkpoint on held-out bytes, alone or as ranks of mpirun.")
+    abstract: "Score a checkpoint on held-out bytes, alone or as ranks of mpirun.",
+    discussion: """
+      Two protocols, and the one in use stands beside each figure: "blocks", where windows stand side by side and \
+      nothing is carried over (what Reformer papers report), and with a --stride below the context "sliding", \
+      where each byte sees at least context - stride bytes before it (what Transformer-XL and Longformer report). \
+      Either way each byte is scored once.
+      """)
 
   @Argument(help: "Step folder, or run folder for its newest complete step.")
   var checkpoint: String
 
-  @Option(help: "Part of the corpus to score.")
-  var split = CorpusSplit.test
+  @Option(help: "Part of the corpus to score (default: test, or all of --corpus).")
+  var split: CorpusSplit?
+
+  @Option(help: "Score this file or folder instead of the corpus that it was trained on.")
+  var corpus: String?
 
   @Option(help: "Bytes the model sees at once (default: the training length).")
   var context: Int?
@@ -26,11 +35,26 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Bytes scored per window (default: context, windows side by side).")
   var stride: Int?
 
-  @Option(help: "Hash rounds (default: as trained).")
-  var hashes: Int?
+  @Option(
+    help: "Hash rounds (default: as trained), or a list for a score of each, such as 1,2,4,8.")
+  var hashes: String?
+
+  @Option(help: "Score with so many seeds of hash rotations; mean, and their standard deviation.")
+  var hashSeeds = 1
+
+  @Option(
+    help: """
+      Attention that adds nothing, to see what it is worth: lsh, local or full for all layers of the kind, \
+      layer:N (from 0) for one; repeatable, or a list with commas.
+      """)
+  var without: [String] = []
 
   @Option(help: "Score only so many bytes; 0 for the whole split.")
   var bytes = 0
+
+  @Flag(
+    help: "Show also what bytes cost by how many bytes of their window they are predicted from.")
+  var positions = false
 
   @Option(name: .customLong("set"), help: "Change a key of the stored config (repeatable).")
   var overrides: [String] = []
@@ -38,19 +62,8 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Threads of a rank (default: its share of the cores).")
   var threads = 0
 
-  @Flag(help: "Print one JSON object.")
+  @Flag(help: "Print one JSON object for each number of hash rounds.")
   var json = false
-
-  private struct Report: Encodable {
-    let bitsPerByte: Double
-    let bytes: Int
-    let split: String
-    let context: Int
-    let stride: Int
-    let hashes: Int
-    let step: Int
-    let corpora: [CorpusScore]?
-  }
 
   func run() throws {
     guard MPICommunicator.underLauncher() else { return try evaluate(SoloCommunicator()) }
@@ -59,43 +72,68 @@ struct EvaluateCommand: ParsableCommand {
 
   private func evaluate(_ communicator: any Communicator) throws {
     let progress = Progress(rank: communicator.rank)
-    let hashing = hashes.map { ["attention.lsh.hashes=\($0)"] } ?? []
     try requireEqual(
-      [
-        ("program", "\(Program.current)"),
-        ("options", "\(split) \(bytes) \(context ?? 0) \(stride ?? 0) \(overrides + hashing)"),
-      ], communicator)
+      [("program", "\(Program.current)"), ("options", options)], communicator)
     let stored = try Checkpoint.open(
-      checkpoint, overrides: overrides + hashing, communicator: communicator,
-      report: progress.notice)
-    let config = stored.config
-    try agree(communicator) { try check(config) }
-    let data = try stored.data(communicator: communicator, progress: progress)
-    let context = context ?? config.data.length
-    let stride = stride ?? context
-    MatrixProducts.current = config.run.matrixProducts
+      checkpoint, overrides: overrides, communicator: communicator, report: progress.notice)
+    let (configs, ablation) = try agree(communicator) {
+      (
+        try checkedConfigs(of: stored),
+        try Ablation(Self.list(without.joined(separator: ",")), of: stored.config.model.layers)
+      )
+    }
+    let parts = try corpora(of: stored, communicator, progress)
+    let part = split ?? .test
+    MatrixProducts.current = stored.config.run.matrixProducts
     let placement = try Placement(communicator)
     let engine = Engine(
       threads: placement.threads(configured: threads), processes: placement.ranksOnCores)
-    let evaluator = try Evaluator(
-      config: config, model: ReformerModel(config: config.reformer, engine: engine),
-      corpora: data.parts, communicator: communicator)
-    let score = try stored.withParameters(communicator: communicator) { parameters in
-      try evaluator.run(
-        parameters: parameters, split: split, context: context, stride: stride, limit: bytes
-      ) { progress.update("\(split.rawValue) \(Int($0 * 100)) %", isMilestone: false) }
+    try stored.withParameters(communicator: communicator) { parameters in
+      for (number, config) in configs.enumerated() {
+        let evaluator = try Evaluator(
+          config: config,
+          model: ReformerModel(
+            config: config.reformer, engine: engine, withoutAttention: ablation.layers),
+          corpora: parts, communicator: communicator)
+        let context = context ?? config.data.length
+        let results = try (0..<hashSeeds).map { seed in
+          let done = number * hashSeeds + seed
+          let result = try evaluator.run(
+            parameters: parameters, split: part, context: context, stride: stride ?? context,
+            limit: bytes, hashSeed: seed
+          ) { share in
+            let all = (Double(done) + share) / Double(configs.count * hashSeeds)
+            progress.update("\(part.rawValue) \(Int(all * 100)) %", isMilestone: false)
+          }
+          guard let result else { throw RunFailure("the evaluation was stopped") }
+          return result
+        }
+        progress.finish()
+        guard communicator.rank == 0 else { continue }
+        let report = EvaluationReport(
+          step: stored.step, corpus: corpus, split: corpus != nil && split == nil ? nil : part,
+          context: context, stride: stride ?? context, without: ablation.names,
+          hashes: config.model.layers.contains(.lsh) ? config.attention.lsh.hashes : nil,
+          results: results)
+        if json { try printJSON(report) } else { print(report.text(positions: positions)) }
+      }
     }
-    progress.finish()
-    guard let score else { throw RunFailure("the evaluation was stopped") }
-    guard communicator.rank == 0 else { return }
-    try show(
-      Report(
-        bitsPerByte: score.bitsPerByte, bytes: score.bytes, split: split.rawValue,
-        context: context, stride: stride, hashes: config.attention.lsh.hashes,
-        step: stored.step, corpora: score.corpora))
   }
 
-  private func check(_ config: RunConfig) throws(UserError) {
+  /// What all ranks must be told alike.
+  private var options: String {
+    let numbers = [bytes, context ?? 0, stride ?? 0, hashSeeds]
+    return
+      "\(split?.rawValue ?? "") \(corpus ?? "") \(numbers) \(hashes ?? "") \(without) \(overrides)"
+  }
+
+  private static func list(_ text: String) -> [String] {
+    text.split(separator: ",").map(String.init)
+  }
+
+  /// The stored config, with each number of hash rounds asked for.
+  private func checkedConfigs(of stored: Checkpoint) throws -> [RunConfig] {
+    let config = stored.config
     let context = context ?? config.data.length
     guard (1...config.data.length).contains(context) else {
       throw UserError("--context \(context); legal values: 1 to data.length, \(config.data.length)")
@@ -107,18 +145,30 @@ struct EvaluateCommand: ParsableCommand {
     guard bytes >= 0, threads >= 0 else {
       throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
     }
+    guard (1...1000).contains(hashSeeds) else {
+      throw UserError("--hash-seeds \(hashSeeds); legal values: 1 to 1000")
+    }
+    guard config.model.layers.contains(.lsh) || (hashes == nil && hashSeeds == 1) else {
+      throw UserError("--hashes and --hash-seeds change nothing: the model has no lsh layers")
+    }
+    guard let hashes else { return [config] }
+    return try Self.list(hashes).map {
+      try stored.config(changedBy: overrides + ["attention.lsh.hashes=\($0)"])
+    }
   }
 
-  private func show(_ report: Report) throws {
-    if json { return try printJSON(report) }
-    let place = "step \(report.step)  \(report.split)  "
-    for part in report.corpora ?? [] {
-      print(
-        place + "\(part.name)  "
-          + String(format: "%.4f bits/byte over %d bytes", part.bitsPerByte, part.bytes))
+  /// What is scored; all ranks call it.
+  private func corpora(
+    of stored: Checkpoint, _ communicator: any Communicator, _ progress: Training.Progress
+  ) throws -> [MixPart] {
+    guard let corpus else {
+      return try stored.data(communicator: communicator, progress: progress).parts
     }
-    print(
-      place + String(format: "%.4f bits/byte over %d bytes", report.bitsPerByte, report.bytes)
-        + "  (windows of \(report.context), \(report.stride) scored in each)")
+    let config = stored.config.reading(corpus, whole: split == nil)
+    let data = try agree(communicator) {
+      try RunData(config: config, communicator: communicator, progress: progress)
+    }
+    try requireEqual([("corpus", "\(data.digest())")], communicator)
+    return data.parts
   }
 }

@@ -16,6 +16,7 @@ struct ReformerTrain: ParsableCommand {
       reformer-train evaluate checkpoints/NAME   score what was trained
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
+      reformer-train help metrics                the keys of metrics.jsonl
 
       Exit codes: 0 done, 1 the run failed, 2 wrong input.
       """,
@@ -47,8 +48,10 @@ struct ReformerTrain: ParsableCommand {
 
   /// The parser's own `help` knows commands only.
   private static func parsed(_ words: [String]) throws -> any ParsableCommand {
-    guard words.starts(with: ["help", "config"]) else { return try parseAsRoot(words) }
-    return try HelpConfigCommand.parse(Array(words.dropFirst(2)))
+    let rest = Array(words.dropFirst(2))
+    if words.starts(with: ["help", "config"]) { return try HelpConfigCommand.parse(rest) }
+    if words.starts(with: ["help", "metrics"]) { return try HelpMetricsCommand.parse(rest) }
+    return try parseAsRoot(words)
   }
 
   /// Before MPI runs, only the launcher's variables tell ranks apart; one message is enough.

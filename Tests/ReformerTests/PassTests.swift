@@ -23,6 +23,24 @@ struct PassTests {
     #expect(try noisy.step() != quiet.step())
   }
 
+  @Test("attention left out is attention whose output matrix is 0, and no other", arguments: 0..<3)
+  func withoutAttention(layer: Int) throws {
+    let config = smallConfig([.local, .lsh, .full])
+    let probe = try ModelProbe(config)
+    let whole = try probe.loss()
+    let ablated = try ReformerModel(
+      config: config, engine: probe.engine, withoutAttention: [layer])
+    let without = try ablated.loss(
+      parameters: probe.parameters.view, window: probe.window, address: probe.address)
+    let outputs = probe.model.layout.slots.map(\.name).filter {
+      $0.contains("layers.\(layer).attention.output")
+    }
+    #expect(outputs.count == 1)
+    for name in outputs { probe.values(name).fill(0) }
+    #expect(try probe.loss() == without)
+    #expect(without != whole)
+  }
+
   @Test("the loss is the cross-entropy of the logits")
   func logits() throws {
     let probe = try ModelProbe(smallConfig([.local, .lsh]), length: 39)

@@ -123,13 +123,47 @@ struct SharedEvaluationTests {
   func figures(options: [String]) throws {
     let alone = try evaluate(options + ["--json"])
     #expect(alone.status == 0, "\(alone.output)")
-    let report = try #require(alone.output.firstMatch(of: /"bits_per_byte" : [^,]+,/)?.output)
+    // Of the whole, and by position.
+    let figure = /"bits_per_[a-z]+" : [^,]+,/
+    let report = alone.output.matches(of: figure).map(\.output)
+    #expect(report.count > 2, "\(alone.output)")
     for ranks in 1...3 {
       let shared = try evaluate(ranks: ranks, options + ["--json"])
       #expect(shared.status == 0, "\(shared.output)")
-      let reports = shared.output.matches(of: /"bits_per_byte" : [^,]+,/).map(\.output)
-      #expect(reports == [report], "\(ranks) ranks: \(shared.output)")
+      #expect(
+        shared.output.matches(of: figure).map(\.output) == report,
+        "\(ranks) ranks: \(shared.output)")
     }
+  }
+
+  private func bitsPerByte(_ options: [String]) throws -> String {
+    let run = try evaluate(options + ["--json"])
+    return try #require(
+      run.output.firstMatch(of: /"bits_per_byte" : ([^,]+),/)?.1, "\(run.output)"
+    ).description
+  }
+
+  @Test("what is left out changes the figure: a kind, a layer, several")
+  func without() throws {
+    // The layers are local, lsh and full.
+    let whole = try bitsPerByte([])
+    let lsh = try bitsPerByte(["--without", "lsh"])
+    let full = try bitsPerByte(["--without", "layer:2"])
+    let both = try bitsPerByte(["--without", "layer:1", "--without", "full"])
+    #expect(Set([whole, lsh, full, both]).count == 4)
+    #expect(try bitsPerByte(["--without", "layer:1"]) == lsh)
+    #expect(try bitsPerByte(["--without", "lsh,full"]) == both)
+    let text = try evaluate(["--without", "lsh,full"]).output
+    #expect(text.contains("test  without lsh, full  "), "\(text)")
+  }
+
+  @Test("what the model does not have is not left out", arguments: ["layer:3", "ngram", "lsh "])
+  func withoutNothing(name: String) throws {
+    let run = try evaluate(["--without", name])
+    #expect(run.status == 2, "\(run.output)")
+    #expect(
+      run.output.contains(
+        "--without \(name); this model has full, local, lsh, layer:0 to layer:2"), "\(run.output)")
   }
 
   @Test("ranks that are told different things, or wrong ones, end with one line and status 2")

@@ -97,6 +97,11 @@ public struct Checkpoint: Sendable {
     }
   }
 
+  /// The stored config, changed by other `overrides` than those of `config`.
+  package func config(changedBy overrides: [String]) throws(ConfigError) -> RunConfig {
+    try RunConfig.load(file: folder + "/" + Manifest.configName, overrides: overrides)
+  }
+
   /// Optimizer steps done.
   public var step: Int { manifest.step }
 

@@ -133,6 +133,17 @@ extension RunConfig {
   }
 }
 
+extension RunConfig {
+  /// The config with the corpus at `path` in the place of its own; `whole`: all of it is the test split.
+  package func reading(_ path: String, whole: Bool) -> RunConfig {
+    var config = self
+    config.data.corpus = CorpusPaths([path])
+    config.data.mix = MixSection()
+    if whole { config.data.split = [0, 0, 1] }
+    return config
+  }
+}
+
 extension CorpusPaths: ConfigField {
   static var takesText: Bool { true }
   init?(_ value: ConfigValue) {

@@ -3,28 +3,7 @@
 import Communication
 import Compute
 import Corpus
-import Foundation
 import Reformer
-
-/// A score on a split.
-public struct EvaluationResult: Codable, Sendable, Equatable {
-  /// Mean loss in bits per scored byte.
-  public let bitsPerByte: Double
-  /// Bytes scored.
-  public let bytes: Int
-  /// The corpora of a mix, in order; nil for a single one.
-  public var corpora: [CorpusScore]?
-}
-
-/// The score of one corpus of a mix.
-public struct CorpusScore: Codable, Sendable, Equatable {
-  /// Its name in `data.mix`.
-  public let name: String
-  /// Mean loss in bits per scored byte.
-  public let bitsPerByte: Double
-  /// Bytes scored.
-  public let bytes: Int
-}
 
 /// Scores windows of corpora.
 public struct Evaluator {
@@ -34,7 +13,7 @@ public struct Evaluator {
   private let config: RunConfig
   private let stop: StopRequest
   // Separates the hash rotations of evaluation from those of all training steps.
-  private static let step = UInt64.max
+  private static let lastStep = UInt64.max
 
   /// An evaluator of the model that `config` says, whose ranks all call `run` together.
   public init(
@@ -54,13 +33,14 @@ public struct Evaluator {
   /// - `context`: bytes the model sees at once. `stride`: bytes scored per window, at most `context`;
   ///   equal to it, windows stand side by side and nothing is carried over (the Reformer papers' protocol);
   ///   smaller, each byte but those of the first window sees at least `context - stride` bytes.
+  /// - `hashSeed`: each number, from 0, gives other hash rotations; those of 0 are used in training.
   /// - `limit`: score only so many bytes from the start of the split of each corpus; 0 for all.
   /// - `progress`: called after each of this rank's windows with the share done.
   /// - Returns: nil when any rank was asked to stop; the score is then unknown.
   /// - Throws: on all ranks alike, with the reason of each rank that has one.
   public func run(
     parameters: View<Float>, split: CorpusSplit, context: Int, stride: Int, limit: Int,
-    progress: (Double) -> Void = { _ in }
+    hashSeed: Int = 0, progress: (Double) -> Void = { _ in }
   ) throws -> EvaluationResult? {
     let windows = try corpora.flatMap { part in
       try part.corpus.evaluationWindows(
@@ -69,28 +49,33 @@ public struct Evaluator {
     }
     let start = ContinuousClock.now
     let own = ownLosses(
-      of: windows, carried: context - stride, parameters: parameters, progress: progress)
+      of: windows, step: Self.lastStep - UInt64(hashSeed), carried: context - stride,
+      parameters: parameters, progress: progress)
     communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: seconds(since: start))
-    let reports = try communicator.gatherAll(doubles: agree(communicator) { try own.get() })
+    let reports = try communicator.gatherAll(
+      doubles: agree(communicator) { try own.get().flatMap(\.numbers) }
+    ).map(WindowLoss.all)
     guard reports.reduce(0, { $0 + $1.count }) == windows.count else { return nil }
     let losses = windows.indices.map {
       reports[$0 % communicator.size][$0 / communicator.size]
     }
-    if let wrong = losses.firstIndex(where: { !$0.isFinite }) {
+    if let wrong = losses.firstIndex(where: { !$0.nats.isFinite }) {
       throw RunFailure("evaluation: the loss of \(windows[wrong].description) is not finite")
     }
-    return score(windows, losses)
+    return score(windows, losses, carried: context - stride, context: context)
   }
 
-  /// Loss of each of this rank's windows, in nats; of fewer when the run is asked to stop.
+  /// Loss of each of this rank's windows; of fewer when the run is asked to stop.
   private func ownLosses(
-    of windows: [Place], carried: Int, parameters: View<Float>, progress: (Double) -> Void
-  ) -> Result<[Double], any Error> {
-    var own: [Double] = []
+    of windows: [Place], step: UInt64, carried: Int, parameters: View<Float>,
+    progress: (Double) -> Void
+  ) -> Result<[WindowLoss], any Error> {
+    var own: [WindowLoss] = []
     do {
       for index in stride(from: communicator.rank, to: windows.count, by: communicator.size) {
         guard !stop.isMade else { break }
-        own.append(try nats(windows[index], carried: carried, parameters: parameters))
+        own.append(
+          try loss(of: windows[index], step: step, carried: carried, parameters: parameters))
         progress(Double(index + 1) / Double(windows.count))
       }
     } catch ReformerError.stopped {
@@ -102,24 +87,22 @@ public struct Evaluator {
   }
 
   /// The figures, added up in the order of the windows.
-  private func score(_ windows: [Place], _ losses: [Double]) -> EvaluationResult {
-    var total = 0.0
-    var bytes = 0
+  private func score(
+    _ windows: [Place], _ losses: [WindowLoss], carried: Int, context: Int
+  ) -> EvaluationResult {
+    var all = EvaluationTally()
     var scores: [CorpusScore] = []
     for part in corpora {
-      var (nats, scored) = (0.0, 0)
+      var own = EvaluationTally()
       for (place, loss) in zip(windows, losses) where place.corpus === part.corpus {
-        nats += loss
-        scored += place.window.bytes.count - 1
+        let seen = place.seen(carried: carried)
+        own.add(
+          loss, unscored: place.window.bytes.lowerBound - seen.lowerBound, length: seen.count - 1)
       }
-      total += nats
-      bytes += scored
-      scores.append(
-        CorpusScore(name: part.name, bitsPerByte: nats / Double(scored) / log(2), bytes: scored))
+      all.add(own)
+      scores.append(own.score(name: part.name))
     }
-    return EvaluationResult(
-      bitsPerByte: total / Double(bytes) / log(2), bytes: bytes,
-      corpora: scores.count > 1 ? scores : nil)
+    return all.result(context: context, corpora: scores.count > 1 ? scores : nil)
   }
 
   /// One window, and its number among those of its corpus: a corpus has the same score alone as in
@@ -129,25 +112,32 @@ public struct Evaluator {
     let index: Int
     let window: EvaluationWindow
 
+    /// The bytes that it needs: its own and `carried` before them, as far as the stretch reaches.
+    func seen(carried: Int) -> Range<Int> {
+      max(window.reach, window.bytes.lowerBound - carried)..<window.bytes.upperBound
+    }
+
     var description: String {
       "bytes \(window.bytes.lowerBound + 1) to \(window.bytes.upperBound - 1) of \(corpus.path)"
     }
   }
 
   /// Loss of the window's targets, given its bytes and `carried` bytes before them, as far as the stretch reaches.
-  private func nats(
-    _ window: Place, carried: Int, parameters: View<Float>
-  ) throws -> Double {
-    let scored = window.window.bytes
-    let first = max(window.window.reach, scored.lowerBound - carried)
-    return try model.loss(
+  private func loss(
+    of place: Place, step: UInt64, carried: Int, parameters: View<Float>
+  ) throws -> WindowLoss {
+    let seen = place.seen(carried: carried)
+    let unscored = place.window.bytes.lowerBound - seen.lowerBound
+    let bytes = try place.corpus.bytes(in: seen)
+    let losses = Buffer<Float>(seen.count - 1)
+    let nats = try model.loss(
       parameters: parameters,
-      window: Window(
-        bytes: window.corpus.bytes(in: first..<scored.upperBound),
-        byteOffset: model.config.byteOffset, unscored: scored.lowerBound - first),
+      window: Window(bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored),
       address: RandomAddress(
-        seed: UInt64(config.run.seed), step: Self.step, sample: UInt64(window.index)),
-      observer: StopWatch(stop: stop))
+        seed: UInt64(config.run.seed), step: step, sample: UInt64(place.index)),
+      losses: losses.view, observer: StopWatch(stop: stop))
+    return WindowLoss(
+      nats: nats, losses: losses.view.array, unscored: unscored, scored: bytes[(unscored + 1)...])
   }
 }
 

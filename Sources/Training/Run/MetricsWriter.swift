@@ -3,33 +3,6 @@
 import Checkpointing
 import Foundation
 
-/// One line of metrics.
-///
-/// Absent values are left out.
-struct MetricsRecord: Codable, Sendable {
-  var step: Int
-  var lossNats: Double?
-  var bitsPerByte: Double?
-  var gradientNorm: Double?
-  var learningRate: Double?
-  var isSkipped: Bool?
-  var stepSeconds: Double?
-  var bytesPerSecond: Double?
-  var communicationExposedSeconds: Double?
-  var slowestRank: Int?
-  var slowestRankSeconds: Double?
-  var meanRankSeconds: Double?
-  var peakRssBytes: Int?
-  var trainedBytes: Int?
-  var prequentialBitsPerByte: Double?
-  var validationBitsPerByte: Double?
-  var validationBytes: Int?
-  var validationSeconds: Double?
-  var validationCorpora: [CorpusScore]?
-  var checkpointSeconds: Double?
-  var checkpointPauseSeconds: Double?
-}
-
 /// Appends records to a file.
 ///
 /// A run does not end for a line it cannot write: it says so once, and goes on.

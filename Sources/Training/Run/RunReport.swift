@@ -12,6 +12,7 @@ final class RunReport {
   private let lastStep: Int
   /// Where figures go; set once the run folder is open.
   var metrics: MetricsWriter?
+  private var plannedBytes: Int?
 
   init(_ config: RunConfig, windows: TrainingWindows, progress: Progress, lastStep: Int) {
     self.config = config
@@ -31,6 +32,7 @@ final class RunReport {
     progress.message(
       "\(mix.description), \(config.stageDescription), "
         + "steps \(step + 1) to \(lastStep), run folder \(folder)")
+    plannedBytes = MemoryPlan(config, ranks: ranks, threads: threads).peakRssBytes
     for notice in mix.notices { progress.notice(notice) }
     if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
     for stage in config.stages {
@@ -89,7 +91,8 @@ final class RunReport {
         communicationExposedSeconds: result.communicationExposedSeconds,
         slowestRank: result.pace?.slowest, slowestRankSeconds: result.pace?.slowestSeconds,
         meanRankSeconds: result.pace?.meanSeconds,
-        peakRssBytes: peakResidentBytes(), trainedBytes: state.trainedBytes,
+        peakRssBytes: peakResidentBytes(), plannedRssBytes: plannedBytes,
+        trainedBytes: state.trainedBytes,
         prequentialBitsPerByte: state.prequential?.bitsPerByte))
   }
 

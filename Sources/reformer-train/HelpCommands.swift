@@ -1,4 +1,4 @@
-// `reformer-train help config [KEY]`: the reference of the config's keys.
+// `reformer-train help config [KEY]` and `help metrics`: references of the keys of files.
 import ArgumentParser
 import Training
 
@@ -14,4 +14,12 @@ struct HelpConfigCommand: ParsableCommand {
     let text = try name.map { try ConfigSection.reference(of: $0) } ?? ConfigSection.reference
     print(text, terminator: "")
   }
+}
+
+struct HelpMetricsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reformer-train help metrics",
+    abstract: "Show what the keys of metrics.jsonl mean, and their units.")
+
+  func run() { print(MetricKey.reference, terminator: "") }
 }

@@ -1,0 +1,185 @@
+// What an evaluation comes to: the figures of a split, and how they add up from its windows.
+import Corpus
+import Foundation
+
+/// A score on a split.
+public struct EvaluationResult: Sendable, Equatable {
+  /// Mean loss in bits per scored byte.
+  public let bitsPerByte: Double
+  /// Bytes scored.
+  public let bytes: Int
+  /// The same loss in bits per character that begins in them; nil where they are not UTF-8.
+  public let bitsPerCharacter: Double?
+  /// Characters (Unicode code points) that begin in the bytes scored; nil where they are not UTF-8.
+  public let characters: Int?
+  /// The corpora of a mix, in order; nil for a single one.
+  public let corpora: [CorpusScore]?
+  /// By the bytes seen before, fewest first.
+  public let positions: [PositionScore]
+}
+
+/// The score of one corpus of a mix.
+public struct CorpusScore: Codable, Sendable, Equatable {
+  /// Its name in `data.mix`.
+  public let name: String
+  /// Mean loss in bits per scored byte.
+  public let bitsPerByte: Double
+  /// Bytes scored.
+  public let bytes: Int
+}
+
+/// The score of the bytes that are predicted from so many of their window.
+public struct PositionScore: Codable, Sendable, Equatable {
+  /// The fewest bytes of the window that one of them is predicted from, a power of two.
+  public let seenFrom: Int
+  /// The most.
+  public let seenTo: Int
+  /// Mean loss in bits per scored byte.
+  public let bitsPerByte: Double
+  /// Bytes scored.
+  public let bytes: Int
+}
+
+extension EvaluationResult {
+  /// The mean of several scores of the same bytes.
+  public static func mean(of all: [EvaluationResult]) -> EvaluationResult {
+    func mean(_ value: (EvaluationResult) -> Double) -> Double {
+      all.reduce(0) { $0 + value($1) } / Double(all.count)
+    }
+    let first = all[0]
+    return EvaluationResult(
+      bitsPerByte: mean(\.bitsPerByte), bytes: first.bytes,
+      bitsPerCharacter: first.bitsPerCharacter.map { _ in mean { $0.bitsPerCharacter ?? 0 } },
+      characters: first.characters,
+      corpora: first.corpora?.enumerated().map { index, part in
+        CorpusScore(
+          name: part.name, bitsPerByte: mean { $0.corpora?[index].bitsPerByte ?? 0 },
+          bytes: part.bytes)
+      },
+      positions: first.positions.enumerated().map { index, part in
+        PositionScore(
+          seenFrom: part.seenFrom, seenTo: part.seenTo,
+          bitsPerByte: mean { $0.positions[index].bitsPerByte }, bytes: part.bytes)
+      })
+  }
+}
+
+/// The loss of one window.
+struct WindowLoss {
+  /// Of all its scored bytes, in nats.
+  let nats: Double
+  /// Of those predicted from one byte, from 2 to 3, from 4 to 7, and so on.
+  private(set) var natsBySight: [Double]
+  /// Characters that begin in the scored bytes; nil where they are not UTF-8.
+  let characters: Int?
+
+  /// The losses `[L]` of a window whose first `unscored` positions are context only, of which `scored` are the
+  /// bytes predicted after it.
+  init(nats: Double, losses: [Float], unscored: Int, scored: ArraySlice<UInt8>) {
+    self.nats = nats
+    natsBySight = []
+    characters = utf8Characters(scored)
+    for (position, loss) in losses.enumerated().dropFirst(unscored) {
+      let place = Self.sight(position)
+      while natsBySight.count <= place { natsBySight.append(0) }
+      natsBySight[place] += Double(loss)
+    }
+  }
+
+  /// What it is sent to other ranks as.
+  var numbers: [Double] {
+    [nats, Double(characters ?? -1), Double(natsBySight.count)] + natsBySight
+  }
+
+  /// The losses that numbers sent by `numbers`, one after the other, stand for.
+  static func all(_ numbers: [Double]) -> [WindowLoss] {
+    var (losses, rest) = ([WindowLoss](), numbers[...])
+    while rest.count >= 3 {
+      let head = Array(rest.prefix(3))
+      let sums = rest.dropFirst(3).prefix(Int(head[2]))
+      losses.append(WindowLoss(nats: head[0], characters: head[1], natsBySight: Array(sums)))
+      rest = rest.dropFirst(3 + sums.count)
+    }
+    return losses
+  }
+
+  private init(nats: Double, characters: Double, natsBySight: [Double]) {
+    self.nats = nats
+    self.characters = characters < 0 ? nil : Int(characters)
+    self.natsBySight = natsBySight
+  }
+
+  /// The place in `natsBySight` of the byte predicted at `position`, from 0, which sees one byte more than that.
+  static func sight(_ position: Int) -> Int {
+    Int.bitWidth - 1 - (position + 1).leadingZeroBitCount
+  }
+}
+
+/// Sums over windows, in the order they are added in.
+struct EvaluationTally {
+  private(set) var nats = 0.0
+  private(set) var bytes = 0
+  private var characters: Int? = 0
+  private var sights: [(nats: Double, bytes: Int)] = []
+
+  /// Adds a window that predicts from `unscored + 1` to `length` bytes.
+  mutating func add(_ loss: WindowLoss, unscored: Int, length: Int) {
+    nats += loss.nats
+    bytes += length - unscored
+    characters = characters.flatMap { sum in loss.characters.map { sum + $0 } }
+    for (place, nats) in loss.natsBySight.enumerated() {
+      if sights.count <= place { sights.append((0, 0)) }
+      let positions = ((1 << place) - 1)..<((2 << place) - 1)
+      sights[place].nats += nats
+      sights[place].bytes += positions.clamped(to: unscored..<length).count
+    }
+  }
+
+  /// Adds what another tally has.
+  mutating func add(_ other: EvaluationTally) {
+    nats += other.nats
+    bytes += other.bytes
+    characters = characters.flatMap { sum in other.characters.map { sum + $0 } }
+    for (place, sight) in other.sights.enumerated() {
+      if sights.count <= place { sights.append((0, 0)) }
+      sights[place].nats += sight.nats
+      sights[place].bytes += sight.bytes
+    }
+  }
+
+  private func bits(_ nats: Double, per count: Int) -> Double { nats / Double(count) / log(2) }
+
+  /// As the score of one corpus of a mix.
+  func score(name: String) -> CorpusScore {
+    CorpusScore(name: name, bitsPerByte: bits(nats, per: bytes), bytes: bytes)
+  }
+
+  /// As a whole score, in windows of `context` bytes.
+  func result(context: Int, corpora: [CorpusScore]?) -> EvaluationResult {
+    EvaluationResult(
+      bitsPerByte: bits(nats, per: bytes), bytes: bytes,
+      bitsPerCharacter: characters.flatMap { $0 > 0 ? bits(nats, per: $0) : nil },
+      characters: characters, corpora: corpora,
+      positions: sights.enumerated().compactMap { place, sight in
+        guard sight.bytes > 0 else { return nil }
+        return PositionScore(
+          seenFrom: 1 << place, seenTo: min(context, (2 << place) - 1),
+          bitsPerByte: bits(sight.nats, per: sight.bytes), bytes: sight.bytes)
+      })
+  }
+}
+
+/// Characters that begin in `bytes`, a part of a text; nil where they are not UTF-8.
+///
+/// A character that either end of the part cuts is taken for whole: what is missing is in another part.
+package func utf8Characters(_ bytes: ArraySlice<UInt8>) -> Int? {
+  let isContinued = { (byte: UInt8) in byte & 0xC0 == 0x80 }
+  // The end of a character that began before: three bytes at most.
+  var whole = bytes.dropFirst(bytes.prefix(3).prefix(while: isContinued).count)
+  let count = whole.count { !isContinued($0) }
+  if let last = whole.suffix(3).lastIndex(where: { !isContinued($0) }) {
+    let length = whole[last] >= 0xF0 ? 4 : whole[last] >= 0xE0 ? 3 : whole[last] >= 0xC0 ? 2 : 1
+    if last + length > whole.endIndex { whole = whole[..<last] }
+  }
+  return String(validating: whole, as: UTF8.self) == nil ? nil : count
+}

@@ -1,0 +1,103 @@
+// What `reformer-train evaluate` prints of one number of hash rounds.
+import Corpus
+import Foundation
+import Training
+
+/// The score of a checkpoint, and how it was come by.
+struct EvaluationReport: Encodable {
+  /// How the bytes are cut into windows.
+  enum WindowProtocol: String, Encodable {
+    /// Side by side, nothing carried over.
+    case blocks
+    /// Each sees bytes of the one before.
+    case sliding
+  }
+
+  let step: Int
+  /// The file scored instead of the corpus of the run.
+  let corpus: String?
+  /// Nil for all bytes of `corpus`.
+  let split: CorpusSplit?
+  let `protocol`: WindowProtocol
+  let context: Int
+  let stride: Int
+  let hashes: Int?
+  let without: [String]
+  let bitsPerByte: Double
+  /// Sample standard deviation over several seeds of hash rotations.
+  let bitsPerByteDeviation: Double?
+  let bitsPerByteBySeed: [Double]
+  let bytes: Int
+  let bitsPerCharacter: Double?
+  let characters: Int?
+  let corpora: [CorpusScore]?
+  let positions: [PositionScore]
+
+  /// `results`: by hash seed, at least one.
+  init(
+    step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int, without: [String],
+    hashes: Int?, results: [EvaluationResult]
+  ) {
+    let mean = EvaluationResult.mean(of: results)
+    self.step = step
+    self.corpus = corpus
+    self.split = split
+    self.protocol = stride == context ? .blocks : .sliding
+    self.context = context
+    self.stride = stride
+    self.hashes = hashes
+    self.without = without
+    bitsPerByte = mean.bitsPerByte
+    bitsPerByteBySeed = results.map(\.bitsPerByte)
+    let squares = results.map {
+      ($0.bitsPerByte - mean.bitsPerByte) * ($0.bitsPerByte - mean.bitsPerByte)
+    }
+    bitsPerByteDeviation =
+      results.count > 1 ? (squares.reduce(0, +) / Double(results.count - 1)).squareRoot() : nil
+    bytes = mean.bytes
+    bitsPerCharacter = mean.bitsPerCharacter
+    characters = mean.characters
+    corpora = mean.corpora
+    positions = mean.positions
+  }
+
+  /// A line for each corpus of a mix and one for all, and a table of `positions` where asked for.
+  func text(positions showsPositions: Bool) -> String {
+    var place = "step \(step)  \(split?.rawValue ?? corpus ?? "")  "
+    if split != nil, let corpus { place += "\(corpus)  " }
+    if !without.isEmpty { place += "without \(without.joined(separator: ", "))  " }
+    var lines = (corpora ?? []).map {
+      place + "\($0.name)  "
+        + String(format: "%.4f bits/byte over %d bytes", $0.bitsPerByte, $0.bytes)
+    }
+    var figure = String(format: "%.4f bits/byte", bitsPerByte)
+    if let deviation = bitsPerByteDeviation {
+      figure += String(
+        format: " (deviation %.4f over %d hash seeds)", deviation, bitsPerByteBySeed.count)
+    }
+    // Of plain ASCII both are the same.
+    if let bitsPerCharacter, characters != bytes {
+      figure += String(format: ", %.4f bits/character", bitsPerCharacter)
+    }
+    lines.append("\(place)\(figure) over \(bytes) bytes  (\(conditions))")
+    if showsPositions {
+      lines.append("bytes seen in the window     bits/byte       bytes")
+      lines += self.positions.map { part in
+        let seen =
+          part.seenFrom == part.seenTo ? "\(part.seenFrom)" : "\(part.seenFrom) to \(part.seenTo)"
+        return seen.padding(toLength: 24, withPad: " ", startingAt: 0)
+          + String(format: "%14.4f%12d", part.bitsPerByte, part.bytes)
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private var conditions: String {
+    let windows =
+      switch self.protocol {
+      case .blocks: "blocks of \(context), nothing carried over"
+      case .sliding: "sliding windows of \(context), \(stride) scored in each"
+      }
+    return windows + (hashes.map { ", \($0) hash round\($0 == 1 ? "" : "s")" } ?? "")
+  }
+}
