@@ -23,7 +23,7 @@ run swift build -c release --build-tests
 run swift test -c release --skip-build "$@"
 if [[ -n $full ]]; then
   run launch/try-package.sh
-  export KILLS=${KILLS:-20} SIGNALS=${SIGNALS:-10} CORRUPTIONS=${CORRUPTIONS:-100}
+  export KILLS=${KILLS:-20} CUTS=${CUTS:-10} SIGNALS=${SIGNALS:-10} CORRUPTIONS=${CORRUPTIONS:-100}
   run launch/torture.sh
   run launch/fuzz.sh 50000
 fi

@@ -3,19 +3,20 @@
 #   kills       SIGKILL of a random rank, or of mpirun, at random moments; each time resumed with 1, 2 or 4 ranks
 #   signals     SIGTERM, SIGINT and SIGUSR1 at random moments: status 0 within 10 s, with a checkpoint
 #   corruption  single bytes changed, files cut short or removed: inspect --verify and resume both say so
+#   power       the disk is cut off at random moments, what it was not told to flush lost or not, mounted again, resumed
 #   disk        full disk, read-only folder, missing permission
 #   folders     two runs in one folder; resume with another model
 #
-# Needs: launch/setup.sh done; root for the part `disk`, which is skipped otherwise. Builds the release program
-# first if there is none. All parts take about a quarter of an hour on two cores; KILLS, SIGNALS and CORRUPTIONS set how
-# much is done (200, 50, 1000), SEED which random moments (1).
+# Needs: launch/setup.sh done; root for the parts `disk` and `power`, which are skipped otherwise. Builds the release
+# program first if there is none. All parts take about 20 minutes on two cores; KILLS, CUTS, SIGNALS and CORRUPTIONS
+# set how much is done (200, 100, 50, 1000), SEED which random moments (1).
 #   launch/torture.sh [PART...]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-kills=${KILLS:-200} signals=${SIGNALS:-50} corruptions=${CORRUPTIONS:-1000}
+kills=${KILLS:-200} cuts=${CUTS:-100} signals=${SIGNALS:-50} corruptions=${CORRUPTIONS:-1000}
 RANDOM=${SEED:-1}
 parts=("$@")
-if ((${#parts[@]} == 0)); then parts=(folders corruption disk signals kills); fi
+if ((${#parts[@]} == 0)); then parts=(folders corruption disk power signals kills); fi
 
 program=$PWD/.build/release/reformer-train
 [[ -x $program ]] || run swift build -c release --product reformer-train
@@ -25,14 +26,27 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 ulimit -c 0
 
 work=$(mktemp -d)
-mounted=
+mounted=()  # the last one mounted first
 running=
 cleanup() {
   if [[ -n $running ]]; then kill -KILL "$running" 2>/dev/null || true; fi
-  if [[ -n $mounted ]]; then umount "$mounted" || true; fi
+  unmount
   rm -rf "$work"
 }
 trap cleanup EXIT
+
+# Unmounts all that is mounted, once nobody uses it any more: ranks outlive mpirun by seconds.
+unmount() {
+  local place tries
+  for place in "${mounted[@]}"; do
+    for ((tries = 0; tries < 100; tries++)); do
+      if umount "$place" 2>/dev/null; then continue 2; fi
+      sleep 0.1
+    done
+    umount "$place" || true
+  done
+  mounted=()
+}
 
 # ------------------------------------------------------------------ the tiny run
 
@@ -273,6 +287,81 @@ torture_corruption() {
     "resume, all refused"
 }
 
+# A disk that forgets: a file system in a file of another file system. What the inner one has not flushed is only in
+# the memory of the outer one, which the cut stops from writing any more.
+mount_forgetful() {
+  mount -o loop "$work/outer.image" "$work/outer" || return
+  mounted=("$work/outer")
+  if [[ ! -f $work/outer/inner.image ]]; then
+    head -c 64M /dev/zero >"$work/outer/inner.image"
+    mkfs.ext4 -q -F "$work/outer/inner.image"
+    sync "$work/outer/inner.image" "$work/outer"
+  fi
+  mount -o loop "$work/outer/inner.image" "$work/inner" || return
+  mounted=("$work/inner" "${mounted[@]}")
+}
+
+# Stops the outer file system at once, its journal included: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH.
+cut_power() {
+  perl -e 'open F, "<", $ARGV[0] or die "$!\n"; my $how = pack "L", 2; ioctl F, 0x8004587d, $how or die "$!\n"' \
+    "$work/outer"
+}
+
+torture_power() {
+  mkdir "$work/outer" "$work/inner"
+  truncate -s 96M "$work/outer.image"
+  if [[ $EUID -ne 0 ]] || ! mkfs.ext4 -q -F "$work/outer.image" || ! mount_forgetful 2>"$work/log"; then
+    unmount
+    say "power: skipped, this user may not mount a disk of a file: $(tail -n 1 "$work/log")"
+    return 0
+  fi
+  undisturbed
+  local folder=$work/inner/run done_cuts=0 runs=0 told=0 now writing=0 ranks status parts processes
+  local ranks_of=(1 2 4)
+  while ((done_cuts < cuts)); do
+    ranks=${ranks_of[RANDOM % 3]}
+    start "$ranks" "$folder" --resume auto
+    pause 2500
+    # Some of what has not been flushed reaches the disk all the same: a direct read makes its range be written.
+    if compgen -G "$folder/*.partial" >/dev/null; then writing=$((writing + 1)); fi
+    for ((parts = RANDOM % 16; parts > 0; parts--)); do
+      dd if="$work/outer/inner.image" of=/dev/null bs=64k iflag=direct skip=$((RANDOM % 1024)) count=1 status=none
+    done
+    now=$(grep checkpoint_seconds "$folder/metrics.jsonl" 2>/dev/null | tail -n 1 | sed 's/.*"step":\([0-9]*\).*/\1/')
+    if [[ -n $now ]] && ((now > told)); then told=$now; fi
+    cut_power || fail 1 "the disk cannot be cut off"
+    done_cuts=$((done_cuts + 1))
+    # The machine is off: nobody goes on.
+    mapfile -t processes < <(pgrep -P "$running" || true)
+    kill -KILL "$running" "${processes[@]}" 2>/dev/null || true
+    finish
+    unmount
+    mount_forgetful || fail 1 "what is left of the disk is no file system"
+    if compgen -G "$folder/step-*[0-9]" >/dev/null; then
+      expect_whole "$folder"
+      now=$(step_of "$folder")
+    else
+      now=0
+    fi
+    ((now >= told)) || fail 1 "step $told was complete, now the newest is $now"
+    if ((now == 3000)); then
+      runs=$((runs + 1))
+      train 1 "$folder" --resume auto || wrong "a finished run does not resume"
+      [[ $(digest "$folder") == "$expected" ]] || fail 1 "other parameters than undisturbed"
+      expect_tidy "$folder"
+      rm -rf "$folder"
+      sync -f "$work/inner"
+      told=0
+    fi
+  done
+  train 2 "$folder" --resume auto || wrong "the last resume failed"
+  [[ $(digest "$folder") == "$expected" ]] || fail 1 "other parameters than undisturbed"
+  expect_tidy "$folder"
+  unmount
+  say "power: $done_cuts cuts ($writing while a checkpoint was being written), $((runs + 1)) runs to their end," \
+    "all with the undisturbed run's parameters"
+}
+
 torture_disk() {
   local disk=$work/disk status=0
   mkdir "$disk"
@@ -280,7 +369,7 @@ torture_disk() {
     say "disk: skipped, this user may not mount a small file system"
     return 0
   fi
-  mounted=$disk
+  mounted=("$disk")
   # Room for two checkpoints of about 0.6 MB, not for the third.
   train 2 "$disk/stop" --steps 40 || status=$?
   ((status == 1)) || wrong "full disk: status $status"
@@ -311,8 +400,7 @@ torture_disk() {
   grep -q "^error: .*run folder $disk/closed.*Read-only file system" "$work/log" \
     || wrong "read-only: not named"
   ! grep -q "^step 1/" "$work/log" || fail 1 "read-only: noticed after step 1"
-  umount "$disk"
-  mounted=
+  unmount
 
   status=0
   mkdir -m 755 "$work/foreign"
@@ -353,7 +441,7 @@ torture_folders() {
 
 for part in "${parts[@]}"; do
   declare -F "torture_$part" >/dev/null \
-    || fail 2 "no part is called $part; there are kills, signals, corruption, disk, folders"
+    || fail 2 "no part is called $part; there are kills, signals, corruption, power, disk, folders"
   began=$SECONDS
   "torture_$part"
   say "$part took $((SECONDS - began)) s"

@@ -69,19 +69,37 @@ struct DurabilityTests {
 
   @Test("a signal in the middle of a long step abandons it, with the step before saved")
   func longStep() throws {
-    // About half a minute a step on two ranks: far more than the 5 s a step may go on after a signal.
+    // 50 short steps, then one of about half a minute on two ranks: far more than the 5 s a step may go on after a
+    // signal.
+    let folder = tiny.folder
+    let text = try String(contentsOfFile: tiny.config, encoding: .utf8)
+    let staged = try folder.write(
+      "staged.toml",
+      text: text + """
+
+        [[data.length_schedule]]
+        share = 0.0007
+        length = 40
+        windows = 2
+        """)
     let long = [
-      "--set", "run.global_batch=2048", "--set", "data.length=4000", "--set",
-      "model.axial_shape=[40,100]", "--set", "run.evaluate_bytes=10",
+      "train", "--config", staged, "--set", "run.steps=51", "--set", "run.global_batch=2048",
+      "--set", "data.length=4000", "--set", "model.axial_shape=[40,100]", "--set",
+      "run.evaluate_bytes=10", "--set", "run.checkpoint_every=0", "--output",
     ]
-    let run = try train("long", ranks: 2, long, when: "run folder") {
+    let run = try ProgramRun(
+      "reformer-train", ranks: 2, arguments: long + [tiny.output("long")], when: "step 50/"
+    ) {
       usleep(300_000)
       for rank in processes($0).dropFirst() { kill(rank, SIGUSR1) }
     }
     #expect(run.status == 0, "\(run.output)")
-    #expect(run.output.contains("stopped by a signal after step 0"), "\(run.output)")
-    #expect(try names("long").isSuperset(of: ["config.toml", "metrics.jsonl"]))
-    #expect(try names("long").filter { $0.hasPrefix("step") }.isEmpty)
+    #expect(run.output.contains("stopped by a signal after step 50"), "\(run.output)")
+    #expect(try names("long").filter { $0.hasPrefix("step") } == ["step-00000050"])
+    let before = try ProgramRun(
+      "reformer-train", arguments: long + [tiny.output("short"), "--steps", "50"])
+    #expect(before.status == 0, "\(before.output)")
+    #expect(try tiny.digest("long") == tiny.digest("short"))
   }
 
   @Test("a signal in the middle of an evaluation stops it, and resume makes up for it")
