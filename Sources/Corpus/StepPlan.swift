@@ -57,8 +57,8 @@ public struct StepPlan: Sendable {
 
   /// Plans `steps` steps over `stages`, whose shares add up to 1 and whose lengths divide `block`.
   ///
-  /// Each stage but the last has the most steps with which its bytes are whole blocks and at most its share of the
-  /// run's; the last has the rest. A run too short for a block of a stage goes without that stage.
+  /// Each stage but the last has the most steps with which its bytes are whole blocks and it ends no later than its share
+  /// and those before it say; the last has the rest. A run too short for a block of a stage goes without that stage.
   public init(stages: [Stage], block: Int, steps: Int) {
     precondition(!stages.isEmpty && steps >= 0, "\(steps) steps in \(stages.count) stages")
     precondition(
@@ -67,11 +67,15 @@ public struct StepPlan: Sendable {
     // Steps that stages of these shares of the bytes have, relative to each other.
     let weights = stages.map { $0.share / Double($0.stepBytes) }
     let total = weights.reduce(0, +)
-    var counts = zip(stages, weights).dropLast().map { stage, weight in
+    var (counts, end, given) = ([Int](), 0.0, 0)
+    for (stage, weight) in zip(stages, weights).dropLast() {
       let unit = block / Self.commonDivisor(block, stage.stepBytes)
-      return Int(Double(steps) * weight / total) / unit * unit
+      // What rounding took from a stage goes to the next one: a step of the last may be worth a hundred of the first.
+      end += Double(steps) * weight / total
+      counts.append((Int(end) - given) / unit * unit)
+      given += counts[counts.count - 1]
     }
-    counts.append(steps - counts.reduce(0, +))
+    counts.append(steps - given)
     stepCounts = counts
   }
 
