@@ -55,7 +55,7 @@ private func exchangeRing(
 }
 
 /// Everybody has more messages for everybody than can be under way: prints the most that a look between two
-/// tiles asked MPI, and the mean, over all ranks.
+/// tiles asked MPI, and the mean, over all ranks, and what a look and a question took.
 func countTests(_ communicator: MPICommunicator) throws(CommunicationError) {
   let (looks, messages, bytes) = (300, 4, 8 << 10)
   let peers = (0..<communicator.size).filter { $0 != communicator.rank }
@@ -99,7 +99,8 @@ func countTests(_ communicator: MPICommunicator) throws(CommunicationError) {
     let mean = Double(sum) / Double(looks * communicator.size)
     print(
       "at most \(all) tests a look, \(mean) in the mean; contents \(allRight ? "right" : "WRONG"); "
-        + "\(microseconds / Double(max(total, 1))) us a test on rank 0")
+        + "\(microseconds / Double(looks)) us a look, \(microseconds / Double(max(total, 1))) us a test "
+        + "on rank 0")
   }
   try communicator.finish()
 }

@@ -40,6 +40,10 @@ public struct StepTime: Codable, Sendable {
   static let forwardShare = 0.22
   /// Processor time of a message.
   private static let messageSeconds = 1.5e-6
+  /// Time of a question to MPI about a message under way, over TCP.
+  private static let testSeconds = 1.0e-6
+  /// Time between two looks at messages under way, each after a tile of the computation.
+  private static let tileSeconds = 0.25e-3
 
   /// Predicts a step of `config` on `ranks` ranks, `ranksPerMachine` of which share a machine and its link.
   public init(
@@ -63,6 +67,11 @@ public struct StepTime: Codable, Sendable {
     let parameters = max(tail, oneWay - Self.forwardShare * window)
     let addingUp = bytes / speed.copyBytesPerSecond
     let messages = 2 * 3 * groups * Double(ranks - 1) * Self.messageSeconds
-    exposedSeconds = gradients + parameters + addingUp + messages + 4 * speed.latencySeconds
+    // Questions that a look asks while all have messages for all (`rank-check looks`).
+    let tests = Double(min(8 + 4 * (ranks - 1), 20))
+    let looks =
+      min(2 * oneWay, computationSeconds) / Self.tileSeconds * tests * Self.testSeconds
+    exposedSeconds =
+      gradients + parameters + addingUp + messages + looks + 4 * speed.latencySeconds
   }
 }
