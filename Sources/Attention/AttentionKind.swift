@@ -2,7 +2,7 @@
 // case, the sizes it has and the line that puts them together.
 
 /// Names of attention kinds in a config.
-public enum AttentionKind: String, Codable, Sendable, CaseIterable {
+public enum AttentionKind: String, Sendable, CaseIterable {
   /// Every earlier position.
   case full
   /// The own chunk and the chunks just before it.
@@ -12,18 +12,16 @@ public enum AttentionKind: String, Codable, Sendable, CaseIterable {
 }
 
 /// The sizes of every kind.
-public struct AttentionSizes: Codable, Sendable, Equatable {
+public struct AttentionSizes: Sendable {
   /// Whether `full` layers share one projection for queries and keys, as LSH attention does.
   public var fullSharedQueryKey: Bool
   /// Of `local` layers.
-  public var local: LocalAttentionSizes
+  public var local: LocalAttention
   /// Of `lsh` layers.
-  public var lsh: LSHAttentionSizes
+  public var lsh: LSHAttention
 
   /// All sizes at once.
-  public init(
-    local: LocalAttentionSizes, lsh: LSHAttentionSizes, fullSharedQueryKey: Bool = false
-  ) {
+  public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
     self.local = local
     self.lsh = lsh
     self.fullSharedQueryKey = fullSharedQueryKey
@@ -33,8 +31,8 @@ public struct AttentionSizes: Codable, Sendable, Equatable {
   public func layer(_ kind: AttentionKind) -> any AttentionLayer {
     switch kind {
     case .full: FullAttention(sharesQueryKey: fullSharedQueryKey)
-    case .local: LocalAttention(local)
-    case .lsh: LSHAttention(lsh)
+    case .local: local
+    case .lsh: lsh
     }
   }
 }

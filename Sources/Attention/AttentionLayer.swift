@@ -67,10 +67,6 @@ public struct AttentionPass {
     self.parameters = parameters
     self.engine = engine
   }
-
-  func dropoutStream(head: Int) -> CounterRandom {
-    address.stream(.attentionDropout, layer: layer, head: firstHead + head)
-  }
 }
 
 /// What the queries of one head see: the definition of a kind, which its fast form is compared with.
@@ -95,12 +91,6 @@ public struct AttentionScratch: Sendable {
   public let shared: Int
   /// By each thread.
   public let perThread: Int
-
-  /// Both at once.
-  public init(shared: Int, perThread: Int) {
-    self.shared = shared
-    self.perThread = perThread
-  }
 }
 
 /// One kind of attention with its sizes.
@@ -158,31 +148,4 @@ extension AttentionLayer {
 
   /// None.
   public func parameters(heads: Int, headWidth: Int) -> [ParameterSpecification] { [] }
-}
-
-/// What a softmax over a multiset of keys leaves for its gradient, with the keys' scales.
-public struct SoftmaxRows: Sendable {
-  /// `[L, g]`: largest logit each position saw.
-  let maximum: Matrix
-  /// `[L, g]`: sum of exp(logit - maximum).
-  let sum: Matrix
-  /// `[L, g]`: factor from stored to used keys.
-  let keyScale: Matrix
-
-  /// Floats of `init`.
-  static func floats(length: Int, heads: Int, sharesQueryKey: Bool) -> Int {
-    heads * (2 * length + (sharesQueryKey ? length : 1))
-  }
-
-  /// Lends the rows; where keys have a projection of their own, their scale is one for all positions.
-  init(length: Int, heads: Int, sharesQueryKey: Bool, from arena: ScratchArena) {
-    maximum = arena.matrix(length, heads)
-    sum = arena.matrix(length, heads)
-    keyScale =
-      sharesQueryKey
-      ? arena.matrix(length, heads) : Matrix(repeating: arena.floats(heads), rows: length)
-  }
-
-  /// One column per head of `matrix`.
-  static func column(_ head: Int, of matrix: Matrix) -> Matrix { matrix.columns(head..<head + 1) }
 }

@@ -15,22 +15,25 @@ struct ChunkAttention {
   let before: Int
   let rounds: Int
   let length: Int
-  /// Whether a position attends to itself only when nothing else is left (LSH).
-  let masksSelf: Bool
-  /// Whether the first chunk of the list sees the last ones, as Hugging Face's look-back does.
-  ///
-  /// Only hash rounds need it; in sequence order the causal mask would hide those chunks anyway.
-  let isCircular: Bool
+  /// Whether keys are queries of unit length; then a position attends to itself only when nothing else is left (LSH).
+  let sharesQueryKey: Bool
   /// Where queries see runs of places: how many before their own, by round; a run does not leave its bucket, and no
   /// bit of a result depends on what lies outside it, nor on where chunks begin.
   let reaches: [Int]
   var seesRuns: Bool { !reaches.isEmpty }
+  /// Where one chunk holds everything: the same mathematics without padding and rounds.
+  ///
+  /// A run stays a run: whether a sequence goes on must not change what is seen in it.
+  var whole: FullAttention? {
+    length <= chunk && !seesRuns ? FullAttention(sharesQueryKey: sharesQueryKey) : nil
+  }
 
   /// The list of positions that is cut in chunks.
   enum Order {
     /// The sequence as it is.
     case sequence
-    /// `[R, padded L]`: each round sorted, padding last.
+    /// `[R, padded L]`: each round sorted, padding last. The first chunk sees the last ones, as Hugging Face's
+    /// look-back does; in sequence order the causal mask would hide those chunks anyway.
     case sorted(View<Int32>)
     /// The same, with `[R, buckets]`: the place in its list at which each bucket starts. Rounds past R are the
     /// sequence as it is.
@@ -38,15 +41,12 @@ struct ChunkAttention {
   }
 
   /// Chunks of which each query sees everything up to its position.
-  init(
-    chunk: Int, before: Int, rounds: Int, length: Int, masksSelf: Bool, isCircular: Bool
-  ) {
+  init(chunk: Int, before: Int, rounds: Int, length: Int, sharesQueryKey: Bool) {
     self.chunk = chunk
     self.before = before
     self.rounds = rounds
     self.length = length
-    self.masksSelf = masksSelf
-    self.isCircular = isCircular
+    self.sharesQueryKey = sharesQueryKey
     reaches = []
   }
 
@@ -58,22 +58,7 @@ struct ChunkAttention {
     before = ((self.reaches.max() ?? 0) + chunk - 1) / chunk
     rounds = reaches.count
     self.length = length
-    masksSelf = true
-    isCircular = false
-  }
-
-  /// One head's part of a pass.
-  struct Head {
-    let queries: Matrix
-    let keys: Matrix
-    let values: Matrix
-    /// `[L, 1]`: per-row factor from stored to used keys.
-    let keyScale: Matrix
-    let order: Order
-    let output: Matrix
-    let maximum: Matrix
-    let sum: Matrix
-    let dropoutStream: CounterRandom
+    sharesQueryKey = true
   }
 
   /// The length rounded up to whole chunks; the padding is past every position, so causality masks
@@ -96,6 +81,7 @@ struct ChunkAttention {
 
   /// Floats that `backward` lends, which needs more than `forward`.
   func scratch(heads: Int, headWidth: Int) -> AttentionScratch {
+    if let whole { return whole.scratch(length: length, heads: heads, headWidth: headWidth) }
     let halo = before * chunk * (2 * headWidth + 1)
     let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
     // Strips are padded, rows are not.
@@ -105,125 +91,14 @@ struct ChunkAttention {
       perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
   }
 
-  /// The heads of a group; `order`: the list of each.
-  func heads(
-    _ group: HeadGroup, _ rows: SoftmaxRows, _ pass: AttentionPass, _ order: (Int) -> Order
-  ) -> [Head] {
-    let count = group.projected.count
-    return (0..<group.heads).map { head in
-      Head(
-        queries: group.head(head, of: group.projected[0]),
-        keys: group.head(head, of: group.projected[count - 2]),
-        values: group.head(head, of: group.projected[count - 1]),
-        keyScale: SoftmaxRows.column(head, of: rows.keyScale), order: order(head),
-        output: group.head(head, of: group.output),
-        maximum: SoftmaxRows.column(head, of: rows.maximum),
-        sum: SoftmaxRows.column(head, of: rows.sum),
-        dropoutStream: pass.dropoutStream(head: head))
-    }
-  }
-
-  /// Computes the output of every head, and maximum and sum of its `rows`.
-  func forward(
-    _ group: HeadGroup, rows: SoftmaxRows, pass: AttentionPass, order: (Int) -> Order
-  ) {
-    let (pieces, tasks) = (pieces, tasks)
-    let (engine, dropout) = (pass.engine, pass.dropout)
-    let heads = heads(group, rows, pass, order)
-    engine.pool.run(heads.count * pieces.count) { task, scratch in
-      let head = heads[task / pieces.count]
-      let rows = pieces[task % pieces.count]
-      head.output.rows(rows).fill(0)
-      head.maximum.rows(rows).fill(-.infinity)
-      head.sum.rows(rows).fill(0)
-      scratch.lap(.merge)
-    }
-    for round in 0..<rounds {
-      engine.pool.run(heads.count * tasks.count) { task, scratch in
-        forward(
-          heads[task / tasks.count], round: round, chunks: tasks[task % tasks.count],
-          dropout: dropout, scratch: scratch)
-      }
-    }
-    engine.pool.run(heads.count * pieces.count) { task, scratch in
-      let head = heads[task / pieces.count]
-      let rows = pieces[task % pieces.count]
-      if masksSelf && !seesRuns { roundLoneSums(head, rows) }
-      Kernels.normalizeRows(head.output.rows(rows), by: head.sum.rows(rows))
-      scratch.lap(.merge)
-    }
-  }
-
-  /// A position that saw only itself has logit -1e5 in every round.
-  ///
-  /// Hugging Face weighs rounds by a single-precision log-sum-exp, which at that size is rounded to
-  /// 1/128, so the rounds' weights do not quite add up to 1. Models trained there expect that;
-  /// every other row has logits so small that the rounding is nothing.
-  private func roundLoneSums(_ head: Head, _ rows: Range<Int>) {
-    let (maximum, sum) = (head.maximum.rows(rows), head.sum.rows(rows))
-    for row in 0..<rows.count {
-      let largest = maximum.row(row)[0]
-      guard largest <= -5e4 else { continue }
-      let logSumExp = largest + Float(DoubleFunctions.log(Double(sum.row(row)[0])))
-      sum.row(row)[0] = Float(DoubleFunctions.exp(Double(logSumExp - largest)))
-    }
-  }
-
-  private func forward(
-    _ head: Head, round: Int, chunks: Range<Int>, dropout: Double, scratch: ScratchArena
-  ) {
-    let width = head.queries.columns
-    let before = before(round)
-    let window = ChunkWindow(chunk: chunk, before: before, width: width, from: scratch)
-    let list = scratch.integers(chunk)
-    let seen = SeenKeys(self, window, round: round, from: scratch)
-    let queries = scratch.strips(chunk, width)
-    let partial = scratch.matrix(chunk, width)
-    let scores = scratch.matrix(chunk, window.rows)
-    let maximum = scratch.floats(chunk)
-    let sum = scratch.floats(chunk)
-    for index in chunks.lowerBound - before..<chunks.upperBound {
-      let slot = window.slot(index)
-      fill(list, with: head.order, round: round, chunk: index)
-      window.load(list, keys: head.keys, scale: head.keyScale, values: head.values, slot: slot)
-      guard index >= chunks.lowerBound else { continue }
-      let own = window.positions[window.rows(ofSlot: slot)]
-      gather(head.queries, rows: own, into: queries)
-      seen.find(head.order, chunk: index)
-      scratch.lap(.gather)
-      for part in seen.parts(newest: slot) {
-        tileProduct(
-          queries.left, window.keysAcross.columns(part.rows),
-          into: scores.columns(part.columns).result)
-      }
-      scratch.lap(.scores)
-      seen.softmax(scores, queries: own, maximum: maximum, sum: sum)
-      seen.drop(scores, queries: own, chunk: index, by: head.dropoutStream, rate: dropout)
-      scratch.lap(.softmax)
-      // One chain from zero for runs; a ring as it lies is one product.
-      if seesRuns { partial.fill(0) }
-      for part in seen.parts(newest: slot) {
-        tileProduct(
-          scores.columns(part.columns).left, window.values.rows(part.rows), into: partial.result,
-          continuing: seesRuns)
-      }
-      scratch.lap(.values)
-      Kernels.mergeRows(
-        partial, maximum: maximum, sum: sum, into: head.output, maximum: head.maximum,
-        sum: head.sum, rows: own)
-      scratch.lap(.merge)
-    }
-  }
-
   /// Positions of a chunk of the list; past every position where the list has no such chunk.
   func fill(_ positions: View<Int32>, with order: Order, round: Int, chunk index: Int) {
-    guard index >= 0 || isCircular else { return positions.fill(Int32.max) }
-    let list = rounds * chunksPerRound
-    let place = round * chunksPerRound + index
     // A look-back longer than the whole list goes round more than once.
-    let start = (place % list + list) % list * chunk
+    let list = rounds * chunksPerRound
+    let start = ((round * chunksPerRound + index) % list + list) % list * chunk
     switch order {
     case .sorted(let sorted): positions.copy(from: sorted[start..<start + chunk])
+    case .sequence where index < 0, .buckets where index < 0: positions.fill(Int32.max)
     case .buckets(let sorted, _, _) where start < sorted.count:
       positions.copy(from: sorted[start..<start + chunk])
     case .sequence, .buckets:
@@ -238,25 +113,40 @@ struct ChunkAttention {
 
   /// What the queries of a head see, spelt out.
   func sight(_ order: Order) -> Sight {
-    guard !seesRuns else { return sightOfRuns(order) }
+    if let whole { return whole.sight(length: length) }
     var keys = [[Sight.Key]](repeating: [], count: length)
-    let list = Buffer<Int32>(chunk)
+    func see(_ query: Int, _ key: Int, draw: Int) {
+      keys[query].append(
+        Sight.Key(position: key, draw: draw, isLastResort: sharesQueryKey && key == query))
+    }
+    let buffer = Buffer<Int32>(chunk)
     func positions(_ round: Int, _ index: Int) -> [Int] {
-      fill(list.view, with: order, round: round, chunk: index)
-      return list.view.array.map(Int.init)
+      fill(buffer.view, with: order, round: round, chunk: index)
+      return buffer.view.array.map(Int.init)
     }
     let slotRows = ChunkWindow.slotRows(chunk: chunk)
     for round in 0..<rounds {
+      guard !seesRuns else {
+        let list = (0..<chunksPerRound).flatMap { positions(round, $0) }.prefix(length)
+        let starts = starts(order, round: round)?.array.map(Int.init) ?? [0]
+        for (place, query) in list.enumerated() {
+          let start = max(starts.last { $0 <= place } ?? 0, place - reaches[round])
+          for key in list[start...place] {
+            let draw = CounterRandom.pairNumber(
+              query: query, key: key, length: length, list: round, of: rounds)
+            see(query, key, draw: draw)
+          }
+        }
+        continue
+      }
       for index in 0..<chunksPerRound {
         let queries = positions(round, index)
         for back in 0...before {
           for (row, key) in positions(round, index - back).enumerated() {
             for (place, query) in queries.enumerated() where query < length && key <= query {
-              let draw =
-                firstDraw(round: round, chunk: index)
-                + (place * (before + 1) + (index - back + before) % (before + 1)) * slotRows + row
-              keys[query].append(
-                Sight.Key(position: key, draw: draw, isLastResort: masksSelf && key == query))
+              let slot = place * (before + 1) + (index - back + before) % (before + 1)
+              see(
+                query, key, draw: firstDraw(round: round, chunk: index) + slot * slotRows + row)
             }
           }
         }
@@ -265,27 +155,10 @@ struct ChunkAttention {
     return Sight(keys: keys)
   }
 
-  private func sightOfRuns(_ order: Order) -> Sight {
-    var keys = [[Sight.Key]](repeating: [], count: length)
-    for (round, reach) in reaches.enumerated() {
-      var list = Array(0..<length)
-      var starts = [0]
-      if case .buckets(let sorted, let ofBuckets, let count) = order,
-        round * paddedLength < sorted.count
-      {
-        list = sorted[round * paddedLength..<round * paddedLength + length].array.map(Int.init)
-        starts = ofBuckets[round * count..<(round + 1) * count].array.map(Int.init)
-      }
-      for (place, query) in list.enumerated() {
-        let start = starts.last { $0 <= place } ?? 0
-        for key in list[max(start, place - reach)...place] {
-          let draw = CounterRandom.pairNumber(
-            query: query, key: key, length: length, list: round, of: rounds)
-          keys[query].append(
-            Sight.Key(position: key, draw: draw, isLastResort: key == query))
-        }
-      }
-    }
-    return Sight(keys: keys)
+  /// `[buckets]`: places at which the buckets of a round start; nil where its list is the sequence.
+  func starts(_ order: Order, round: Int) -> View<Int32>? {
+    guard case .buckets(_, let starts, let count) = order, (round + 1) * count <= starts.count
+    else { return nil }
+    return starts[round * count..<(round + 1) * count]
   }
 }

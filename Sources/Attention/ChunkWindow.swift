@@ -18,12 +18,16 @@ struct ChunkWindow {
   let keysAcross: Packed<Float>
   /// `[W, K]`.
   let values: Packed<Float>
+  /// `[K, W]`, where gradients need it.
+  let valuesAcross: Packed<Float>?
 
   /// Rows of all slots.
   var rows: Int { slots * slotRows }
 
   /// Lends a window for chunks of `chunk` positions and heads of `width` features.
-  init(chunk: Int, before: Int, width: Int, from arena: ScratchArena) {
+  init(
+    chunk: Int, before: Int, width: Int, forGradients: Bool = false, from arena: ScratchArena
+  ) {
     self.chunk = chunk
     slots = before + 1
     slotRows = Self.slotRows(chunk: chunk)
@@ -32,16 +36,12 @@ struct ChunkWindow {
     keys = arena.strips(rows, width)
     keysAcross = arena.strips(width, rows)
     values = arena.strips(rows, width)
+    valuesAcross = forGradients ? arena.strips(width, rows) : nil
     guard slotRows > chunk else { return }
     positions.fill(Int32.max)
-    for matrix in [keys, keysAcross, values] { matrix.runs.forEach { $0.fill(0) } }
-  }
-
-  /// Lends a matrix `[width, W]` that is zero where slots are padded.
-  func across(width: Int, from arena: ScratchArena) -> Packed<Float> {
-    let across = arena.strips(width, rows)
-    if slotRows > chunk { across.runs.forEach { $0.fill(0) } }
-    return across
+    for matrix in [keys, keysAcross, values] + (valuesAcross.map { [$0] } ?? []) {
+      matrix.runs.forEach { $0.fill(0) }
+    }
   }
 
   static func slotRows(chunk: Int) -> Int {
@@ -54,21 +54,19 @@ struct ChunkWindow {
   /// Place of a chunk in the ring of those in sight.
   func slot(_ index: Int) -> Int { (index + slots - 1) % slots }
 
-  /// Puts the keys, times their scales, and the values at `chunkPositions` in `slot`.
-  func load(
-    _ chunkPositions: View<Int32>, keys source: Matrix, scale: Matrix, values valueSource: Matrix,
-    slot: Int
-  ) {
+  /// Puts a head's keys, times their scales, and its values at `chunkPositions` in `slot`.
+  func load(_ chunkPositions: View<Int32>, of head: AttentionHead, slot: Int) {
     let rows = rows(ofSlot: slot)
     positions[rows].copy(from: chunkPositions)
-    gather(source, rows: chunkPositions, scale: scale, into: keys.rows(rows))
-    gather(valueSource, rows: chunkPositions, into: values.rows(rows))
+    gather(head.keys, rows: chunkPositions, scale: head.rows.keyScale, into: keys.rows(rows))
+    gather(head.values, rows: chunkPositions, into: values.rows(rows))
     transpose(keys.rows(rows), into: keysAcross, columns: rows)
+    if let valuesAcross { transpose(values.rows(rows), into: valuesAcross, columns: rows) }
   }
 }
 
 /// Writes the transpose of `rows` into the columns `columns` of `across`.
-func transpose(_ rows: Packed<Float>, into across: Packed<Float>, columns: Range<Int>) {
+private func transpose(_ rows: Packed<Float>, into across: Packed<Float>, columns: Range<Int>) {
   for strip in 0..<rows.stripCount {
     let (features, matrix) = rows.strip(strip)
     across.rows(features).columns(columns).copy(transposing: matrix)

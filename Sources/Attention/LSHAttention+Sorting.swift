@@ -3,9 +3,9 @@ import Compute
 
 extension LSHAttention {
   /// Fills the key scales and the order.
-  func sort(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
-    let (length, width, hashes) = (group.length, group.headWidth, sizes.hashes)
-    let factors = sizes.buckets.map(Int32.init)
+  func sort(_ group: HeadGroup, saved: SortedLists, pass: AttentionPass) {
+    let (length, width) = (group.length, group.headWidth)
+    let factors = buckets.map(Int32.init)
     let tiles = Tiling.ranges(length, by: Tiling.tileRows)
     let engine = pass.engine
     engine.scratch.frame {
@@ -21,14 +21,13 @@ extension LSHAttention {
         let (head, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
         let rows = tiles[tile]
         let queryKey = group.head(head, of: group.projected[0]).rows(rows)
-        Kernels.keyScale(
-          queryKey, into: SoftmaxRows.column(head, of: saved.rows.keyScale).rows(rows))
+        Kernels.keyScale(queryKey, into: saved.rows[head].keyScale.rows(rows))
         let rotated = scratch.matrix(rows.count, columns)
         tileProduct(queryKey.left, rotations[head], into: rotated.result)
         for round in 0..<hashes {
           let start = (head * hashes + round) * length
           Kernels.hashBuckets(
-            rotated.columns(round * sizes.rotationWidth..<(round + 1) * sizes.rotationWidth),
+            rotated.columns(round * rotationWidth..<(round + 1) * rotationWidth),
             factors: factors, into: buckets[start + rows.lowerBound..<start + rows.upperBound])
         }
         scratch.lap(.hash)
@@ -40,24 +39,24 @@ extension LSHAttention {
   /// Pieces of a list that are counted and placed by one task each: long enough that their counts take a
   /// fraction of the memory of the list.
   func sortPieces(_ length: Int) -> [Range<Int>] {
-    Tiling.ranges(length, by: max(4096, 4 * sizes.bucketCount))
+    Tiling.ranges(length, by: max(4096, 4 * bucketCount))
   }
 
   /// Stable counting sort of each list's positions by bucket; padding stays behind.
   private func sortLists(
-    _ buckets: View<Int32>, length: Int, into saved: Saved, engine: Engine
+    _ buckets: View<Int32>, length: Int, into saved: SortedLists, engine: Engine
   ) {
     let order = saved.order
     let pieces = sortPieces(length)
     let (lists, padded) = (buckets.count / length, chunks(length).paddedLength)
     // `[list, piece, bucket]`: how many of the bucket the piece has, then the place of the first.
-    let counts = engine.scratch.integers(lists * pieces.count * sizes.bucketCount)
+    let counts = engine.scratch.integers(lists * pieces.count * bucketCount)
     func part(_ task: Int) -> (buckets: View<Int32>, counts: View<Int32>) {
       let (list, piece) = task.quotientAndRemainder(dividingBy: pieces.count)
       let own = pieces[piece]
       return (
         buckets[list * length + own.lowerBound..<list * length + own.upperBound],
-        counts[task * sizes.bucketCount..<(task + 1) * sizes.bucketCount]
+        counts[task * bucketCount..<(task + 1) * bucketCount]
       )
     }
     engine.pool.run(lists * pieces.count) { task, scratch in
@@ -68,10 +67,10 @@ extension LSHAttention {
     }
     engine.pool.run(lists) { list, scratch in
       var place: Int32 = 0
-      for bucket in 0..<sizes.bucketCount {
-        if sight == .bucket { saved.starts[list * sizes.bucketCount + bucket] = place }
+      for bucket in 0..<bucketCount {
+        if sight == .bucket { saved.starts[list * bucketCount + bucket] = place }
         for piece in 0..<pieces.count {
-          let index = (list * pieces.count + piece) * sizes.bucketCount + bucket
+          let index = (list * pieces.count + piece) * bucketCount + bucket
           (counts.base[index], place) = (place, place + counts.base[index])
         }
       }

@@ -13,8 +13,17 @@ public enum LSHSight: String, Codable, Sendable, CaseIterable {
   case bucket
 }
 
-/// Sizes of LSH attention.
-public struct LSHAttentionSizes: Codable, Sendable, Equatable {
+/// What a pass of LSH attention leaves for its gradient.
+public struct SortedLists: Sendable {
+  let rows: [SoftmaxRows]
+  /// `[g, R, padded L]`: positions in sorted order; empty where one chunk holds everything.
+  package let order: View<Int32>
+  /// `[g, R, buckets]`: place in the sorted list at which each bucket starts, for sight `bucket`.
+  package let starts: View<Int32>
+}
+
+/// Causal attention among positions that hash alike.
+public struct LSHAttention: AttentionLayer, Equatable {
   /// Positions per chunk of the sorted list.
   public var chunk: Int
   /// Earlier chunks of the sorted list each chunk sees (circular).
@@ -29,7 +38,7 @@ public struct LSHAttentionSizes: Codable, Sendable, Equatable {
   /// softmax.
   public var window: Int
 
-  /// All sizes at once.
+  /// A layer with these sizes.
   public init(
     chunk: Int, chunksBefore: Int, hashes: Int, buckets: [Int], sight: LSHSight = .chunks,
     window: Int = 0
@@ -60,25 +69,6 @@ public struct LSHAttentionSizes: Codable, Sendable, Equatable {
     guard count > limit else { return [count] }
     return [1 << (power / 2), 1 << (power - power / 2)]
   }
-}
-
-/// Causal attention among positions that hash alike.
-public struct LSHAttention: AttentionLayer {
-  /// Chunk, look-back, rounds and buckets.
-  public let sizes: LSHAttentionSizes
-  private let short = FullAttention(sharesQueryKey: true)
-
-  /// A layer with these sizes.
-  public init(_ sizes: LSHAttentionSizes) { self.sizes = sizes }
-
-  /// What a pass leaves for its gradient.
-  public struct Saved: Sendable {
-    let rows: SoftmaxRows
-    /// `[g, R, padded L]`: positions in sorted order; empty where one chunk holds everything.
-    package let order: View<Int32>
-    /// `[g, R, buckets]`: place in the sorted list at which each bucket starts, for sight `bucket`.
-    package let starts: View<Int32>
-  }
 
   /// `lsh`.
   public static let name = "lsh"
@@ -87,39 +77,37 @@ public struct LSHAttention: AttentionLayer {
   /// One round and several, factored buckets, chunks with and without padding to strips; both sights, with and without
   /// a window, reaches shorter and longer than a bucket and than the chunks that are at hand together.
   public static let examples = [
-    LSHAttentionSizes(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
-    LSHAttentionSizes(chunk: 7, chunksBefore: 2, hashes: 1, buckets: [8]),
-    LSHAttentionSizes(chunk: 32, chunksBefore: 0, hashes: 4, buckets: [2]),
-    LSHAttentionSizes(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2], sight: .bucket),
-    LSHAttentionSizes(
+    LSHAttention(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2]),
+    LSHAttention(chunk: 7, chunksBefore: 2, hashes: 1, buckets: [8]),
+    LSHAttention(chunk: 32, chunksBefore: 0, hashes: 4, buckets: [2]),
+    LSHAttention(chunk: 16, chunksBefore: 1, hashes: 2, buckets: [4, 2], sight: .bucket),
+    LSHAttention(
       chunk: 5, chunksBefore: 1, hashes: 1, buckets: [2], sight: .bucket, window: 3),
-    LSHAttentionSizes(
+    LSHAttention(
       chunk: 7, chunksBefore: 9, hashes: 3, buckets: [2, 4], sight: .bucket, window: 70),
-    LSHAttentionSizes(
+    LSHAttention(
       chunk: 100, chunksBefore: 3, hashes: 4, buckets: [2], sight: .bucket, window: 1),
-  ].map(LSHAttention.init)
+  ]
 
   /// Chunks of at least a position, at least a round, and even bucket factors.
   public var problem: String? {
-    if let problem = LocalAttention(
-      LocalAttentionSizes(chunk: sizes.chunk, chunksBefore: sizes.chunksBefore)
-    ).problem {
+    if let problem = LocalAttention(chunk: chunk, chunksBefore: chunksBefore).problem {
       return problem
     }
-    if sight == .bucket && sizes.chunksBefore == 0 {
+    if sight == .bucket && chunksBefore == 0 {
       return "chunks before 0 with sight bucket; legal: 1 to 1024"
     }
-    guard sizes.window == 0 || (sight == .bucket && (0...1 << 27).contains(sizes.window)) else {
-      return "window \(sizes.window); legal: 0, or with sight bucket up to \(1 << 27)"
+    guard window == 0 || (sight == .bucket && (0...1 << 27).contains(window)) else {
+      return "window \(window); legal: 0, or with sight bucket up to \(1 << 27)"
     }
-    guard (1...1024).contains(sizes.hashes) else {
-      return "\(sizes.hashes) hash rounds; legal: 1 to 1024"
+    guard (1...1024).contains(hashes) else {
+      return "\(hashes) hash rounds; legal: 1 to 1024"
     }
     let most = 1 << 20
-    let count = sizes.buckets.reduce(1) { min($0 * max(0, min($1, most)), most + 1) }
-    return !sizes.buckets.isEmpty && count <= most
-      && sizes.buckets.allSatisfy { $0 >= 2 && $0 % 2 == 0 }
-      ? nil : "buckets \(sizes.buckets); legal: even factors with a product of at most \(most)"
+    let count = buckets.reduce(1) { min($0 * max(0, min($1, most)), most + 1) }
+    return !buckets.isEmpty && count <= most
+      && buckets.allSatisfy { $0 >= 2 && $0 % 2 == 0 }
+      ? nil : "buckets \(buckets); legal: even factors with a product of at most \(most)"
   }
 
   /// Queries and keys share one projection.
@@ -129,115 +117,95 @@ public struct LSHAttention: AttentionLayer {
   /// Where chunks of the sorted list begin depends on later ones, and with sight `chunks` so does which keys a query sees.
   public var isStrictlyCausal: Bool { sight == .bucket }
 
-  var sight: LSHSight { sizes.sight }
-  /// Keys that a query with sight `bucket` sees of a list at most.
-  private var reach: Int { sizes.chunk * sizes.chunksBefore }
-
-  /// Of the keys in a window, whether masked or not, in every round.
-  public func operations(length: Int, features: Int) -> (scores: Double, hash: Double) {
-    let products = 2 * Double(length) * Double(features)
-    let keys = chunks(length).keysAtHand.reduce(0.0) { $0 + Double(min($1, length)) }
-    return (products * keys, isShort(length) ? 0 : products * Double(columns))
-  }
-
-  /// All hash rounds one after the other, each padded to whole chunks, where their buckets start, and the rows.
-  public func savedFloats(length: Int, heads: Int) -> Int {
-    short.savedFloats(length: length, heads: heads)
-      + heads * (orderCount(length) + startCount(length))
-  }
-
-  /// While it sorts, the buckets; later what the chunks need.
-  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
-    guard !isShort(length) else {
-      return short.scratch(length: length, heads: heads, headWidth: headWidth)
-    }
-    let lists = heads * sizes.hashes
-    let sorting =
-      lists * (length + sortPieces(length).count * sizes.bucketCount)
-      + heads * Packed<Float>.count(headWidth, columns)
-    let chunks = chunks(length).scratch(heads: heads, headWidth: headWidth)
-    return AttentionScratch(
-      shared: max(sorting, chunks.shared),
-      perThread: max(chunks.perThread, max(Tiling.tileRows, headWidth) * columns))
-  }
-
-  /// Lends the rows and the order.
-  public func save(length: Int, heads: Int, from arena: ScratchArena) -> Saved {
-    Saved(
-      rows: short.save(length: length, heads: heads, from: arena),
-      order: arena.integers(heads * orderCount(length)),
-      starts: arena.integers(heads * startCount(length)))
-  }
-
-  /// Whether one chunk sees everything, so that hashing would change nothing.
-  ///
-  /// A strict bucket stays a bucket: whether a sequence goes on must not change what is seen in it.
-  private func isShort(_ length: Int) -> Bool { sight == .chunks && length <= sizes.chunk }
-
-  /// Columns of the rotations of one head.
-  var columns: Int { sizes.hashes * sizes.rotationWidth }
-
-  private func orderCount(_ length: Int) -> Int {
-    isShort(length) ? 0 : sizes.hashes * chunks(length).paddedLength
-  }
-
-  private func startCount(_ length: Int) -> Int {
-    sight == .bucket ? sizes.hashes * sizes.bucketCount : 0
-  }
-
   func chunks(_ length: Int) -> ChunkAttention {
     switch sight {
     case .chunks:
       ChunkAttention(
-        chunk: sizes.chunk, before: sizes.chunksBefore, rounds: sizes.hashes, length: length,
-        masksSelf: true, isCircular: true)
+        chunk: chunk, before: chunksBefore, rounds: hashes, length: length, sharesQueryKey: true)
     case .bucket:
       ChunkAttention(
-        reaches: [Int](repeating: reach, count: sizes.hashes)
-          + (sizes.window > 0 ? [sizes.window] : []), length: length)
+        reaches: [Int](repeating: chunk * chunksBefore, count: hashes)
+          + (window > 0 ? [window] : []), length: length)
     }
   }
 
+  /// Columns of the rotations of one head.
+  var columns: Int { hashes * rotationWidth }
+
+  /// Places of one head's lists in `SortedLists.order`, and of the starts of their buckets.
+  private func counts(_ length: Int) -> (order: Int, starts: Int) {
+    let chunks = chunks(length)
+    return (
+      chunks.whole == nil ? hashes * chunks.paddedLength : 0,
+      sight == .bucket ? hashes * bucketCount : 0
+    )
+  }
+
+  /// Of the keys in a window, whether masked or not, in every round.
+  public func operations(length: Int, features: Int) -> (scores: Double, hash: Double) {
+    let chunks = chunks(length)
+    let products = 2 * Double(length) * Double(features)
+    let keys = chunks.keysAtHand.reduce(0.0) { $0 + Double(min($1, length)) }
+    return (products * keys, chunks.whole == nil ? products * Double(columns) : 0)
+  }
+
+  /// All hash rounds one after the other, each padded to whole chunks, where their buckets start, and the rows.
+  public func savedFloats(length: Int, heads: Int) -> Int {
+    let counts = counts(length)
+    return softmaxFloats(length: length, heads: heads) + heads * (counts.order + counts.starts)
+  }
+
+  /// While it sorts, the buckets; later what the chunks need.
+  public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
+    let walk = chunks(length).scratch(heads: heads, headWidth: headWidth)
+    guard chunks(length).whole == nil else { return walk }
+    let sorting =
+      heads * hashes * (length + sortPieces(length).count * bucketCount)
+      + heads * Packed<Float>.count(headWidth, columns)
+    return AttentionScratch(
+      shared: max(sorting, walk.shared),
+      perThread: max(walk.perThread, max(Tiling.tileRows, headWidth) * columns))
+  }
+
+  /// Lends the rows and the order.
+  public func save(length: Int, heads: Int, from arena: ScratchArena) -> SortedLists {
+    let counts = counts(length)
+    return SortedLists(
+      rows: softmaxRows(length: length, heads: heads, from: arena),
+      order: arena.integers(heads * counts.order), starts: arena.integers(heads * counts.starts))
+  }
+
   /// Hashes, sorts, and attends within chunks of the sorted lists.
-  public func forward(_ group: HeadGroup, saved: Saved, pass: AttentionPass) {
-    guard !isShort(group.length) else {
-      return short.forward(group, saved: saved.rows, pass: pass)
-    }
-    sort(group, saved: saved, pass: pass)
-    chunks(group.length).forward(
-      group, rows: saved.rows, pass: pass, order: order(of: saved, length: group.length))
+  public func forward(_ group: HeadGroup, saved: SortedLists, pass: AttentionPass) {
+    let chunks = chunks(group.length)
+    if chunks.whole == nil { sort(group, saved: saved, pass: pass) }
+    chunks.forward(
+      group, rows: saved.rows, pass: pass, orders: orders(of: saved, length: group.length))
   }
 
   /// Gradients of the projections, from the order that `forward` left.
   public func backward(
-    _ group: HeadGroup, saved: Saved, outputGradient: Matrix, gradients: [Matrix],
+    _ group: HeadGroup, saved: SortedLists, outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass
   ) {
-    guard !isShort(group.length) else {
-      return short.backward(
-        group, saved: saved.rows, outputGradient: outputGradient, gradients: gradients,
-        ownGradients: ownGradients, pass: pass)
-    }
     chunks(group.length).backward(
       group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
-      order: order(of: saved, length: group.length))
+      orders: orders(of: saved, length: group.length))
   }
 
   /// The chunks of each round's sorted list, up to the query, or the last members of its bucket, and the window.
-  public func sight(length: Int, head: Int, saved: Saved) -> Sight {
-    guard !isShort(length) else {
-      return short.sight(length: length, head: head, saved: saved.rows)
-    }
-    return chunks(length).sight(order(of: saved, length: length)(head))
+  public func sight(length: Int, head: Int, saved: SortedLists) -> Sight {
+    chunks(length).sight(orders(of: saved, length: length)[head])
   }
 
-  private func order(of saved: Saved, length: Int) -> (Int) -> ChunkAttention.Order {
-    let (count, starts) = (orderCount(length), startCount(length))
-    return { [sizes] head in
-      let order = saved.order[head * count..<(head + 1) * count]
-      guard sizes.sight == .bucket else { return .sorted(order) }
+  private func orders(of saved: SortedLists, length: Int) -> [ChunkAttention.Order] {
+    let counts = counts(length)
+    return saved.rows.indices.map { head in
+      let order = saved.order[head * counts.order..<(head + 1) * counts.order]
+      guard sight == .bucket else { return .sorted(order) }
       return .buckets(
-        order, starts: saved.starts[head * starts..<(head + 1) * starts], count: sizes.bucketCount)
+        order, starts: saved.starts[head * counts.starts..<(head + 1) * counts.starts],
+        count: bucketCount)
     }
   }
 }

@@ -5,8 +5,8 @@ import Testing
 struct AttentionKindTests {
   @Test("each name gives its layer with the projections of Hugging Face's state dict")
   func projections() {
-    let lsh = LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 1, buckets: [4])
-    let local = LocalAttentionSizes(chunk: 8, chunksBefore: 1)
+    let lsh = LSHAttention(chunk: 8, chunksBefore: 1, hashes: 1, buckets: [4])
+    let local = LocalAttention(chunk: 8, chunksBefore: 1)
     func projections(_ name: String, shared: Bool = false) -> [String]? {
       AttentionKind(rawValue: name).map {
         AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: shared).layer($0).projections
@@ -29,13 +29,13 @@ struct AttentionKindTests {
     ])
   func automaticBuckets(length: Int, chunk: Int, buckets: [Int]) {
     #expect(
-      LSHAttentionSizes.automaticBuckets(
+      LSHAttention.automaticBuckets(
         length: length, longestLength: length, chunk: chunk) == buckets)
   }
 
   @Test("bucket count and rotation width follow from the factors")
   func widths() {
-    let sizes = LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 3, buckets: [4, 6])
+    let sizes = LSHAttention(chunk: 8, chunksBefore: 1, hashes: 3, buckets: [4, 6])
     #expect(sizes.bucketCount == 24)
     #expect(sizes.rotationWidth == 5)
   }

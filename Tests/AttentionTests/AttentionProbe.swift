@@ -16,15 +16,13 @@ enum Kind: Sendable, CustomStringConvertible {
     switch self {
     case .full(let shared): FullAttention(sharesQueryKey: shared)
     case .local(let chunk, let before):
-      LocalAttention(LocalAttentionSizes(chunk: chunk, chunksBefore: before))
+      LocalAttention(chunk: chunk, chunksBefore: before)
     case .lsh(let chunk, let before, let hashes, let buckets):
-      LSHAttention(
-        LSHAttentionSizes(chunk: chunk, chunksBefore: before, hashes: hashes, buckets: buckets))
+      LSHAttention(chunk: chunk, chunksBefore: before, hashes: hashes, buckets: buckets)
     case .strict(let reach, let window, let hashes, let buckets):
       LSHAttention(
-        LSHAttentionSizes(
-          chunk: reach, chunksBefore: 1, hashes: hashes, buckets: buckets, sight: .bucket,
-          window: window))
+        chunk: reach, chunksBefore: 1, hashes: hashes, buckets: buckets, sight: .bucket,
+        window: window)
     }
   }
 

@@ -13,8 +13,8 @@ struct Example: Sendable, CustomStringConvertible {
   /// All examples of all kinds.
   static let all: [Example] = {
     let sizes = AttentionSizes(
-      local: LocalAttentionSizes(chunk: 4, chunksBefore: 1),
-      lsh: LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [2]))
+      local: LocalAttention(chunk: 4, chunksBefore: 1),
+      lsh: LSHAttention(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [2]))
     func examples<Layer: AttentionLayer>(_ layer: Layer) -> [Example] {
       Layer.examples.enumerated().map {
         Example(layer: $0.element, description: "\(Layer.name) \($0.offset)")

@@ -69,9 +69,9 @@ struct RowTests {
 
   @Test(
     "LSH attention with sight bucket: from the last members of each bucket, and the window",
-    arguments: LSHAttention.examples.map(\.sizes).filter { $0.sight == .bucket }, [1, 70, 331])
-  func bucket(sizes: LSHAttentionSizes, length: Int) {
-    let probe = AttentionProbe(LSHAttention(sizes), length: length, threads: 2)
+    arguments: LSHAttention.examples.filter { $0.sight == .bucket }, [1, 70, 331])
+  func bucket(sizes: LSHAttention, length: Int) {
+    let probe = AttentionProbe(sizes, length: length, threads: 2)
     let whole = probe.forward()
     let columns = sizes.hashes * sizes.rotationWidth
     for number in 0..<probe.heads {
@@ -114,7 +114,7 @@ struct RowTests {
     arguments: [(8, 1), (32, 0), (33, 2), (64, 4)], [70, 331])
   func local(sizes: (chunk: Int, before: Int), length: Int) {
     let (chunk, slots) = (sizes.chunk, sizes.before + 1)
-    let layer = LocalAttention(LocalAttentionSizes(chunk: chunk, chunksBefore: sizes.before))
+    let layer = LocalAttention(chunk: chunk, chunksBefore: sizes.before)
     let probe = AttentionProbe(layer, length: length, threads: 2)
     let whole = probe.forward()
     let width = Packed<Float>.width

@@ -8,7 +8,7 @@ import Testing
 struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
-    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttentionSizes = smallLSH
+    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttention = smallLSH
   ) -> ReformerConfig {
     smallConfig(
       [
@@ -23,7 +23,7 @@ struct ExactnessTests {
   @Test(
     "after the backward pass the streams are what the embedding made them, bit for bit",
     arguments: [1, 8, 37, 130, 300], sights)
-  func streams(length: Int, lsh: LSHAttentionSizes) throws {
+  func streams(length: Int, lsh: LSHAttention) throws {
     let seed = UInt64(length)
     let probe = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
     probe.address.step = seed * 31
@@ -42,7 +42,7 @@ struct ExactnessTests {
   @Test(
     "recomputed activations give the gradients of kept ones, bit for bit",
     arguments: [5, 130, 300], sights)
-  func kept(length: Int, lsh: LSHAttentionSizes) throws {
+  func kept(length: Int, lsh: LSHAttention) throws {
     let seed = UInt64(length)
     let recomputing = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
     let keeping = try ModelProbe(
@@ -67,7 +67,7 @@ struct ExactnessTests {
   }
 
   @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300], sights)
-  func threads(length: Int, lsh: LSHAttentionSizes) throws {
+  func threads(length: Int, lsh: LSHAttention) throws {
     let runs = try [1, 2, 3].map { threads in
       let probe = try ModelProbe(deep(length: length, lsh: lsh), threads: threads, disorder: 0.05)
       let loss = try probe.step()

@@ -14,8 +14,8 @@ struct SerialWorkTests {
   func stretches(kind: AttentionKind) throws {
     let length = 65_536
     let sizes = AttentionSizes(
-      local: LocalAttentionSizes(chunk: 64, chunksBefore: 1),
-      lsh: LSHAttentionSizes(chunk: 64, chunksBefore: 1, hashes: 1, buckets: [32, 64]))
+      local: LocalAttention(chunk: 64, chunksBefore: 1),
+      lsh: LSHAttention(chunk: 64, chunksBefore: 1, hashes: 1, buckets: [32, 64]))
     let config = ReformerConfig(
       vocabulary: 256, length: length, width: 64, layers: [sizes.layer(kind)], heads: 2,
       headWidth: 32, headsPerGroup: 1, feedForwardWidth: 128, axialShape: [256, 256],

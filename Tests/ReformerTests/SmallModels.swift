@@ -10,10 +10,10 @@ func smallConfig(
   heads: Int = 2, headsPerGroup: Int? = nil, activation: Activation = .gelu,
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
-  lsh: LSHAttentionSizes = smallLSH, ngrams: NGramSizes = NGramSizes()
+  lsh: LSHAttention = smallLSH, ngrams: NGramSizes = NGramSizes()
 ) -> ReformerConfig {
   let sizes = AttentionSizes(
-    local: LocalAttentionSizes(chunk: 8, chunksBefore: 1), lsh: lsh,
+    local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
     fullSharedQueryKey: fullSharedQueryKey)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
@@ -24,11 +24,11 @@ func smallConfig(
 }
 
 /// Sizes of the `lsh` layers of `smallConfig`.
-let smallLSH = LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 2, buckets: [4, 2])
+let smallLSH = LSHAttention(chunk: 8, chunksBefore: 1, hashes: 2, buckets: [4, 2])
 
 /// The same with strict sight, and a window.
-func strictLSH(hashes: Int = 2, window: Int = 0) -> LSHAttentionSizes {
-  LSHAttentionSizes(
+func strictLSH(hashes: Int = 2, window: Int = 0) -> LSHAttention {
+  LSHAttention(
     chunk: 8, chunksBefore: 2, hashes: hashes, buckets: [4, 2], sight: .bucket, window: window)
 }
 

@@ -7,7 +7,7 @@ import Testing
 @Suite("Strict causality of whole models")
 struct StrictnessTests {
   struct Case: Sendable, CustomStringConvertible {
-    let lsh: LSHAttentionSizes
+    let lsh: LSHAttention
     let length: Int
     var description: String {
       "\(lsh.hashes) rounds, window \(lsh.window), \(length) positions"
@@ -65,7 +65,7 @@ struct StrictnessTests {
   func chunks() throws {
     let probe = try probe(
       Case(
-        lsh: LSHAttentionSizes(chunk: 8, chunksBefore: 1, hashes: 1, buckets: [4, 2]), length: 257))
+        lsh: LSHAttention(chunk: 8, chunksBefore: 1, hashes: 1, buckets: [4, 2]), length: 257))
     let before = try probe.logits()
     for place in 200..<257 { probe.inputs[place] = (probe.inputs[place] + 1) % 23 }
     let first = 200 * probe.model.config.vocabulary

@@ -11,7 +11,7 @@ struct SumTests {
   private func gradients(length: Int) throws -> ModelProbe {
     let config = ReformerConfig(
       vocabulary: 16, length: length, width: 8,
-      layers: [LocalAttention(LocalAttentionSizes(chunk: 64, chunksBefore: 1))], heads: 1,
+      layers: [LocalAttention(chunk: 64, chunksBefore: 1)], heads: 1,
       headWidth: 4, feedForwardWidth: 8, axialShape: [length / 128, 128], axialWidths: [4, 4],
       residualFractionBits: 22)
     let probe = try ModelProbe(config, threads: 2)

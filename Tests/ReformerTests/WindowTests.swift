@@ -85,17 +85,15 @@ struct WindowTests {
     #expect(refusal { $0.dropout = .nan }.contains("dropout"))
     #expect(refusal { $0.residualFractionBits = 31 }.contains("1 to 30"))
     #expect(refusal { $0.byteOffset = 23 }.contains("0 to 22"))
-    let local = LocalAttention(LocalAttentionSizes(chunk: 0, chunksBefore: 1))
+    let local = LocalAttention(chunk: 0, chunksBefore: 1)
     #expect(refusal { $0.layers[1] = local }.hasPrefix("model: layer 1: chunk 0"))
-    let lsh = LSHAttention(LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 0, buckets: [4]))
+    let lsh = LSHAttention(chunk: 4, chunksBefore: 1, hashes: 0, buckets: [4])
     #expect(refusal { $0.layers[0] = lsh }.contains("0 hash rounds"))
-    let blind = LSHAttention(
-      LSHAttentionSizes(chunk: 4, chunksBefore: 0, hashes: 1, buckets: [4], sight: .bucket))
+    let blind = LSHAttention(chunk: 4, chunksBefore: 0, hashes: 1, buckets: [4], sight: .bucket)
     #expect(refusal { $0.layers[0] = blind }.contains("chunks before 0 with sight bucket"))
-    let paper = LSHAttention(
-      LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [4], window: 3))
+    let paper = LSHAttention(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [4], window: 3)
     #expect(refusal { $0.layers[0] = paper }.contains("window 3"))
-    let odd = LSHAttention(LSHAttentionSizes(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [3]))
+    let odd = LSHAttention(chunk: 4, chunksBefore: 1, hashes: 1, buckets: [3])
     #expect(refusal { $0.layers[0] = odd }.contains("even factors"))
     try smallConfig([.local, .lsh, .full]).check()
   }

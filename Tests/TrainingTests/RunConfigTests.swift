@@ -48,13 +48,13 @@ struct RunConfigTests {
     #expect(config.run.threads == 0)
     #expect(config.run.keep == 2)
     #expect(config.optimizer.learningRate == 5e-4)
-    let lsh = LSHAttentionSizes(
+    let lsh = LSHAttention(
       chunk: 64, chunksBefore: 1, hashes: 2,
-      buckets: LSHAttentionSizes.automaticBuckets(length: 4096, longestLength: 4096, chunk: 64))
+      buckets: LSHAttention.automaticBuckets(length: 4096, longestLength: 4096, chunk: 64))
     let reformer = ReformerConfig(
       length: 4096, width: 64,
       layers: [
-        LocalAttention(LocalAttentionSizes(chunk: 64, chunksBefore: 1)), LSHAttention(lsh),
+        LocalAttention(chunk: 64, chunksBefore: 1), lsh,
       ], heads: 4, headWidth: 16, feedForwardWidth: 128, axialShape: [64, 64],
       axialWidths: [16, 48])
     #expect("\(config.reformer)" == "\(reformer)")

@@ -140,12 +140,12 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
       case .count(let count): [count]
       case .factors(let factors): factors
       case nil:
-        LSHAttentionSizes.automaticBuckets(
+        LSHAttention.automaticBuckets(
           length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
       }
     let attention = AttentionSizes(
-      local: LocalAttentionSizes(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
-      lsh: LSHAttentionSizes(
+      local: LocalAttention(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
+      lsh: LSHAttention(
         chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
         buckets: buckets))
     let config = ReformerConfig(

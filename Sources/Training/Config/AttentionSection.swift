@@ -4,8 +4,8 @@ import Attention
 /// `[attention.*]`; `keys` says what each property means.
 package struct AttentionSection: Sendable, Equatable {
   package var fullSharedQueryKey = false
-  package var local = LocalAttentionSizes(chunk: 64, chunksBefore: 1)
-  package var lsh = LSHAttentionSizes(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
+  package var local = LocalAttention(chunk: 64, chunksBefore: 1)
+  package var lsh = LSHAttention(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
 
   var sizes: AttentionSizes {
     AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)

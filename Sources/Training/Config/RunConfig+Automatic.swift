@@ -34,7 +34,7 @@ extension RunConfig {
         heads: model.heads, headWidth: model.headWidth, length: data.length)
     }
     if attention.lsh.buckets.isEmpty {
-      attention.lsh.buckets = LSHAttentionSizes.automaticBuckets(
+      attention.lsh.buckets = LSHAttention.automaticBuckets(
         length: data.length, longestLength: data.length, chunk: attention.lsh.chunk)
     }
   }

@@ -45,7 +45,7 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
       continue
     }
     let given = try reference.floats("rotations.\(index)")
-    let needed = config.heads * config.headWidth * lsh.sizes.hashes * lsh.sizes.rotationWidth
+    let needed = config.heads * config.headWidth * lsh.hashes * lsh.rotationWidth
     guard given.count == needed else {
       throw UserError(
         "\(reference.path): rotations.\(index) has \(given.count) entries, config.json asks for "

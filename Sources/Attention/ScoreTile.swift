@@ -1,0 +1,114 @@
+// Where queries meet keys: scores, softmax and values of one tile, and their gradients. The kinds differ in what they put
+// in a tile.
+import Compute
+
+/// Which keys of a window's W rows the queries of a tile see, and which random draw may drop each.
+enum SeenKeys {
+  /// All up to the query's position, as Hugging Face's masks say; the draws of a query are consecutive numbers.
+  case before(masksSelf: Bool, firstDraw: Int, drawsPerQuery: Int)
+  /// A run of the list that ends with the query itself: query i sees the columns `first[i] ... own + i`, whose
+  /// positions are `keys`, and draws go by the positions of both.
+  ///
+  /// Runs are summed in the order of the list and by what they hold alone, so that no bit follows from where
+  /// chunks begin.
+  case runs(
+    first: View<Int32>, own: Int, keys: View<Int32>, length: Int, list: Int, lists: Int)
+}
+
+/// Queries that meet the keys of a window together.
+struct ScoreTile {
+  let head: AttentionHead
+  let window: ChunkWindow
+  /// Rows of the window, and the columns of the scores that they are.
+  let parts: [(rows: Range<Int>, columns: Range<Int>)]
+  let queries: LeftOperand<Float>
+  /// Positions of the queries.
+  let positions: View<Int32>
+  let seen: SeenKeys
+
+  private func scores(_ left: LeftOperand<Float>, _ right: Packed<Float>, _ scratch: ScratchArena)
+    -> Matrix
+  {
+    let scores = scratch.matrix(positions.count, window.rows)
+    for part in parts {
+      tileProduct(left, right.columns(part.rows), into: scores.columns(part.columns).result)
+    }
+    return scores
+  }
+
+  /// Merges what the queries see into the head's output.
+  func merge(_ scratch: ScratchArena) {
+    scratch.frame {
+      let scores = scores(queries, window.keysAcross, scratch)
+      scratch.lap(.scores)
+      let (maximum, sum) = (scratch.floats(positions.count), scratch.floats(positions.count))
+      var isChain = false
+      switch seen {
+      case .before(let masksSelf, _, _):
+        Kernels.maskedSoftmax(
+          scores, queryPositions: positions, keyPositions: window.positions, masksSelf: masksSelf,
+          maximum: maximum, sum: sum)
+      case .runs(let first, let own, _, _, _, _):
+        isChain = true
+        Kernels.runSoftmax(scores, first: first, own: own, maximum: maximum, sum: sum)
+      }
+      drop(scores)
+      scratch.lap(.softmax)
+      // One chain from zero for runs; a ring as it lies is one product.
+      let partial = scratch.matrix(positions.count, head.values.columns)
+      if isChain { partial.fill(0) }
+      for part in parts {
+        tileProduct(
+          scores.columns(part.columns).left, window.values.rows(part.rows), into: partial.result,
+          continuing: isChain)
+      }
+      scratch.lap(.values)
+      Kernels.mergeRows(
+        partial, maximum: maximum, sum: sum, into: head.output, maximum: head.rows.maximum,
+        sum: head.rows.sum, rows: positions)
+      scratch.lap(.merge)
+    }
+  }
+
+  /// Probabilities after dropout and gradients of logits, `[queries, W]` each, lent by `scratch`; `maximum`, `sum` and
+  /// `dots` are those of the queries' rows.
+  func backward(
+    outputGradient: LeftOperand<Float>, maximum: View<Float>, sum: View<Float>,
+    dots: View<Float>, _ scratch: ScratchArena
+  ) -> (probabilities: Matrix, gradients: Matrix) {
+    guard let valuesAcross = window.valuesAcross else { preconditionFailure("a window forward") }
+    let scores = scores(queries, window.keysAcross, scratch)
+    scratch.lap(.scores)
+    let gradients = self.scores(outputGradient, valuesAcross, scratch)
+    scratch.lap(.values)
+    drop(gradients)
+    switch seen {
+    case .before(let masksSelf, _, _):
+      Kernels.maskedSoftmaxBackward(
+        scores, gradients, queryPositions: positions, keyPositions: window.positions,
+        masksSelf: masksSelf, maximum: maximum, sum: sum, outputDots: dots)
+    case .runs(let first, let own, _, _, _, _):
+      Kernels.runSoftmaxBackward(
+        scores, gradients, first: first, own: own, maximum: maximum, sum: sum, outputDots: dots)
+    }
+    drop(scores)
+    scratch.lap(.softmax)
+    return (scores, gradients)
+  }
+
+  /// Dropout on probabilities or their gradients.
+  private func drop(_ x: Matrix) {
+    head.drop { stream, rate in
+      switch seen {
+      case .before(_, let firstDraw, let drawsPerQuery):
+        for row in 0..<x.rows {
+          stream.dropout(x.row(row), rate: rate, first: firstDraw + row * drawsPerQuery)
+        }
+      case .runs(let first, let own, let keys, let length, let list, let lists):
+        stream.dropoutRuns(
+          x, first: first, own: own, queries: positions, keys: keys, length: length, list: list,
+          of: lists, rate: rate)
+      }
+    }
+  }
+}
