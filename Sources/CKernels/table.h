@@ -111,9 +111,6 @@
     (const float *rotated, size_t stride, size_t rows, const int32_t *factors,                     \
      size_t factor_count, int32_t *buckets),                                                       \
     (rotated, stride, rows, factors, factor_count, buckets))                                       \
-  F(void, counting_sort,                                                                           \
-    (const int32_t *buckets, size_t n, int32_t bucket_count, int32_t *counts, int32_t *order),     \
-    (buckets, n, bucket_count, counts, order))                                                     \
   F(void, mix_logits,                                                                              \
     (float *probabilities, float weight, const float *logits, float logit_weight, float *out,      \
      size_t n),                                                                                    \

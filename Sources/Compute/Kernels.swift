@@ -262,14 +262,6 @@ public enum Kernels {
       rotated.base, rotated.stride, rotated.rows, factors, factors.count, buckets.base)
   }
 
-  /// Stable order of `buckets`; `counts` is scratch of `bucketCount + 1`.
-  public static func countingSort(
-    _ buckets: View<Int32>, bucketCount: Int, counts: View<Int32>, into order: View<Int32>
-  ) {
-    precondition(order.count == buckets.count && counts.count == bucketCount + 1, "shapes of sort")
-    ck_counting_sort(buckets.base, buckets.count, Int32(bucketCount), counts.base, order.base)
-  }
-
   // MARK: Loss
 
   /// `probabilities` become their logarithms, and `out` the sum of these by `weight` and of logits by `logitWeight`.

@@ -69,6 +69,8 @@ public struct Slot: Sendable, Hashable {
   public var count: Int { shape.reduce(1, *) }
   /// The elements' places in the flat buffer.
   public var range: Range<Int> { offset..<(offset + count) }
+  /// Where the next tensor may begin: rows start on a cache line.
+  fileprivate var paddedEnd: Int { (offset + count + 15) / 16 * 16 }
 }
 
 /// Parameters whose gradients become final together: those of a sub-layer, the embeddings or the head.
@@ -76,9 +78,9 @@ public struct ParameterGroup: Sendable, Hashable {
   /// For people and metadata: `embeddings`, `layers.3.attention`, `head`.
   public let name: String
   /// Whole segments of the flat buffer; padding after the last slot is always zero.
-  public let range: Range<Int>
+  public internal(set) var range: Range<Int>
   /// The tensors in order.
-  public let slots: [Slot]
+  public internal(set) var slots: [Slot]
 }
 
 /// The places of all parameters in one flat buffer, given out in the order in which a model's parts ask for them.
@@ -103,50 +105,47 @@ public struct ParameterLayout: Sendable, Hashable {
   /// Lays out `groups`, each a name and its tensors' names and shapes, all zeros at first.
   public init(groups: [(name: String, tensors: [(name: String, shape: [Int])])]) {
     for group in groups {
-      _ = add(
-        group.name,
-        group.tensors.map {
+      _ = addGroup(group.name)
+      for (name, shape) in group.tensors {
+        _ = add(
           ParameterSpecification(
-            $0.name, $0.shape, $0.shape.count < 2 ? .vector : .matrix, .constant(0))
-        })
+            name, shape, shape.count < 2 ? .vector : .matrix, .constant(0)))
+      }
     }
   }
 
-  /// Adds a group behind the last one; its slots are in the order of `tensors`.
-  ///
-  /// - Returns: the group's index. Traps where a name is taken.
-  public mutating func add(_ name: String, _ tensors: [ParameterSpecification]) -> Int {
-    precondition(tables.isEmpty, "a group behind the tables")
-    let start = count
-    var end = count
-    let slots = tensors.map { place($0, at: &end) }
-    count = end
-    count = (count + Self.segment - 1) / Self.segment * Self.segment
-    groups.append(ParameterGroup(name: name, range: start..<count, slots: slots))
+  /// Begins a group behind the last one; returns its index.
+  public mutating func addGroup(_ name: String) -> Int {
+    groups.append(ParameterGroup(name: name, range: count..<count, slots: []))
     return groups.count - 1
+  }
+
+  /// Adds a tensor to the last group; traps where its name is taken, and behind tables.
+  public mutating func add(_ tensor: ParameterSpecification) -> Slot {
+    precondition(tables.isEmpty, "\(tensor.name) behind the tables")
+    let last = groups.count - 1
+    let start = groups[last].range.lowerBound
+    let slot = place(tensor, at: groups[last].slots.last?.paddedEnd ?? start)
+    count = (slot.paddedEnd + Self.segment - 1) / Self.segment * Self.segment
+    groups[last].slots.append(slot)
+    groups[last].range = start..<count
+    return slot
   }
 
   /// Adds a table behind everything else; traps where its name is taken.
   public mutating func add(table: ParameterSpecification) -> Slot {
-    var end = parameterBufferCount
-    tables.append(place(table, at: &end))
+    tables.append(place(table, at: parameterBufferCount))
     return tables[tables.count - 1]
   }
 
-  private mutating func place(_ tensor: ParameterSpecification, at end: inout Int) -> Slot {
-    let slot = Slot(specification: tensor, offset: end)
+  private mutating func place(_ tensor: ParameterSpecification, at offset: Int) -> Slot {
+    let slot = Slot(specification: tensor, offset: offset)
     precondition(slotsByName.updateValue(slot, forKey: tensor.name) == nil, "two \(tensor.name)")
-    end += Self.paddedCount(slot)
     return slot
   }
 
-  /// Rows of every tensor start on a cache line.
-  private static func paddedCount(_ slot: Slot) -> Int { (slot.count + 15) / 16 * 16 }
-
   /// Elements of a flat buffer of parameters: those that have a place in one of gradients, and the tables.
-  public var parameterBufferCount: Int {
-    tables.last.map { $0.offset + Self.paddedCount($0) } ?? count
-  }
+  public var parameterBufferCount: Int { tables.last?.paddedEnd ?? count }
 
   /// All tensors in buffer order.
   public var slots: [Slot] { groups.flatMap(\.slots) + tables }

@@ -34,7 +34,7 @@ public enum Phase: Int, CaseIterable, Sendable {
   case layout
   /// Gradients of all weights and biases.
   case weightGradients
-  /// Final norm, logits, cross-entropy and the gradients of their inputs.
+  /// Logits, cross-entropy and the gradients of their inputs, and of the norm before.
   case loss
   /// Sum of gradients over samples and ranks.
   case reduction

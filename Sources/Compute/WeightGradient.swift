@@ -9,7 +9,7 @@ public struct WeightGradient {
   let sum: Matrix
   let tiles: [(outputs: Range<Int>, inputs: Range<Int>)]
 
-  // A tile's part of `outputGradient` stays in a second-level cache; its width is for threads to share.
+  // A tile's part of `outputGradient` stays in a second-level cache; a gradient cut this small has tiles for all threads.
   private static let outputs = 128
   private static let inputs = 256
 
@@ -35,15 +35,14 @@ public struct WeightGradient {
 }
 
 extension WorkerPool {
-  /// Adds all of `gradients`, or sets the sums where the block `isFirst`; `others` run at the same time, each as one
-  /// task.
-  public func add(_ gradients: [WeightGradient], isFirst: Bool, others: [() -> Void]) {
+  /// Adds all of `gradients`, or sets the sums where the block `isFirst`; `another` task runs at the same time.
+  public func add(_ gradients: [WeightGradient], isFirst: Bool, another: () -> Void) {
     let tiles = gradients.flatMap { gradient in gradient.tiles.indices.map { (gradient, $0) } }
-    run(others.count + tiles.count) { index, scratch in
-      if index < others.count {
-        others[index]()
+    run(1 + tiles.count) { index, scratch in
+      if index == 0 {
+        another()
       } else {
-        let (gradient, tile) = tiles[index - others.count]
+        let (gradient, tile) = tiles[index - 1]
         gradient.add(tile: tile, isFirst: isFirst)
       }
       scratch.lap(.weightGradients)

@@ -24,33 +24,35 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     let name = ReformerConfig.layerName(layer) + "attention."
     let features = config.heads * config.headWidth
     let inside = name + "self_attention."
-    let projections = attention.projections.map {
+    group = layout.addGroup("layers.\(layer).attention")
+    norm = LayerNorm(
+      name + "layer_norm", width: config.width, layout: &layout, epsilon: config.layerNormEpsilon)
+    var (projections, own) = ([Slot](), [Slot]())
+    for projection in attention.projections {
+      // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
+      // steps to find them.
+      let first =
+        projection == "key"
+        ? FirstValues.turned(
+          queries: inside + "query.weight", headWidth: config.headWidth,
+          features: config.axialWidths[config.axialWidths.count - 1],
+          rows: config.axialShape[config.axialShape.count - 1])
+        : config.reading(inputs: config.width)
+      projections.append(
+        layout.add(
+          ParameterSpecification(
+            inside + "\(projection).weight", [features, config.width], .matrix, first)))
+    }
+    for tensor in attention.parameters(heads: config.heads, headWidth: config.headWidth) {
+      own.append(
+        layout.add(
+          ParameterSpecification(inside + tensor.name, tensor.shape, tensor.kind, tensor.first)))
+    }
+    (self.projections, self.own) = (projections, own)
+    outWeight = layout.add(
       ParameterSpecification(
-        inside + "\($0).weight", [features, config.width], .matrix,
-        // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
-        // steps to find them.
-        $0 == "key"
-          ? .turned(
-            queries: inside + "query.weight", headWidth: config.headWidth,
-            features: config.axialWidths[config.axialWidths.count - 1],
-            rows: config.axialShape[config.axialShape.count - 1])
-          : config.reading(inputs: config.width))
-    }
-    let own = attention.parameters(heads: config.heads, headWidth: config.headWidth).map {
-      ParameterSpecification(inside + $0.name, $0.shape, $0.kind, $0.first)
-    }
-    let outWeight = ParameterSpecification(
-      name + "output.dense.weight", [config.width, features], .matrix,
-      config.writing(inputs: features))
-    group = layout.add(
-      "layers.\(layer).attention",
-      LayerNorm.parameters(name + "layer_norm", width: config.width) + projections + own + [
-        outWeight
-      ])
-    norm = LayerNorm(name + "layer_norm", layout: layout, epsilon: config.layerNormEpsilon)
-    self.projections = projections.map { [layout] in layout[$0.name] }
-    self.own = own.map { [layout] in layout[$0.name] }
-    self.outWeight = layout[outWeight.name]
+        name + "output.dense.weight", [config.width, features], .matrix,
+        config.writing(inputs: features)))
     self.attention = attention
     self.config = config
     self.layer = layer
@@ -91,11 +93,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
       saved: attention.save(length: length, heads: heads, from: arena))
   }
 
-  func keptFloats(length: Int) -> [Int] {
-    let heads = config.headsPerGroup
-    let own = (projections.count + 1) * length * heads * config.headWidth
-    return groups.map { _ in own + attention.savedFloats(length: length, heads: heads) }
-  }
+  var keptParts: Int { groups.count }
 
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass
@@ -124,15 +122,9 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
         engine.pack(Matrix(pass.parameters, $0).rows(features), transposed: true)
       }
       pass.eachTile { rows, scratch in
-        let x = scratch.matrix(rows.count, norm.width)
-        let normalized = scratch.matrix(rows.count, norm.width)
-        source.read(rows, into: x)
-        norm.forward(
-          x, into: normalized, statistics: scratch.matrix(2, rows.count),
-          parameters: pass.parameters)
-        scratch.lap(.norm)
+        let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         for (weight, projected) in zip(weights, group.projected) {
-          tileProduct(normalized.left, weight, into: projected.rows(rows).result)
+          tileProduct(normed.normalized.left, weight, into: projected.rows(rows).result)
         }
         scratch.lap(.projections)
       }
@@ -256,12 +248,8 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
         }
         block.eachTile { tile, scratch in
           let rows = tile.rows
-          let x = scratch.matrix(rows.count, norm.width)
-          let statistics = scratch.matrix(2, rows.count)
-          let out = scratch.matrix(rows.count, norm.width)
-          source.read(rows, into: x)
-          norm.forward(x, into: out, statistics: statistics, parameters: pass.parameters)
-          scratch.lap(.norm)
+          let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
+          let out = normed.normalized
           normalized.rows(tile.place).copy(from: out)
           // `out` has served; the gradient of the norm's output takes its place.
           for (number, weight) in weights.enumerated() {
@@ -271,9 +259,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
             tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
             scratch.lap(.projections)
           }
-          norm.backward(
-            out, x: x, statistics: statistics, into: sourceGradient.rows(rows), tile: tile,
-            parameters: pass.parameters)
+          norm.backward(out, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
           scratch.lap(.norm)
         }
         block.add(

@@ -20,18 +20,21 @@ struct Embedding {
     widths = config.axialWidths
     width = config.width
     dropout = config.dropout
-    let axes = zip(shape.indices, widths).map { [shape] axis, features in
+    group = layout.addGroup("embeddings")
+    words = layout.add(
+      ParameterSpecification(
+        name + "word_embeddings.weight", [config.vocabulary, width], .embedding,
+        .normal(deviation: 0.5)))
+    var axes: [Slot] = []
+    for (axis, features) in widths.enumerated() {
       var sizes = [Int](repeating: 1, count: shape.count)
       sizes[axis] = shape[axis]
-      return ParameterSpecification(
-        name + "position_embeddings.weights.\(axis)", sizes + [features], .table, .waves)
+      axes.append(
+        layout.add(
+          ParameterSpecification(
+            name + "position_embeddings.weights.\(axis)", sizes + [features], .table, .waves)))
     }
-    let words = ParameterSpecification(
-      name + "word_embeddings.weight", [config.vocabulary, width], .embedding,
-      .normal(deviation: 0.5))
-    group = layout.add("embeddings", [words] + axes)
-    self.words = layout[words.name]
-    self.axes = axes.map { [layout] in layout[$0.name] }
+    self.axes = axes
   }
 
   /// Row of each axis' table for a position; positions are row-major over the axes.

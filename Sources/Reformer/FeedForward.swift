@@ -19,21 +19,18 @@ struct FeedForward: ReversibleSublayer {
   init(_ config: ReformerConfig, layout: inout ParameterLayout, layer: Int) {
     let name = ReformerConfig.layerName(layer) + "feed_forward."
     let (width, hidden) = (config.width, config.feedForwardWidth)
-    group = layout.add(
-      "layers.\(layer).feed_forward",
-      LayerNorm.parameters(name + "layer_norm", width: width) + [
-        ParameterSpecification(
-          name + "dense.dense.weight", [hidden, width], .matrix, config.reading(inputs: width)),
-        ParameterSpecification(name + "dense.dense.bias", [hidden], .vector, .constant(0)),
-        ParameterSpecification(
-          name + "output.dense.weight", [width, hidden], .matrix, config.writing(inputs: hidden)),
-        ParameterSpecification(name + "output.dense.bias", [width], .vector, .constant(0)),
-      ])
-    norm = LayerNorm(name + "layer_norm", layout: layout, epsilon: config.layerNormEpsilon)
-    inWeight = layout[name + "dense.dense.weight"]
-    inBias = layout[name + "dense.dense.bias"]
-    outWeight = layout[name + "output.dense.weight"]
-    outBias = layout[name + "output.dense.bias"]
+    group = layout.addGroup("layers.\(layer).feed_forward")
+    norm = LayerNorm(
+      name + "layer_norm", width: width, layout: &layout, epsilon: config.layerNormEpsilon)
+    func dense(_ part: String, _ shape: [Int], _ first: FirstValues) -> (Slot, Slot) {
+      let name = name + part + ".dense."
+      return (
+        layout.add(ParameterSpecification(name + "weight", shape, .matrix, first)),
+        layout.add(ParameterSpecification(name + "bias", [shape[0]], .vector, .constant(0)))
+      )
+    }
+    (inWeight, inBias) = dense("dense", [hidden, width], config.reading(inputs: width))
+    (outWeight, outBias) = dense("output", [width, hidden], config.writing(inputs: hidden))
     activation = config.activation
     dropout = config.dropout
     self.layer = layer
@@ -75,10 +72,7 @@ struct FeedForward: ReversibleSublayer {
       out: pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed))
   }
 
-  func keptFloats(length: Int) -> [Int] {
-    let hidden = Packed<Float>.count(length, inBias.count)
-    return [Packed<Float>.count(length, norm.width) + (activation == .relu ? 1 : 2) * hidden]
-  }
+  var keptParts: Int { 1 }
 
   /// The activations of the whole sequence, if they are kept.
   private func kept(_ pass: Pass) -> Activations? {
@@ -96,9 +90,7 @@ struct FeedForward: ReversibleSublayer {
       let weights = pack(pass, transposed: true)
       pass.eachTile { rows, scratch in
         let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
-        let x = scratch.matrix(rows.count, norm.width)
-        source.read(rows, into: x)
-        normalize(x, own, statistics: scratch.matrix(2, rows.count), pass, scratch)
+        _ = normalize(rows, of: source, into: own, pass, scratch)
         apply(
           own, weights, rows: rows, target: target, .forward, pass: pass, check: check,
           scratch: scratch)
@@ -108,15 +100,13 @@ struct FeedForward: ReversibleSublayer {
   }
 
   private func normalize(
-    _ x: Matrix, _ own: Activations, statistics: Matrix, _ pass: Pass, _ scratch: ScratchArena
-  ) {
-    scratch.frame {
-      let normalized = scratch.matrix(x.rows, x.columns)
-      norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
-      scratch.lap(.norm)
-      own.normalized.copy(from: normalized)
-      scratch.lap(.layout)
-    }
+    _ rows: Range<Int>, of source: ResidualStream, into own: Activations, _ pass: Pass,
+    _ scratch: ScratchArena
+  ) -> LayerNorm.Rows {
+    let result = norm.forward(rows, of: source, pass: pass, scratch: scratch)
+    own.normalized.copy(from: result.normalized)
+    scratch.lap(.layout)
+    return result
   }
 
   /// From the normalized rows to the change of the target stream.
@@ -167,10 +157,7 @@ struct FeedForward: ReversibleSublayer {
         block.eachTile { tile, scratch in
           let rows = tile.rows
           let own = activations.rows(tile.place)
-          let x = scratch.matrix(rows.count, norm.width)
-          let statistics = scratch.matrix(2, rows.count)
-          source.read(rows, into: x)
-          normalize(x, own, statistics: statistics, pass, scratch)
+          let normed = normalize(rows, of: source, into: own, pass, scratch)
           if kept == nil {
             apply(
               own, weights, rows: rows, target: target, .backward, pass: pass, check: check,
@@ -181,18 +168,17 @@ struct FeedForward: ReversibleSublayer {
           pass.dropRows(
             incoming, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
           scratch.lap(.layout)
-          let normGradient = scratch.matrix(rows.count, norm.width)
           let hidden = hiddenGradient.rows(tile.place)
+          // What was normalized has served; the gradient of the norm's output takes its place.
           gradient(
             own, backWeights, rows: rows, outGradient: incoming, hiddenGradient: hidden,
-            normGradient: normGradient, pass: pass)
+            normGradient: normed.normalized, pass: pass)
           scratch.lap(.feedForward)
           tile.add(hidden, to: inBias)
           tile.add(incoming, to: outBias)
           scratch.lap(.weightGradients)
           norm.backward(
-            normGradient, x: x, statistics: statistics, into: sourceGradient.rows(rows),
-            tile: tile, parameters: pass.parameters)
+            normed.normalized, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
           scratch.lap(.norm)
         }
         block.add([

@@ -8,37 +8,47 @@ struct LayerNorm {
   let bias: Slot
   let epsilon: Float
 
-  /// Its tensors.
-  static func parameters(_ name: String, width: Int) -> [ParameterSpecification] {
-    [
-      ParameterSpecification(name + ".weight", [width], .vector, .constant(1)),
-      ParameterSpecification(name + ".bias", [width], .vector, .constant(0)),
-    ]
-  }
-
-  init(_ name: String, layout: ParameterLayout, epsilon: Double) {
-    gain = layout[name + ".weight"]
-    bias = layout[name + ".bias"]
+  /// Adds its tensors to the last group of `layout`.
+  init(_ name: String, width: Int, layout: inout ParameterLayout, epsilon: Double) {
+    gain = layout.add(ParameterSpecification(name + ".weight", [width], .vector, .constant(1)))
+    bias = layout.add(ParameterSpecification(name + ".bias", [width], .vector, .constant(0)))
     self.epsilon = Float(epsilon)
   }
 
   var width: Int { gain.count }
   var slots: [Slot] { [gain, bias] }
 
-  /// `out = norm(x)` per row; `statistics` `[2, rows]` is what `backward` needs again.
-  func forward(_ x: Matrix, into out: Matrix, statistics: Matrix, parameters: View<Float>) {
-    Kernels.layerNorm(
-      x, gain: parameters[gain.range], bias: parameters[bias.range], epsilon: epsilon, into: out,
-      statistics: statistics)
+  /// Rows before and after the norm.
+  struct Rows {
+    /// `[rows, width]`: before.
+    fileprivate let x: Matrix
+    /// `[rows, width]`: after.
+    let normalized: Matrix
+    /// `[2, rows]`.
+    fileprivate let statistics: Matrix
   }
 
-  /// Adds to `dx`, and to the tile's sums the gradients of gain and bias.
-  func backward(
-    _ dy: Matrix, x: Matrix, statistics: Matrix, into dx: Matrix, tile: RowTile,
-    parameters: View<Float>
-  ) {
+  /// The norm of `rows` of streams side by side, lent by `scratch`.
+  func forward(
+    _ rows: Range<Int>, of streams: ResidualStream..., pass: Pass, scratch: ScratchArena
+  ) -> Rows {
+    let x = scratch.matrix(rows.count, width)
+    let normalized = scratch.matrix(rows.count, width)
+    let statistics = scratch.matrix(2, rows.count)
+    for (index, stream) in streams.enumerated() {
+      stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
+    }
+    Kernels.layerNorm(
+      x, gain: pass.parameters[gain.range], bias: pass.parameters[bias.range], epsilon: epsilon,
+      into: normalized, statistics: statistics)
+    scratch.lap(.norm)
+    return Rows(x: x, normalized: normalized, statistics: statistics)
+  }
+
+  /// Adds to `dx` the gradient by that of the norm, `dy`, and to the tile's sums those of gain and bias.
+  func backward(_ dy: Matrix, of rows: Rows, into dx: Matrix, tile: RowTile, pass: Pass) {
     Kernels.layerNormBackward(
-      dy, x: x, gain: parameters[gain.range], statistics: statistics, into: dx,
+      dy, x: rows.x, gain: pass.parameters[gain.range], statistics: rows.statistics, into: dx,
       gainGradient: tile.partial(gain), biasGradient: tile.partial(bias))
   }
 }

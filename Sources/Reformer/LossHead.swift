@@ -15,40 +15,34 @@ struct LossHead {
   let dropout: Double
 
   init(_ config: ReformerConfig, layout: inout ParameterLayout) {
-    let (name, width) = ("reformer.encoder.layer_norm", 2 * config.width)
-    let (weight, bias) = ("lm_head.decoder.weight", "lm_head.bias")
-    group = layout.add(
-      "head",
-      LayerNorm.parameters(name, width: width) + [
-        // First logits are near 0.
-        ParameterSpecification(
-          weight, [config.vocabulary, width], .matrix, config.reading(inputs: width, scale: 0.1)),
-        ParameterSpecification(bias, [config.vocabulary], .vector, .constant(0)),
-      ] + NGramMixture.parameters(config))
-    norm = LayerNorm(name, layout: layout, epsilon: config.layerNormEpsilon)
-    self.weight = layout[weight]
-    self.bias = layout[bias]
+    let width = 2 * config.width
+    group = layout.addGroup("head")
+    norm = LayerNorm(
+      "reformer.encoder.layer_norm", width: width, layout: &layout,
+      epsilon: config.layerNormEpsilon)
+    // First logits are near 0.
+    weight = layout.add(
+      ParameterSpecification(
+        "lm_head.decoder.weight", [config.vocabulary, width], .matrix,
+        config.reading(inputs: width, scale: 0.1)))
+    bias = layout.add(
+      ParameterSpecification("lm_head.bias", [config.vocabulary], .vector, .constant(0)))
+    for tensor in NGramMixture.parameters(config) { _ = layout.add(tensor) }
     ngrams = NGramMixture(config, layout: &layout)
     dropout = config.dropout
   }
 
-  private var width: Int { norm.width / 2 }
-
-  /// Both streams `[rows, 2 D]`.
-  private func read(_ rows: Range<Int>, _ streams: [ResidualStream], into x: Matrix) {
-    streams[0].read(rows, into: x.columns(0..<width))
-    streams[1].read(rows, into: x.columns(width..<2 * width))
-  }
-
-  /// The network's `logits` of `rows` from `x`; `normalized` and `statistics` are left for the gradient.
+  /// The network's logits of `rows`, and what they come from.
   private func logits(
-    _ x: Matrix, rows: Range<Int>, normalized: Matrix, statistics: Matrix, into logits: Matrix,
-    weights: Packed<Float>, pass: Pass
-  ) {
-    norm.forward(x, into: normalized, statistics: statistics, parameters: pass.parameters)
-    pass.dropRows(normalized, rows, rate: dropout, .headDropout)
+    _ rows: Range<Int>, _ streams: [ResidualStream], weights: Packed<Float>, pass: Pass,
+    scratch: ScratchArena
+  ) -> (normed: LayerNorm.Rows, logits: Matrix) {
+    let normed = norm.forward(rows, of: streams[0], streams[1], pass: pass, scratch: scratch)
+    pass.dropRows(normed.normalized, rows, rate: dropout, .headDropout)
+    let logits = scratch.matrix(rows.count, bias.count)
     tileProduct(
-      normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
+      normed.normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
+    return (normed, logits)
   }
 
   /// Loss in nats of each position into `rowLoss` `[L]`, 0 where its target is negative; all logits
@@ -61,12 +55,7 @@ struct LossHead {
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
       let common = ngrams?.common(window, pass)
       pass.eachTile { rows, scratch in
-        let x = scratch.matrix(rows.count, norm.width)
-        read(rows, streams, into: x)
-        let tile = scratch.matrix(rows.count, bias.count)
-        logits(
-          x, rows: rows, normalized: scratch.matrix(rows.count, norm.width),
-          statistics: scratch.matrix(2, rows.count), into: tile, weights: weights, pass: pass)
+        let tile = logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits
         if let ngrams, let common {
           ngrams.mix(tile, rows: rows, common: common, scratch: scratch)
         }
@@ -100,15 +89,9 @@ struct LossHead {
         let outputGradients = engine.scratch.strips(block.rows.count, bias.count)
         block.eachTile { tile, scratch in
           let rows = tile.rows
-          let x = scratch.matrix(rows.count, norm.width)
-          let normalized = scratch.matrix(rows.count, norm.width)
-          let statistics = scratch.matrix(2, rows.count)
-          let gradient = scratch.matrix(rows.count, bias.count)
-          read(rows, streams, into: x)
-          logits(
-            x, rows: rows, normalized: normalized, statistics: statistics, into: gradient,
-            weights: weights, pass: pass)
-          normalizedStrips.rows(tile.place).copy(from: normalized)
+          let (normed, gradient) = logits(
+            rows, streams, weights: weights, pass: pass, scratch: scratch)
+          normalizedStrips.rows(tile.place).copy(from: normed.normalized)
           if let ngrams, let common {
             ngrams.mix(
               gradient, rows: rows, common: common, scratch: scratch,
@@ -119,14 +102,13 @@ struct LossHead {
             into: ngrams == nil ? rowLoss[rows] : scratch.floats(rows.count))
           outputGradients.rows(tile.place).copy(from: gradient)
           tile.add(outputGradients.rows(tile.place), to: bias)
-          // `normalized` has served; the gradient of the norm's output takes its place.
-          tileProduct(gradient.left, backWeights, into: normalized.result)
-          pass.dropRows(normalized, rows, rate: dropout, .headDropout)
+          // What was normalized has served; the gradient of the norm's output takes its place.
+          tileProduct(gradient.left, backWeights, into: normed.normalized.result)
+          pass.dropRows(normed.normalized, rows, rate: dropout, .headDropout)
           let dx = scratch.matrix(rows.count, norm.width)
           dx.fill(0)
-          norm.backward(
-            normalized, x: x, statistics: statistics, into: dx, tile: tile,
-            parameters: parameters)
+          norm.backward(normed.normalized, of: normed, into: dx, tile: tile, pass: pass)
+          let width = norm.width / 2
           streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
           streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
           scratch.lap(.loss)

@@ -90,9 +90,10 @@ final class KeptActivations: Sendable {
 
   /// Memory for windows of up to `length` positions of `width` features; `parts`: by group, in how many parts a
   /// sub-layer keeps.
-  init(parts: [Int: Int], length: Int, width: Int) {
-    arenas = parts.mapValues { count in (0..<count).map { _ in ScratchArena() } }
-    sources = parts.mapValues { _ in Buffer(length * width) }
+  init(parts: [(group: Int, count: Int)], length: Int, width: Int) {
+    arenas = Dictionary(
+      uniqueKeysWithValues: parts.map { ($0.group, (0..<$0.count).map { _ in ScratchArena() }) })
+    sources = arenas.mapValues { _ in Buffer(length * width) }
   }
 
   fileprivate func arena(group: Int, part: Int) -> ScratchArena? { arenas[group]?[part] }

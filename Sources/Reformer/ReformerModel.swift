@@ -38,12 +38,12 @@ public final class ReformerModel {
     kept =
       keepActivations
       ? KeptActivations(
-        parts: parts.stack.keptParts(length: config.length), length: config.length,
-        width: config.width) : nil
+        parts: parts.stack.steps.map { ($0.sublayer.group, $0.sublayer.keptParts) },
+        length: config.length, width: config.width) : nil
   }
 
   private func start(_ window: Window) throws(ReformerError) -> [ResidualStream] {
-    try window.check(config)
+    try window.check(length: config.length, vocabulary: config.vocabulary)
     return streams.map {
       ResidualStream(
         values: $0.view[0..<window.length * config.width], first: 0, width: config.width,
@@ -143,16 +143,6 @@ public final class ReformerModel {
     (streams[0].view.array, streams[1].view.array)
   }
 
-  /// The streams right after the embedding.
-  ///
-  /// For tests of exactness.
-  package func embeddedStreams(
-    parameters: View<Float>, window: Window, address: RandomAddress
-  ) throws(ReformerError) -> (first: [Int32], second: [Int32]) {
-    let pass = pass(parameters, window, address, isTraining: true)
-    try parts.embedding.forward(tokens: window.inputs, streams: start(window), pass: pass)
-    return currentStreams
-  }
 }
 
 /// The parts of a model in the order of the way forward, each with its places in one layout.

@@ -7,8 +7,8 @@ protocol ReversibleSublayer: Sendable {
   /// Index of its parameter group.
   var group: Int { get }
 
-  /// Floats of the activations it would keep, part by part; see `Pass.memory`.
-  func keptFloats(length: Int) -> [Int]
+  /// In how many parts it keeps activations; see `Pass.memory`.
+  var keptParts: Int { get }
 
   /// target += f(source).
   func forward(source: ResidualStream, target: ResidualStream, pass: Pass) throws(ReformerError)
@@ -31,14 +31,6 @@ struct ReversibleStack {
   }
 
   let steps: [Step]
-
-  /// By group, in how many parts its sub-layer keeps activations.
-  func keptParts(length: Int) -> [Int: Int] {
-    Dictionary(
-      uniqueKeysWithValues: steps.map {
-        ($0.sublayer.group, $0.sublayer.keptFloats(length: length).count)
-      })
-  }
 
   /// (X1, X2) becomes (Y1, Y2) in place.
   func forward(

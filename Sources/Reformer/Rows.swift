@@ -88,8 +88,6 @@ struct RowTile {
   let rows: Range<Int>
   /// In the block.
   let place: Range<Int>
-  /// Index in the block.
-  let index: Int
   fileprivate let partials: [(slot: Slot, sum: View<Float>)]
 
   /// The tile's own sum of a vector, zero at first.
@@ -127,10 +125,9 @@ struct RowBlock {
     self.sums = sums
     self.engine = engine
     let vectors = slots.filter { $0.specification.kind == .vector }
-    tiles = Tiling.ranges(rows, by: tileRows).enumerated().map { index, tile in
+    tiles = Tiling.ranges(rows, by: tileRows).map { tile in
       RowTile(
         rows: tile, place: tile.lowerBound - rows.lowerBound..<tile.upperBound - rows.lowerBound,
-        index: index,
         partials: vectors.map { slot in
           let sum = engine.scratch.floats(slot.count)
           sum.fill(0)
@@ -139,23 +136,17 @@ struct RowBlock {
     }
   }
 
-  /// Number of tiles.
-  var tileCount: Int { tiles.count }
-
   /// Calls `body` once for each tile, on all threads.
   func eachTile(_ body: (RowTile, ScratchArena) -> Void) {
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
   }
 
   /// Adds the gradients of weights over the block, and what its tiles have for vectors.
-  ///
-  /// `others` run at the same time, each as one task.
-  func add(_ weights: [WeightGradient], others: [() -> Void] = []) {
-    let addVectors = {
+  func add(_ weights: [WeightGradient]) {
+    engine.pool.add(weights, isFirst: isFirst) {
       for tile in tiles {
         for (slot, sum) in tile.partials { Kernels.add(sums.vector(slot), sum) }
       }
     }
-    engine.pool.add(weights, isFirst: isFirst, others: [addVectors] + others)
   }
 }

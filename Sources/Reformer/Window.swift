@@ -44,14 +44,14 @@ public struct Window: Sendable {
     tokens.view.copy(from: Array(inputs) + Array(targets))
   }
 
-  /// Throws when a model of `config` cannot read it.
-  func check(_ config: ReformerConfig) throws(ReformerError) {
-    guard (1...config.length).contains(length) else {
-      throw .window("\(length) positions; this model takes 1 to \(config.length)")
+  /// Throws when a model for windows of `most` positions of `vocabulary` tokens cannot read it.
+  func check(length most: Int, vocabulary: Int) throws(ReformerError) {
+    guard (1...most).contains(length) else {
+      throw .window("\(length) positions; this model takes 1 to \(most)")
     }
     for (index, token) in tokens.view.array.enumerated()
-    where Int(token) >= config.vocabulary || (token < 0 && index < length) {
-      throw .window("token \(token) at \(index % length); the vocabulary has \(config.vocabulary)")
+    where Int(token) >= vocabulary || (token < 0 && index < length) {
+      throw .window("token \(token) at \(index % length); the vocabulary has \(vocabulary)")
     }
   }
 }

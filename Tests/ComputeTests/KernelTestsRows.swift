@@ -143,19 +143,4 @@ struct RowKernelTests {
     atLevel(level) { ck_hash_buckets([.nan, .nan, .nan], 3, 1, [6], 1, &bucket) }
     #expect(bucket == 0)
   }
-
-  @Test("sorting by bucket is stable", arguments: kernelLevels, awkwardSizes)
-  func sort(level: Int32, size: Int) {
-    var dice = Dice(45)
-    let bucketCount = 9  // the last buckets stay empty
-    let buckets = (0..<size).map { _ in Int32(dice.integer(below: 7)) }
-    let counts = Guarded([Int32](repeating: 99, count: bucketCount + 1))
-    let order = Guarded([Int32](repeating: -1, count: size), shift: 1)
-    atLevel(level) {
-      ck_counting_sort(buckets, size, Int32(bucketCount), counts.pointer, order.pointer)
-    }
-    let expected = buckets.indices.sorted { (buckets[$0], $0) < (buckets[$1], $1) }
-    #expect(order.values == expected.map(Int32.init))
-    #expect(order.isIntact && counts.isIntact)
-  }
 }

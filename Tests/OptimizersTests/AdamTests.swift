@@ -8,17 +8,17 @@ struct AdamTests {
   /// Three groups; the second tensor of the first is no multiple of a cache line.
   private static let layout = {
     var layout = ParameterLayout()
-    func tensor(_ name: String, _ shape: [Int], _ kind: ParameterKind) -> ParameterSpecification {
-      ParameterSpecification(name, shape, kind, .constant(0))
+    func add(_ name: String, _ shape: [Int], _ kind: ParameterKind) {
+      _ = layout.add(ParameterSpecification(name, shape, kind, .constant(0)))
     }
-    _ = layout.add("embeddings", [tensor("words", [256, 7], .embedding)])
-    _ = layout.add(
-      "layers.0",
-      [
-        tensor("dense.weight", [33, 65], .matrix), tensor("dense.bias", [33], .vector),
-        tensor("norm.weight", [5], .vector),
-      ])
-    _ = layout.add("head", [tensor("logits", [256, 300], .matrix)])
+    _ = layout.addGroup("embeddings")
+    add("words", [256, 7], .embedding)
+    _ = layout.addGroup("layers.0")
+    add("dense.weight", [33, 65], .matrix)
+    add("dense.bias", [33], .vector)
+    add("norm.weight", [5], .vector)
+    _ = layout.addGroup("head")
+    add("logits", [256, 300], .matrix)
     return layout
   }()
 

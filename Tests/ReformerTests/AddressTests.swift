@@ -41,8 +41,7 @@ struct AddressTests {
           word * keep(.embeddingDropout, place) + value * keep(.positionDropout, place))
       }
     }
-    let streams = try probe.model.embeddedStreams(
-      parameters: probe.parameters.view, window: probe.window, address: probe.address)
+    let streams = probe.embeddedStreams()
     #expect(streams.first == streams.second)
     let step = Float(sign: .plus, exponent: -bits, significand: 1)
     let seen = streams.first.prefix(expected.count).map { Float($0) * step }

@@ -29,8 +29,7 @@ struct ExactnessTests {
     probe.address.step = seed * 31
     try probe.step()
     let recovered = probe.model.currentStreams
-    let embedded = try probe.model.embeddedStreams(
-      parameters: probe.parameters.view, window: probe.window, address: probe.address)
+    let embedded = probe.embeddedStreams()
     #expect(recovered == embedded)
 
     // The way up did change them.

@@ -3,6 +3,7 @@ import Attention
 import Compute
 import Reformer
 import TestSupport
+import Testing
 
 /// Sizes that have nothing to do with each other, so that swapped dimensions show.
 func smallConfig(
@@ -81,6 +82,13 @@ final class ModelProbe {
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients.view, window: window, address: address,
       givenRotations: rotations, observer: observer)
+  }
+
+  /// The streams right after the embedding of a training pass: one that is given up there.
+  func embeddedStreams() -> (first: [Int32], second: [Int32]) {
+    struct Stop: PassObserver { var shouldStop: Bool { true } }
+    #expect(throws: ReformerError.self) { try step(observer: Stop()) }
+    return model.currentStreams
   }
 
   /// Summed loss without dropout.

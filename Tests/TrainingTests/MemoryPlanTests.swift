@@ -56,6 +56,24 @@ struct MemoryPlanTests {
     #expect(planned > 64 << 20)
   }
 
+  @Test("a run needs no more address space than its plan and 2 GB", arguments: [1, 3])
+  func addressSpace(threads: Int) throws {
+    let changes = Self.long + ["run.threads=\(threads)", "run.evaluate_every=0"]
+    let planned = try peak(["plan"], changes)
+    func run(kilobytes: Int) throws -> ProgramRun {
+      try ProgramRun(
+        executable: "/bin/bash",
+        arguments: [
+          "-c", "ulimit -v \(kilobytes) && exec \"$@\"", "bash", ProgramRun.path("reformer-train"),
+          "benchmark", "--steps", "1", "--config", tiny.config,
+        ] + changes.flatMap { ["--set", $0] })
+    }
+    let roomy = try run(kilobytes: (planned + 2 << 30) >> 10)
+    #expect(roomy.status == 0, "\(roomy.output)")
+    // The limit was one.
+    #expect(try run(kilobytes: planned >> 11).status != 0)
+  }
+
   @Test("depth costs parameters, gradients and moments only")
   func depth() throws {
     func layers(_ count: Int) -> [String] {

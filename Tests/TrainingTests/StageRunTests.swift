@@ -127,7 +127,7 @@ struct StageRunTests {
       let run = try ProgramRun(
         "reformer-train",
         arguments: ["plan", "--config", tiny.config, "--json", "--window-seconds", "90"] + more)
-      try #require(run.status == 0, "\(run.output)")
+      #expect(run.status == 0, "\(run.output)")
       return try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
     }
     let staged = try plan(Self.stages)

@@ -33,11 +33,3 @@ static void CK(hash_buckets)(const float *rotated, size_t stride, size_t rows,
     buckets[i] = bucket;
   }
 }
-
-static void CK(counting_sort)(const int32_t *buckets, size_t n, int32_t bucket_count,
-                              int32_t *counts, int32_t *order) {
-  memset(counts, 0, ((size_t)bucket_count + 1) * sizeof(int32_t));
-  for (size_t i = 0; i < n; i++) counts[buckets[i] + 1]++;
-  for (int32_t b = 0; b < bucket_count; b++) counts[b + 1] += counts[b];
-  for (size_t i = 0; i < n; i++) order[counts[buckets[i]]++] = (int32_t)i;
-}

@@ -184,9 +184,6 @@ void ck_run_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
 // one wins ties), combined as sum of argmax * product of the factors before it.
 void ck_hash_buckets(const float *rotated, size_t stride, size_t rows, const int32_t *factors,
                      size_t factor_count, int32_t *buckets);
-// Stable counting sort: order[k] = k-th index by (bucket, index). counts: scratch [bucket_count + 1].
-void ck_counting_sort(const int32_t *buckets, size_t n, int32_t bucket_count, int32_t *counts,
-                      int32_t *order);
 
 // ---- Loss
 // probabilities become l = their natural logarithms (of 1e-30 where below);
