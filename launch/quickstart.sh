@@ -35,4 +35,5 @@ newest=
 for manifest in "checkpoints/$name"/step-*[0-9]/manifest.json; do newest=$(dirname "$manifest"); done
 [[ -n $newest ]] || fail 1 "training left no checkpoint in checkpoints/$name"
 run .build/release/reformer-train evaluate "$newest" --split test
-say "done; the run is in checkpoints/$name (metrics.jsonl has its curves)"
+say "done; the run is in checkpoints/$name, and its curves, for a browser, in"
+echo "checkpoints/$name/report.html"

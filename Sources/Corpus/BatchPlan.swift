@@ -20,6 +20,8 @@ public struct BatchPlan: Sendable {
   /// Bytes of the split that no window of an epoch predicts: those, the first of each stretch, and what is left over
   /// of it.
   public let unscoredBytes: Int
+  /// `unscoredBytes` for each byte that is predicted.
+  public var unscoredShare: Double { Double(unscoredBytes) / Double(windowsPerEpoch * length) }
   private let stretches: [Range<Int>]
   /// Windows in all stretches before each.
   private let windowsBefore: [Int]

@@ -14,6 +14,7 @@ struct ReformerTrain: ParsableCommand {
       reformer-train plan --config FILE          what a run will need
       mpirun -np 2 reformer-train --config FILE  train, here on two ranks
       reformer-train evaluate checkpoints/NAME   score what was trained
+      reformer-train report checkpoints/NAME     draw it, for a browser
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
       reformer-train help metrics                the keys of metrics.jsonl
@@ -23,8 +24,8 @@ struct ReformerTrain: ParsableCommand {
     version: programVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, AuditCommand.self, PlanCommand.self,
-      BenchmarkCommand.self,
-      ConformanceCommand.self, InspectCommand.self, DoctorCommand.self,
+      BenchmarkCommand.self, ConformanceCommand.self, InspectCommand.self, ReportCommand.self,
+      DoctorCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

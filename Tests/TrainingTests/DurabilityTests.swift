@@ -63,7 +63,8 @@ struct DurabilityTests {
     #expect(try tiny.digest("killed") == tiny.digest("undisturbed"))
     #expect(
       try names("killed") == [
-        "config.toml", "metrics.jsonl", "run.lock", "best", "step-00000087", "step-00000090",
+        "config.toml", "metrics.jsonl", "report.html", "run.lock", "best", "step-00000087",
+        "step-00000090",
       ])
   }
 

@@ -116,7 +116,7 @@ final class RunReport {
   }
 
   /// The run has ended in order; `stopped` says who asked for it before the last step.
-  func ends(_ state: TrainingState, stopped: String?, checkpoint: String) {
+  func ends(_ state: TrainingState, stopped: String?, checkpoint: String, folder: String) {
     let step = state.step
     if let score = state.prequential, let bits = score.bitsPerByte {
       progress.message(
@@ -128,5 +128,16 @@ final class RunReport {
       progress.message("stopped \(stopped) after step \(step); go on with --resume auto")
     }
     if step > 0 { progress.message("done: checkpoint of step \(step) in \(checkpoint)") }
+    draw(in: folder)
+  }
+
+  /// Draws the run's page; a run does not fail for it.
+  private func draw(in folder: String) {
+    guard metrics != nil else { return }
+    do {
+      let path = folder + "/" + RunPage.name
+      try RunPage(folders: [folder]).write(to: path)
+      progress.message("its curves are in \(path)")
+    } catch { progress.warning("no report: \(error)") }
   }
 }

@@ -94,7 +94,7 @@ public final class Trainer {
     }
     try saveTheLast()
     report.ends(
-      state, stopped: whoStopped, checkpoint: store.folder(step: state.step))
+      state, stopped: whoStopped, checkpoint: store.folder(step: state.step), folder: folder)
     if let evaluationFailure { throw evaluationFailure }
   }
 

@@ -43,10 +43,9 @@ final class TrainingWindows {
     for (sample, loss) in zip(plan.samples(step: step), result.windowLossNats) {
       let (part, _, epoch) = mix.window(sample)
       guard epoch == 0 else { continue }
-      let order = mix.plans[part]
       score.add(
         nats: result.lossNats.isFinite ? loss : .nan, bytes: sample.length,
-        unscored: Double(order.unscoredBytes) / Double(order.windowsPerEpoch * order.length))
+        unscored: mix.plans[part].unscoredShare)
     }
   }
 
