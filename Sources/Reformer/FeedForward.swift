@@ -68,8 +68,8 @@ struct FeedForward: ReversibleSublayer {
 
   private func pack(_ pass: Pass, transposed: Bool) -> Weights {
     Weights(
-      into: pass.engine.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
-      out: pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed))
+      into: pass.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
+      out: pass.pack(Matrix(pass.parameters, outWeight), transposed: transposed))
   }
 
   var keptParts: Int { 1 }
@@ -117,9 +117,12 @@ struct FeedForward: ReversibleSublayer {
     let (bias, drops) = (pass.parameters[inBias.range], pass.drops(dropout))
     // Hugging Face's order: dense, dropout, activation, dense, dropout.
     let input = own.hidden ?? own.activated
-    tileProduct(
-      own.normalized.left, weights.into, into: input.result, bias: bias,
-      relu: activation == .relu && !drops)
+    pass.multiply(
+      own.normalized.left,
+      [
+        ColumnProduct(
+          weights.into, into: input.result, bias: bias, relu: activation == .relu && !drops)
+      ])
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
     for (from, to) in zip(input.runs, own.activated.runs) {
       switch activation {
@@ -128,9 +131,9 @@ struct FeedForward: ReversibleSublayer {
       }
     }
     let out = scratch.matrix(rows.count, norm.width)
-    tileProduct(
-      own.activated.left, weights.out, into: out.result,
-      bias: pass.parameters[outBias.range])
+    pass.multiply(
+      own.activated.left,
+      [ColumnProduct(weights.out, into: out.result, bias: pass.parameters[outBias.range])])
     scratch.lap(.feedForward)
     pass.dropRows(out, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
     target.apply(out, to: rows, direction, check: check)
