@@ -6,7 +6,7 @@ import Compute
 ///
 /// R rounds of B buckets.
 struct LSHPast: HeadPast {
-  private let sizes: LSHAttentionSizes
+  private let sizes: LSHAttention
   private let factors: [Int32]
   /// `[K, R * rotationWidth]`.
   private let rotations: Packed<Float>
@@ -25,7 +25,7 @@ struct LSHPast: HeadPast {
 
   /// Lends room for `length` positions.
   init(
-    _ sizes: LSHAttentionSizes, rotations: Packed<Float>, length: Int, headWidth: Int,
+    _ sizes: LSHAttention, rotations: Packed<Float>, length: Int, headWidth: Int,
     from arena: ScratchArena
   ) {
     self.sizes = sizes
@@ -110,6 +110,6 @@ extension LSHAttention {
       rotations.copy(from: rows)
     }
     return LSHPast(
-      sizes, rotations: rotations, length: length, headWidth: headWidth, from: arena)
+      self, rotations: rotations, length: length, headWidth: headWidth, from: arena)
   }
 }

@@ -43,6 +43,6 @@ extension LocalAttention {
     head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
   ) -> any HeadPast {
     LocalPast(
-      chunk: sizes.chunk, before: sizes.chunksBefore, headWidth: headWidth, from: arena)
+      chunk: chunk, before: chunksBefore, headWidth: headWidth, from: arena)
   }
 }

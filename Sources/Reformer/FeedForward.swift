@@ -124,10 +124,13 @@ struct FeedForward: ReversibleSublayer {
           weights.into, into: input.result, bias: bias, relu: activation == .relu && !drops)
       ])
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
-    for (from, to) in zip(input.runs, own.activated.runs) {
-      switch activation {
-      case .relu: if drops { Kernels.relu(from, into: to) }
-      case .gelu: Kernels.gelu(from, into: to)
+    // Else the product has done it.
+    if drops || activation == .gelu {
+      for (from, to) in zip(input.runs, own.activated.runs) {
+        switch activation {
+        case .relu: Kernels.relu(from, into: to)
+        case .gelu: Kernels.gelu(from, into: to)
+        }
       }
     }
     let out = scratch.matrix(rows.count, norm.width)

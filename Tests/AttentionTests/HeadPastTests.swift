@@ -19,7 +19,7 @@ struct HeadPastTests {
     let layers =
       examples(FullAttention.self) + examples(LocalAttention.self) + examples(LSHAttention.self)
       + [(64, 0), (33, 2), (64, 3)].map {
-        LocalAttention(LocalAttentionSizes(chunk: $0.0, chunksBefore: $0.1))
+        LocalAttention(chunk: $0.0, chunksBefore: $0.1)
       }
     return layers.flatMap { layer in
       [1, 7, 31, 70, 331].map {
