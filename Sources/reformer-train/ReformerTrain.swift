@@ -23,7 +23,8 @@ struct ReformerTrain: ParsableCommand {
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, AuditCommand.self, PlanCommand.self,
       BenchmarkCommand.self,
-      ConformanceCommand.self, InspectCommand.self, DoctorCommand.self,
+      ExportCommand.self, ImportCommand.self, ConformanceCommand.self, InspectCommand.self,
+      DoctorCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 
