@@ -12,7 +12,7 @@ public struct Manifest: Codable, Equatable, Sendable {
   public let format: Int
   /// Optimizer steps done.
   public let step: Int
-  /// Ranks that wrote it: there are as many optimizer files.
+  /// Ranks that wrote it: there are as many optimizer files, none with a model that was imported.
   public let ranks: Int
   /// SHA-256 of the resolved config, lower-case hexadecimal.
   public let configSHA256: String
@@ -66,7 +66,7 @@ public struct Manifest: Codable, Equatable, Sendable {
       throw CheckpointError(path, "has other content than when it was written (seal differs)")
     }
     seal = nil
-    guard step >= 0, ranks > 0 else {
+    guard step >= 0, ranks >= 0 else {
       throw CheckpointError(path, "has step \(step) and \(ranks) ranks")
     }
     for entry in files {
@@ -114,7 +114,7 @@ public struct Manifest: Codable, Equatable, Sendable {
   }
 
   /// Writes `manifest.json` into `folder` and waits until it is on the disk.
-  func write(to folder: String) throws(CheckpointError) {
+  public func write(to folder: String) throws(CheckpointError) {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     func bytes(seal: String) -> [UInt8] {

@@ -25,6 +25,32 @@ public enum ModelFile {
     return try SafetensorsWriter.write(tensors, metadata: entries, to: "\(folder)/\(name)")
   }
 
+  /// Opens the file at `path`, which must have just the tensors of `layout`, of one of `types`.
+  ///
+  /// - Throws: `CheckpointError` naming the first tensor that is missing, unexpected, of another shape or type.
+  public static func open(
+    _ path: String, layout: ParameterLayout, types: [SafetensorsType] = [.float32]
+  ) throws(CheckpointError) -> SafetensorsReader {
+    let reader = try SafetensorsReader(path)
+    for slot in layout.slots {
+      guard let tensor = reader.tensor(slot.name) else {
+        throw CheckpointError(path, "has no tensor \(slot.name), which the model's config needs")
+      }
+      guard tensor.shape == slot.shape, types.contains(tensor.type) else {
+        throw CheckpointError(
+          path,
+          "tensor \(slot.name) is \(tensor.type.rawValue) \(tensor.shape); the model's "
+            + "config needs \(types.map(\.rawValue).joined(separator: ", ")) \(slot.shape)")
+      }
+    }
+    let known = Set(layout.slots.map(\.name))
+    if let extra = reader.tensors.first(where: { !known.contains($0.name) }) {
+      throw CheckpointError(
+        path, "holds tensor \(extra.name), which a model of this config does not have")
+    }
+    return reader
+  }
+
   /// Reads every slot of `layout` from the file at `path`.
   ///
   /// - `parameters`: the flat buffer, `[layout.parameterBufferCount]`; padding is left as it is.
@@ -35,25 +61,8 @@ public enum ModelFile {
   ) throws(CheckpointError) {
     precondition(
       parameters.count == layout.parameterBufferCount, "parameters do not fit the layout")
-    let reader = try SafetensorsReader(path)
-    let slots = layout.slots
-    for slot in slots {
-      guard let tensor = reader.tensor(slot.name) else {
-        throw CheckpointError(path, "has no tensor \(slot.name), which the model's config needs")
-      }
-      guard tensor.shape == slot.shape, tensor.type == .float32 else {
-        throw CheckpointError(
-          path,
-          "tensor \(slot.name) is \(tensor.type.rawValue) \(tensor.shape); the model's "
-            + "config needs F32 \(slot.shape)")
-      }
-    }
-    let known = Set(slots.map(\.name))
-    if let extra = reader.tensors.first(where: { !known.contains($0.name) }) {
-      throw CheckpointError(
-        path, "holds tensor \(extra.name), which a model of this config does not have")
-    }
-    for slot in slots { try reader.read(slot.name, into: parameters[slot.range]) }
+    let reader = try open(path, layout: layout)
+    for slot in layout.slots { try reader.read(slot.name, into: parameters[slot.range]) }
   }
 
   /// SHA-256 over the bytes of all slots in layout order, padding left out.

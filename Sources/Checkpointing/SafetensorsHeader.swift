@@ -2,7 +2,7 @@
 // Format: https://github.com/huggingface/safetensors, section "Format". Nothing in a file is
 // trusted: what this type holds has been checked against the file's size.
 
-/// Element types a safetensors file may hold; only F32 and I64 are read here.
+/// Element types a safetensors file may hold; F32, F16, BF16 and I64 are read here.
 public enum SafetensorsType: String, Sendable, CaseIterable {
   // The raw values are the names in the file.
   case float64 = "F64"

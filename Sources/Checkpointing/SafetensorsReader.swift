@@ -72,6 +72,29 @@ public final class SafetensorsReader: Sendable {
       into: UnsafeMutableRawBufferPointer(values.bytes))
   }
 
+  /// Reads a whole tensor of numbers of 16 or 32 bits, each of which is a number of 32 bits exactly.
+  ///
+  /// - `values`: `[count]`, overwritten; traps when its size is another than the tensor's.
+  /// - Throws: `CheckpointError` when there is no F32, F16 or BF16 tensor of this name or the disk fails.
+  public func readConverted(_ name: String, into values: View<Float>) throws(CheckpointError) {
+    guard let tensor = byName[name], [.float16, .bfloat16].contains(tensor.type) else {
+      return try read(name, into: values)
+    }
+    precondition(tensor.count == values.count, "\(name): \(tensor.count) into \(values.count)")
+    let halves = Buffer<UInt16>(min(tensor.count, OpenFile.piece))
+    for start in stride(from: 0, to: tensor.count, by: OpenFile.piece) {
+      let piece = halves.view[0..<min(OpenFile.piece, tensor.count - start)]
+      try file.read(
+        at: dataStart + tensor.byteRange.lowerBound + 2 * start,
+        into: UnsafeMutableRawBufferPointer(piece.bytes))
+      for index in 0..<piece.count {
+        values[start + index] =
+          tensor.type == .bfloat16
+          ? Float(bitPattern: UInt32(piece[index]) << 16) : Float(Float16(bitPattern: piece[index]))
+      }
+    }
+  }
+
   /// A whole F32 tensor as an array.
   public func floats(_ name: String) throws(CheckpointError) -> [Float] {
     let buffer = Buffer<Float>(try expect(name, .float32).count)

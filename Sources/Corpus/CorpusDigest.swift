@@ -25,6 +25,9 @@ public struct CorpusDigest: Sendable, Hashable, Codable, CustomStringConvertible
     case pieceBytes = "piece_bytes"
   }
 
+  /// No bytes at all.
+  package static let nothing = CorpusDigest(bytes: 0, xxh64: XXHash64().finish())
+
   /// Wraps a known size and hash of bytes hashed whole.
   public init(bytes: Int, xxh64: UInt64) {
     self.init(bytes: bytes, xxh64: xxh64, pieceBytes: nil)

@@ -11,6 +11,9 @@ struct ConformanceCommand: ParsableCommand {
   @Argument(help: "Folder with config.json, model.safetensors and reference.safetensors.")
   var folder: String
 
+  @Flag(help: "List the difference of each parameter's gradient, the largest first.")
+  var verbose = false
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
@@ -26,6 +29,12 @@ struct ConformanceCommand: ParsableCommand {
         String(
           format: "  gradients   %.2e relative (limit 2e-3)",
           report.maxRelativeGradientDifference))
+      if verbose {
+        let parts = report.relativeGradientDifferences.sorted {
+          ($1.value, $0.key) < ($0.value, $1.key)
+        }
+        for (name, difference) in parts { print(String(format: "    %.2e  ", difference) + name) }
+      }
     }
     guard report.passes else { throw ExitCode(1) }
   }

@@ -25,8 +25,9 @@ struct ReformerTrain: ParsableCommand {
     version: programVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompressCommand.self,
-      DecompressCommand.self, AuditCommand.self, PlanCommand.self, BenchmarkCommand.self,
-      ConformanceCommand.self, InspectCommand.self, ReportCommand.self, DoctorCommand.self,
+      DecompressCommand.self, ReportCommand.self, ExportCommand.self, ImportCommand.self,
+      AuditCommand.self, PlanCommand.self, BenchmarkCommand.self, ConformanceCommand.self,
+      InspectCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

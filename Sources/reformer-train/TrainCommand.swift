@@ -4,6 +4,8 @@ import Communication
 import Foundation
 import Training
 
+extension Adaptation: ExpressibleByArgument {}
+
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Train a model, alone or as ranks of mpirun.",
@@ -31,6 +33,19 @@ struct TrainCommand: ParsableCommand {
         + "from a step folder or another run's.", valueName: "auto|folder"),
     completion: .directory)
   var resume: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Begin with the parameters of this checkpoint, trained or imported, instead of random ones; a run that "
+        + "--resume goes on with has its own.", valueName: "folder"), completion: .directory)
+  var from: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Let the model differ from that of --from: in positions (model.axial_shape; row r of a new table is row "
+        + "r mod n of the old one's n), or in sight (attention.lsh.sight). Repeatable.",
+      valueName: "positions|sight"))
+  var adapt: [Adaptation] = []
 
   @Option(
     help: ArgumentHelp("Run folder (default: checkpoints/NAME).", valueName: "folder"),
@@ -75,6 +90,9 @@ struct TrainCommand: ParsableCommand {
   }
 
   func validate() throws {
+    if !adapt.isEmpty, from == nil {
+      throw ValidationError("--adapt is for a model that the run starts from; give it with --from")
+    }
     if let minutes, setsSteps {
       throw ValidationError(
         "--minutes \(minutes) and --set run.steps both say how long the run is; give one")
@@ -99,7 +117,8 @@ struct TrainCommand: ParsableCommand {
       let trainer = try Trainer(
         config: config,
         options: TrainOptions(
-          resume: resume, output: output, stopAfterStep: steps, stopAfter: stopAfter,
+          resume: resume, from: from, adaptations: adapt, output: output, stopAfterStep: steps,
+          stopAfter: stopAfter,
           minutes: minutes, setsSteps: setsSteps,
           allowMixedMachines: allowMixedMachines, commit: builtFromCommit),
         communicator: communicator, progress: progress)

@@ -40,9 +40,10 @@ struct TimeTests {
 
   @Test("what the link cannot hide shows, and more windows a rank hide it")
   func exposed() throws {
-    // 18.2 MB one way at 0.1 Gb/s: 0.728 s each for half of it; forward hides 0.205 s of that, backward 0.725 s.
+    // 18.2 MB one way at 0.1 Gb/s: 0.728 s each for half of it; forward hides 0.205 s of that, backward 0.725 s. Looks
+    // all the while that is computed: 12 us every 0.25 ms.
     let slow = try Self.time(ranks: 2, gbps: 0.1)
-    #expect(abs(slow.exposedSeconds - (0.728 - 0.7254 + 0.728 - 0.2046)) < 0.02)
+    #expect(abs(slow.exposedSeconds - (0.728 - 0.7254 + 0.728 - 0.2046 + 0.0446)) < 0.02)
     let more = try Self.time(ranks: 2, windows: 8, gbps: 0.1)
     #expect(more.computationSeconds == 8 * slow.computationSeconds)
     #expect(more.efficiency > slow.efficiency)

@@ -28,6 +28,10 @@ extension Checkpoint {
     allowMixedMachines: Bool, parameters: View<Float>, optimizer: Adam,
     communicator: any Communicator, report: (String) -> Void
   ) throws -> TrainingState {
+    guard !isImported else {
+      throw UserError(
+        "cannot resume \(folder): it was imported, and has no moments; start from it with --from")
+    }
     // Reading an old file's digest anew is for all ranks together.
     let isSameCorpus = try data.matches(state.corpus, digest: fresh.corpus)
     return try agree(communicator) {
@@ -60,12 +64,18 @@ extension Checkpoint {
       var state = state
       state.corpus = fresh.corpus
       state.origin = fresh.origin
-      state.origin?.resumedFrom = try Origin.Parent(
-        checkpoint: folder.hasPrefix("/")
-          ? folder : FileManager.default.currentDirectoryPath + "/" + folder, step: step,
-        manifestSHA256: FileDigest(path: folder + "/" + Manifest.name).sha256)
+      state.origin?.resumedFrom = try parent()
+      state.origin?.startedFrom = self.state.origin?.startedFrom
       return state
     }
+  }
+
+  /// This checkpoint, for the record of a run that goes on from it.
+  func parent() throws(CheckpointError) -> Origin.Parent {
+    Origin.Parent(
+      checkpoint: folder.hasPrefix("/")
+        ? folder : FileManager.default.currentDirectoryPath + "/" + folder, step: step,
+      manifestSHA256: try FileDigest(path: folder + "/" + Manifest.name).sha256)
   }
 
   /// Throws a `UserError` naming each key that a resume may not change, and `config` has changed; so where stages of

@@ -102,6 +102,9 @@ public struct Checkpoint: Sendable {
     try RunConfig.load(file: folder + "/" + Manifest.configName, overrides: overrides)
   }
 
+  /// Whether it is a model that was imported: it has no moments and no corpus.
+  public var isImported: Bool { manifest.ranks == 0 }
+
   /// Optimizer steps done.
   public var step: Int { manifest.step }
 
@@ -139,11 +142,15 @@ public struct Checkpoint: Sendable {
   package func data(
     communicator: any Communicator, progress: Progress
   ) throws -> RunData {
+    guard !isImported || corpusIsGiven else {
+      throw UserError(
+        "\(folder) was imported and has no corpus of its own; give one with --set data.corpus=PATH")
+    }
     let data = try agree(communicator) {
       try RunData(config: config, communicator: communicator, progress: progress)
     }
     let digest = try data.digest()
-    guard try !data.matches(state.corpus, digest: digest) else { return data }
+    guard try !isImported && !data.matches(state.corpus, digest: digest) else { return data }
     let difference =
       "\(folder) was trained on corpus \(state.corpus), data.corpus = \(config.data.corpus) is \(digest)"
     guard corpusIsGiven else {

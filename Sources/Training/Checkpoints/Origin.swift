@@ -13,12 +13,15 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
   package let bitsDoNotDependOn: Machine
   /// What the run went on from; nil for one that began at step 1.
   package var resumedFrom: Parent?
+  /// What the run had its first parameters from; nil where they were random.
+  package var startedFrom: Parent?
 
   private enum CodingKeys: String, CodingKey {
     case program
     case bitsDependOn = "bits_depend_on"
     case bitsDoNotDependOn = "bits_do_not_depend_on"
     case resumedFrom = "resumed_from"
+    case startedFrom = "started_from"
   }
 
   /// What matrix products depend on.
@@ -47,7 +50,7 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// A checkpoint that a run went on from.
+  /// A checkpoint that a run went on or started from.
   package struct Parent: Codable, Equatable, Sendable {
     /// Its folder then.
     package let checkpoint: String
@@ -97,6 +100,7 @@ package struct Origin: Codable, Equatable, Sendable, CustomStringConvertible {
     "written by program \(program), \(bitsDependOn.matrixProducts), on "
       + "\(bitsDoNotDependOn.processor) (\(bitsDoNotDependOn.instructionSet))"
       + (resumedFrom.map { "\nwent on from step \($0.step), \($0.checkpoint)" } ?? "")
+      + (startedFrom.map { "\nstarted from step \($0.step), \($0.checkpoint)" } ?? "")
   }
 
   private static func processorName() -> String {

@@ -1,12 +1,10 @@
-// Hugging Face's `config.json` of a Reformer, both ways: it goes into every checkpoint, and
-// reference dumps bring one.
+// Hugging Face's `config.json` of a Reformer: it goes into every checkpoint and every export.
+// HuggingFaceConfig+Reading.swift reads it.
 import Attention
 import Foundation
 import Reformer
 
 /// The keys of a Hugging Face Reformer config that determine the mathematics.
-///
-/// Other keys are ignored.
 public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   /// One bucket count or its factors.
   public enum Buckets: Codable, Sendable, Equatable {
@@ -62,6 +60,39 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   var numHashes: Int
   var numHiddenLayers: Int
   var vocabSize: Int
+  /// Token id of byte 0: a key of our own, which transformers keeps and does not use.
+  var byteOffset: Int?
+
+  enum CodingKeys: String, CodingKey, CaseIterable {
+    case modelType = "model_type"
+    case architectures
+    case isDecoder = "is_decoder"
+    case attentionHeadSize = "attention_head_size"
+    case attnLayers = "attn_layers"
+    case axialPosEmbds = "axial_pos_embds"
+    case axialPosEmbdsDim = "axial_pos_embds_dim"
+    case axialPosShape = "axial_pos_shape"
+    case feedForwardSize = "feed_forward_size"
+    case hiddenAct = "hidden_act"
+    case hiddenDropoutProb = "hidden_dropout_prob"
+    case hiddenSize = "hidden_size"
+    case layerNormEps = "layer_norm_eps"
+    case localAttentionProbsDropoutProb = "local_attention_probs_dropout_prob"
+    case localAttnChunkLength = "local_attn_chunk_length"
+    case localNumChunksAfter = "local_num_chunks_after"
+    case localNumChunksBefore = "local_num_chunks_before"
+    case lshAttentionProbsDropoutProb = "lsh_attention_probs_dropout_prob"
+    case lshAttnChunkLength = "lsh_attn_chunk_length"
+    case lshNumChunksAfter = "lsh_num_chunks_after"
+    case lshNumChunksBefore = "lsh_num_chunks_before"
+    case maxPositionEmbeddings = "max_position_embeddings"
+    case numAttentionHeads = "num_attention_heads"
+    case numBuckets = "num_buckets"
+    case numHashes = "num_hashes"
+    case numHiddenLayers = "num_hidden_layers"
+    case vocabSize = "vocab_size"
+    case byteOffset = "byte_offset"
+  }
 
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
   public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
@@ -92,82 +123,13 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     numHashes = attention.lsh.hashes
     numHiddenLayers = config.layers.count
     vocabSize = config.vocabulary
-  }
-
-  /// Reads `config.json` at `path`.
-  public init(path: String) throws(UserError) {
-    do {
-      let decoder = JSONDecoder()
-      decoder.keyDecodingStrategy = .convertFromSnakeCase
-      self = try decoder.decode(Self.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
-    } catch {
-      throw UserError("\(path): not a Hugging Face Reformer config (\(shortReason(error)))")
-    }
+    byteOffset = config.byteOffset
   }
 
   /// JSON text with sorted keys.
   public func json() throws -> Data {
     let encoder = JSONEncoder()
-    encoder.keyEncodingStrategy = .convertToSnakeCase
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     return try encoder.encode(self)
   }
-
-  /// Our config for windows of `length` positions.
-  public func reformerConfig(length: Int) throws(UserError) -> ReformerConfig {
-    func fail(_ key: String, _ value: Any, _ legal: String) -> UserError {
-      UserError("config.json: \(key) = \(value) is not supported; legal: \(legal)")
-    }
-    let kinds = attnLayers.compactMap(AttentionKind.init)
-    guard kinds.count == attnLayers.count else {
-      throw fail("attn_layers", attnLayers, "local, lsh, full")
-    }
-    guard let activation = Activation(rawValue: hiddenAct) else {
-      throw fail("hidden_act", hiddenAct, "relu, gelu")
-    }
-    guard axialPosEmbds else { throw fail("axial_pos_embds", false, "true") }
-    guard localNumChunksAfter == 0 && lshNumChunksAfter == 0 else {
-      throw fail("lsh_num_chunks_after or local_num_chunks_after", "above 0", "0 (causal)")
-    }
-    guard lshAttnChunkLength >= 1 else {
-      throw fail("lsh_attn_chunk_length", lshAttnChunkLength, "1 or more")
-    }
-    guard (1...ConfigLimits.size).contains(vocabSize) else {
-      throw fail("vocab_size", vocabSize, "1 to \(ConfigLimits.size)")
-    }
-    let buckets: [Int] =
-      switch numBuckets {
-      case .count(let count): [count]
-      case .factors(let factors): factors
-      case nil:
-        LSHAttention.automaticBuckets(
-          length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
-      }
-    let attention = AttentionSizes(
-      local: LocalAttention(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
-      lsh: LSHAttention(
-        chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
-        buckets: buckets))
-    let config = ReformerConfig(
-      vocabulary: vocabSize, length: length, width: hiddenSize,
-      layers: kinds.map(attention.layer),
-      heads: numAttentionHeads, headWidth: attentionHeadSize, feedForwardWidth: feedForwardSize,
-      activation: activation, axialShape: axialPosShape, axialWidths: axialPosEmbdsDim,
-      dropout: hiddenDropoutProb, attentionDropout: lshAttentionProbsDropoutProb,
-      layerNormEpsilon: layerNormEps)
-    do { try config.check() } catch {
-      let name = Self.names.first { error.problem.hasPrefix($0.ours) }?.theirs
-      throw UserError("config.json: " + (name.map { $0 + ": " } ?? "") + error.problem)
-    }
-    return config
-  }
-
-  /// What we call what they call otherwise.
-  private static let names = [
-    ("vocabulary", "vocab_size"), ("width", "hidden_size"), ("heads", "num_attention_heads"),
-    ("head width", "attention_head_size"), ("feed-forward width", "feed_forward_size"),
-    ("no layers", "attn_layers"), ("position axes", "axial_pos_shape"),
-    ("features per axis", "axial_pos_embds_dim"), ("dropout", "hidden_dropout_prob"),
-    ("layer norm epsilon", "layer_norm_eps"),
-  ].map { (ours: $0.0 + " ", theirs: $0.1) }
 }

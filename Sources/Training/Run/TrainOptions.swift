@@ -5,6 +5,10 @@ import Checkpointing
 public struct TrainOptions: Sendable {
   /// `auto`, a checkpoint folder, or nil to start anew.
   public var resume: String?
+  /// Checkpoint whose parameters a run begins with; nil for random ones.
+  public var from: String?
+  /// What its model may have otherwise.
+  public var adaptations: [Adaptation]
   /// Run folder; nil for `checkpoints/NAME`.
   public var output: String?
   /// Stop after this step of the run; the schedule keeps the config's length.
@@ -22,11 +26,14 @@ public struct TrainOptions: Sendable {
 
   /// All options at once.
   public init(
-    resume: String? = nil, output: String? = nil, stopAfterStep: Int? = nil,
+    resume: String? = nil, from: String? = nil, adaptations: [Adaptation] = [],
+    output: String? = nil, stopAfterStep: Int? = nil,
     stopAfter: String? = nil, minutes: Double? = nil, setsSteps: Bool = false,
     allowMixedMachines: Bool = false, commit: String? = nil
   ) {
     self.resume = resume
+    self.from = from
+    self.adaptations = adaptations
     self.output = output
     self.stopAfterStep = stopAfterStep
     self.stopAfter = stopAfter

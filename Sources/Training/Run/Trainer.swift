@@ -5,6 +5,7 @@ import Communication
 import Compute
 import Corpus
 import Foundation
+import Reformer
 
 /// A run on one rank.
 ///
@@ -125,9 +126,38 @@ public final class Trainer {
         progress.message("no checkpoint in \(folder) yet; starting at step 1")
       }
       step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
+      if let from = options.from { state.origin?.startedFrom = try start(from: from) }
     }
     state.fixedSteps = fixedSteps
     return state
+  }
+
+  /// Begins with the parameters of the checkpoint `path`.
+  private func start(from path: String) throws -> Origin.Parent {
+    let checkpoint = try Checkpoint.open(path, communicator: communicator, report: progress.notice)
+    let parameters = try step.currentParameters()
+    let parent = try checkpoint.start(
+      config, adapting: options.adaptations, parameters: parameters, communicator: communicator,
+      report: progress.message)
+    let (old, new) = (checkpoint.config.attention.lsh.sight, config.attention.lsh.sight)
+    guard old != new else { return parent }
+    var before = config
+    (before.attention.lsh.sight, before.attention.lsh.window) = (
+      old, checkpoint.config.attention.lsh.window
+    )
+    for config in [before, config] {
+      let evaluator = Evaluator(
+        config: config, model: try ReformerModel(config: config.reformer, engine: engine),
+        corpora: data.parts, communicator: communicator, stop: stop)
+      let score = try evaluator.run(
+        parameters: parameters, split: .validation, context: config.data.length,
+        stride: config.data.length, limit: config.run.evaluateBytes)
+      guard let score else { break }
+      progress.message(
+        String(format: "validation %.4f bits/byte with attention.lsh.sight = ", score.bitsPerByte)
+          + config.attention.lsh.sight.rawValue)
+    }
+    return parent
   }
 
   /// Evaluates what an earlier run was stopped before, or in the middle of.
