@@ -2,8 +2,8 @@
 # The tests of what shares memory between threads and of what reads and writes it by address, once under Thread
 # Sanitizer and once under Address Sanitizer: a data race, a read past an end or of memory given back ends a run.
 #
-# Needs: launch/setup.sh done. Builds the tests twice more, in .build/sanitize-*, without optimisation of Swift (a
-# quarter of an hour and 2 GB); the tests then take some minutes. Tests that start whole programs are left out.
+# Needs: launch/setup.sh done. Builds the tests twice more, optimised, in .build/sanitize-* (MINUTES and 2 GB); the tests
+# then take some minutes. Tests that start whole programs are left out.
 #   launch/sanitize.sh [thread|address]...      both without a name
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -11,7 +11,7 @@ find_swift
 (($#)) || set -- thread address
 for name; do
   [[ $name == thread || $name == address ]] || fail 2 "'$name' is no sanitizer here; legal: thread, address"
-  options=(--sanitize "$name" --scratch-path ".build/sanitize-$name")
+  options=(-c release --sanitize "$name" --scratch-path ".build/sanitize-$name")
   run swift build --build-tests "${options[@]}"
   # Tests that expect a child process to trap are noise to a sanitizer; LeakSanitizer knows nothing of Swift.
   export TSAN_OPTIONS="halt_on_error=1" ASAN_OPTIONS="detect_leaks=0"

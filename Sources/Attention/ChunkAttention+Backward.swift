@@ -140,14 +140,14 @@ extension ChunkAttention {
           dots: numbers[2], scratch)
         for part in tile.parts {
           tileProduct(
-            probabilities.columns(part.columns).leftTransposed, outputGradients,
+            probabilities.columns(part.columns).left.transposed, outputGradients,
             into: valueGradients.rows(part.rows).result, accumulate: true)
         }
         scratch.lap(.values)
         for (number, part) in tile.parts.enumerated() {
           let gradients = scoreGradients.columns(part.columns)
           tileProduct(
-            gradients.leftTransposed, queries, into: keyGradients.rows(part.rows).result,
+            gradients.left.transposed, queries, into: keyGradients.rows(part.rows).result,
             accumulate: true)
           tileProduct(
             gradients.left, window.keys.rows(part.rows), into: queryGradients.result,

@@ -85,27 +85,26 @@ public struct FullAttention: AttentionLayer {
     pool.each(heads.count, ranges(group.length, by: Self.run)) { head, run, scratch in
       let head = heads[head]
       head.clear(run)
-      eachBlock(head, upTo: run, scratch) { block, window in
-        for rows in tiles(run, from: block) {
-          scratch.frame { tile(head, rows, block, window, scratch).merge(scratch) }
-        }
-      }
+      eachTile(head, run, scratch) { _, tile in tile.merge(scratch) }
       Kernels.normalizeRows(head.output.rows(run), by: head.rows.sum.rows(run))
       scratch.lap(.merge)
     }
   }
 
-  /// Runs `body` for every block of keys that the queries of `run` see, laid out for products.
-  private func eachBlock(
-    _ head: AttentionHead, upTo run: Range<Int>, forGradients: Bool = false,
-    _ scratch: ScratchArena, _ body: (_ block: Range<Int>, _ window: ChunkWindow) -> Void
+  /// Runs `body` for every block of keys and the rows of `run` that see one of them, a tile at a time.
+  private func eachTile(
+    _ head: AttentionHead, _ run: Range<Int>, forGradients: Bool = false, _ scratch: ScratchArena,
+    _ body: (_ rows: Range<Int>, _ tile: ScoreTile) -> Void
   ) {
     let window = ChunkWindow(
       chunk: Self.block, before: 0, width: head.keys.columns, forGradients: forGradients,
       from: scratch)
     for block in Tiling.ranges(run.upperBound, by: Self.block) {
       load(head, block, window, scratch)
-      body(block, window)
+      let first = max(run.lowerBound, block.lowerBound)
+      for rows in Tiling.ranges(first..<run.upperBound, by: Self.tile) {
+        scratch.frame { body(rows, tile(head, rows, block, window, scratch)) }
+      }
     }
   }
 
@@ -118,11 +117,6 @@ public struct FullAttention: AttentionLayer {
       window.load(list, of: head, slot: 0)
     }
     scratch.lap(.gather)
-  }
-
-  /// The rows of `run` that see a key of `block`.
-  private func tiles(_ run: Range<Int>, from block: Range<Int>) -> [Range<Int>] {
-    Tiling.ranges(max(run.lowerBound, block.lowerBound)..<run.upperBound, by: Self.tile)
   }
 
   /// The queries `rows` and a block of keys; the draw of a probability is query times length plus key.
@@ -167,29 +161,23 @@ public struct FullAttention: AttentionLayer {
     }
   }
 
-  /// Probabilities after dropout and logit gradients of the queries `rows` with a block of keys.
-  private func scores(
-    _ head: AttentionHead, _ gradient: HeadGradient, _ rows: Range<Int>, _ block: Range<Int>,
-    _ window: ChunkWindow, _ scratch: ScratchArena
+  private func backward(
+    _ tile: ScoreTile, _ rows: Range<Int>, _ gradient: HeadGradient, _ scratch: ScratchArena
   ) -> (probabilities: Matrix, gradients: Matrix) {
-    tile(head, rows, block, window, scratch).backward(
-      outputGradient: gradient.output.rows(rows).left, maximum: head.rows.maximum.dense[rows],
-      sum: head.rows.sum.dense[rows], dots: gradient.dots.dense[rows], scratch)
+    tile.backward(
+      outputGradient: gradient.output.rows(rows).left, maximum: tile.head.rows.maximum.dense[rows],
+      sum: tile.head.rows.sum.dense[rows], dots: gradient.dots.dense[rows], scratch)
   }
 
   private func addQueryGradients(
     _ head: AttentionHead, _ gradient: HeadGradient, _ run: Range<Int>, _ scratch: ScratchArena
   ) {
-    eachBlock(head, upTo: run, forGradients: true, scratch) { block, window in
-      for rows in tiles(run, from: block) {
-        scratch.frame {
-          let (_, gradients) = scores(head, gradient, rows, block, window, scratch)
-          tileProduct(
-            gradients.left, window.keys, into: gradient.queries.rows(rows).result,
-            accumulate: true)
-          scratch.lap(.scores)
-        }
-      }
+    eachTile(head, run, forGradients: true, scratch) { rows, tile in
+      let (_, gradients) = backward(tile, rows, gradient, scratch)
+      tileProduct(
+        gradients.left, tile.window.keys, into: gradient.queries.rows(rows).result,
+        accumulate: true)
+      scratch.lap(.scores)
     }
   }
 
@@ -210,13 +198,14 @@ public struct FullAttention: AttentionLayer {
         let outputGradient = scratch.strips(rows.count, width)
         queries.copy(from: head.queries.rows(rows))
         outputGradient.copy(from: gradient.output.rows(rows))
-        let (probabilities, gradients) = scores(head, gradient, rows, block, window, scratch)
+        let (probabilities, gradients) = backward(
+          tile(head, rows, block, window, scratch), rows, gradient, scratch)
         tileProduct(
-          probabilities.columns(0..<block.count).leftTransposed, outputGradient,
+          probabilities.columns(0..<block.count).left.transposed, outputGradient,
           into: values.result, accumulate: true)
         scratch.lap(.values)
         tileProduct(
-          gradients.columns(0..<block.count).leftTransposed, queries, into: keys.result,
+          gradients.columns(0..<block.count).left.transposed, queries, into: keys.result,
           accumulate: true)
         scratch.lap(.scores)
       }

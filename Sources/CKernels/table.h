@@ -44,7 +44,6 @@
      size_t width, const float *gain, const float *mean, const float *rstd, float *dx,             \
      size_t dx_stride, float *dgain, float *dbias),                                                \
     (dy, dy_stride, x, x_stride, rows, width, gain, mean, rstd, dx, dx_stride, dgain, dbias))      \
-  F(void, relu, (const float *x, float *out, size_t n), (x, out, n))                               \
   F(void, gelu, (const float *x, float *out, size_t n), (x, out, n))                               \
   F(void, gelu_backward, (const float *dy, const float *x, float *dx, size_t n), (dy, x, dx, n))   \
   F(void, exp, (const float *x, float *out, size_t n), (x, out, n))                                \

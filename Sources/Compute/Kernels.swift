@@ -106,12 +106,6 @@ public enum Kernels {
 
   // MARK: Activations
 
-  /// out = max(x, 0).
-  public static func relu(_ x: View<Float>, into out: View<Float>) {
-    precondition(x.count == out.count, "shapes of relu")
-    ck_relu(x.base, out.base, x.count)
-  }
-
   /// out = x * Phi(x).
   public static func gelu(_ x: View<Float>, into out: View<Float>) {
     precondition(x.count == out.count, "shapes of gelu")

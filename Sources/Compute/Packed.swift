@@ -129,6 +129,12 @@ public struct LeftOperand<Element: ProductElement> {
   let k: Int
   let rows: Int
   let columns: Int
+
+  /// The transpose of the same matrix.
+  public var transposed: LeftOperand {
+    LeftOperand(
+      base: base, rowBlock: kBlock, row: k, kBlock: rowBlock, k: row, rows: columns, columns: rows)
+  }
 }
 
 /// Where a product goes: element (i, j) is `base[i * row + j / S * strip + j % S]`.
@@ -159,13 +165,6 @@ extension Packed<Float> {
       rows: rows, columns: columns)
   }
 
-  /// Its transpose as the left side.
-  public var leftTransposed: LeftOperand<Float> {
-    LeftOperand(
-      base: base, rowBlock: stripStride, row: 1, kBlock: Self.width * Self.width, k: Self.width,
-      rows: columns, columns: rows)
-  }
-
   /// This matrix as the result.
   public var result: ResultOperand {
     ResultOperand(base: base, row: Self.width, strip: stripStride, rows: rows, columns: columns)
@@ -180,13 +179,6 @@ extension Matrix {
     LeftOperand(
       base: base, rowBlock: Self.width * stride, row: stride, kBlock: Self.width, k: 1,
       rows: rows, columns: columns)
-  }
-
-  /// Its transpose as the left side.
-  public var leftTransposed: LeftOperand<Float> {
-    LeftOperand(
-      base: base, rowBlock: Self.width, row: 1, kBlock: Self.width * stride, k: stride,
-      rows: columns, columns: rows)
   }
 
   /// This matrix as the result.

@@ -107,9 +107,7 @@ public struct ParameterLayout: Sendable, Hashable {
     for group in groups {
       _ = addGroup(group.name)
       for (name, shape) in group.tensors {
-        _ = add(
-          ParameterSpecification(
-            name, shape, shape.count < 2 ? .vector : .matrix, .constant(0)))
+        _ = add(name, shape, shape.count < 2 ? .vector : .matrix, .constant(0))
       }
     }
   }
@@ -130,6 +128,13 @@ public struct ParameterLayout: Sendable, Hashable {
     groups[last].slots.append(slot)
     groups[last].range = start..<count
     return slot
+  }
+
+  /// Adds a tensor of these properties.
+  public mutating func add(
+    _ name: String, _ shape: [Int], _ kind: ParameterKind, _ first: FirstValues
+  ) -> Slot {
+    add(ParameterSpecification(name, shape, kind, first))
   }
 
   /// Adds a table behind everything else; traps where its name is taken.

@@ -29,7 +29,7 @@ public struct WeightGradient {
   func add(tile: Int, isFirst: Bool) {
     let (outputs, inputs) = tiles[tile]
     tileProduct(
-      outputGradient.columns(outputs).leftTransposed, input.columns(inputs),
+      outputGradient.columns(outputs).left.transposed, input.columns(inputs),
       into: sum.rows(outputs).columns(inputs).result, accumulate: !isFirst)
   }
 }

@@ -19,13 +19,13 @@ public final class WorkerPool: @unchecked Sendable {
     get { cancelled.load(ordering: .relaxed) }
     set { cancelled.store(newValue, ordering: .relaxed) }
   }
-  /// Watches what a pool of one thread does.
-  package var recorder: WorkRecorder?
+  /// In a pool of one thread: called when tasks begin, and after each with its index.
+  package var watch: ((_ finished: Int?) -> Void)?
   let arenas: [ScratchArena]
 
-  private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private var wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private var done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  /// A computation has begun, or is over.
+  private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var threads: [pthread_t] = []
 
   private let generation = Atomic<Int>(0)
@@ -57,12 +57,10 @@ public final class WorkerPool: @unchecked Sendable {
     Self.threadsHere.add(threadCount, ordering: .relaxed)
     arenas = (0..<threadCount).map { _ in ScratchArena() }
     pthread_mutex_init(mutex, nil)
-    pthread_cond_init(wake, nil)
-    pthread_cond_init(done, nil)
+    pthread_cond_init(changed, nil)
     for worker in 1..<max(threadCount, 1) {
       var thread = pthread_t()
-      // The threads borrow the pool: deinit joins them before its memory goes.
-      let box = Unmanaged.passRetained(WorkerStart(pool: self, worker: worker))
+      let start = Unmanaged.passRetained(WorkerStart(pool: self, worker: worker))
       let code = pthread_create(
         &thread, nil,
         { raw in
@@ -70,13 +68,14 @@ public final class WorkerPool: @unchecked Sendable {
           let start = Unmanaged<WorkerStart>.fromOpaque(raw).takeRetainedValue()
           start.pool.workerLoop(start.worker)
           return nil
-        }, box.toOpaque())
+        }, start.toOpaque())
       precondition(code == 0, "cannot start a thread (error \(code))")
       threads.append(thread)
     }
   }
 
   private final class WorkerStart {
+    // The threads borrow the pool: deinit joins them before its memory goes.
     unowned(unsafe) let pool: WorkerPool
     let worker: Int
     init(pool: WorkerPool, worker: Int) {
@@ -87,18 +86,13 @@ public final class WorkerPool: @unchecked Sendable {
 
   deinit {
     stopping.store(true, ordering: .releasing)
-    pthread_mutex_lock(mutex)
-    generation.add(1, ordering: .releasing)
-    pthread_cond_broadcast(wake)
-    pthread_mutex_unlock(mutex)
+    announce { generation.add(1, ordering: .releasing) }
     for thread in threads { pthread_join(thread, nil) }
     Self.threadsHere.subtract(threadCount, ordering: .relaxed)
     pthread_mutex_destroy(mutex)
-    pthread_cond_destroy(wake)
-    pthread_cond_destroy(done)
+    pthread_cond_destroy(changed)
     mutex.deallocate()
-    wake.deallocate()
-    done.deallocate()
+    changed.deallocate()
   }
 
   /// Most bytes of scratch any thread was ever lent, summed over threads.
@@ -115,10 +109,10 @@ public final class WorkerPool: @unchecked Sendable {
     defer { isRunning.store(false, ordering: .releasing) }
     guard threadCount > 1 && count > 1 else {
       arenas[0].laps.start()
-      recorder?.begin()
+      watch?(nil)
       for index in 0..<count where !isCancelled {
         arenas[0].frame { task(index, arenas[0]) }
-        recorder?.finishTask()
+        watch?(index)
         betweenTasks?()
       }
       return
@@ -128,12 +122,9 @@ public final class WorkerPool: @unchecked Sendable {
       taskCount = count
       nextTask.store(0, ordering: .relaxed)
       working.store(threadCount - 1, ordering: .relaxed)
-      pthread_mutex_lock(mutex)
-      generation.add(1, ordering: .releasing)
-      pthread_cond_broadcast(wake)
-      pthread_mutex_unlock(mutex)
+      announce { generation.add(1, ordering: .releasing) }
       drain(worker: 0)
-      wait(on: done) { working.load(ordering: .acquiring) == 0 }
+      wait { working.load(ordering: .acquiring) == 0 }
       body = nil
     }
   }
@@ -150,13 +141,21 @@ public final class WorkerPool: @unchecked Sendable {
     }
   }
 
-  /// Looks for a while whether `isOver`, then sleeps until `condition` is signalled.
+  /// Makes a change that threads wait for, and wakes those that sleep.
+  private func announce(_ change: () -> Void) {
+    pthread_mutex_lock(mutex)
+    change()
+    pthread_cond_broadcast(changed)
+    pthread_mutex_unlock(mutex)
+  }
+
+  /// Looks for a while whether `isOver`, then sleeps until a change is announced.
   ///
   /// Computations follow each other within microseconds during a step, and looking saves the wake-up. A thread
   /// that keeps its core while it looks leaves a process of low priority what the scheduler gives it; by
   /// sched_yield it would hand over a time slice at every look, and by sleeping it would wait for the end of
   /// one. Where threads outnumber cores it is the other way round: the core is needed.
-  private func wait(on condition: UnsafeMutablePointer<pthread_cond_t>, until isOver: () -> Bool) {
+  private func wait(until isOver: () -> Bool) {
     if isRoomy {
       let start = ContinuousClock.now
       repeat {
@@ -172,7 +171,7 @@ public final class WorkerPool: @unchecked Sendable {
       }
     }
     pthread_mutex_lock(mutex)
-    while !isOver() { pthread_cond_wait(condition, mutex) }
+    while !isOver() { pthread_cond_wait(changed, mutex) }
     pthread_mutex_unlock(mutex)
   }
 
@@ -184,15 +183,11 @@ public final class WorkerPool: @unchecked Sendable {
     OpenBLAS.prepareThread()
     var seen = 0
     while true {
-      wait(on: wake) { generation.load(ordering: .acquiring) != seen }
+      wait { generation.load(ordering: .acquiring) != seen }
       seen += 1
       if stopping.load(ordering: .acquiring) { return }
       drain(worker: worker)
-      if working.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
-        pthread_mutex_lock(mutex)
-        pthread_cond_signal(done)
-        pthread_mutex_unlock(mutex)
-      }
+      if working.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { announce {} }
     }
   }
 }

@@ -40,19 +40,16 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
         : config.reading(inputs: config.width)
       projections.append(
         layout.add(
-          ParameterSpecification(
-            inside + "\(projection).weight", [features, config.width], .matrix, first)))
+          inside + "\(projection).weight", [features, config.width], .matrix, first))
     }
     for tensor in attention.parameters(heads: config.heads, headWidth: config.headWidth) {
       own.append(
-        layout.add(
-          ParameterSpecification(inside + tensor.name, tensor.shape, tensor.kind, tensor.first)))
+        layout.add(inside + tensor.name, tensor.shape, tensor.kind, tensor.first))
     }
     (self.projections, self.own) = (projections, own)
     outWeight = layout.add(
-      ParameterSpecification(
-        name + "output.dense.weight", [config.width, features], .matrix,
-        config.writing(inputs: features)))
+      name + "output.dense.weight", [config.width, features], .matrix,
+      config.writing(inputs: features))
     self.attention = attention
     self.config = config
     self.layer = layer
@@ -156,42 +153,32 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
-        let own = activations(length: pass.length, from: memory)
+        let activations = activations(length: pass.length, from: memory)
         if pass.kept == nil {
           try run(
-            own, firstHead: firstHead, source: source, target: target, .backward, pass: pass)
-        }
-        pass.engine.scratch.frame {
-          let projectedGradients = attentionBackward(
-            own, firstHead: firstHead, targetGradient: targetGradient, gradients: gradients,
+            activations, firstHead: firstHead, source: source, target: target, .backward,
             pass: pass)
+        }
+        let arena = pass.engine.scratch
+        arena.frame {
+          let width = activations.group.output.columns
+          let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
+          arena.frame {
+            let outputGradient = arena.matrix(pass.length, width)
+            outputBackward(
+              activations.group, firstHead: firstHead, targetGradient: targetGradient,
+              outputGradient: outputGradient, gradients: gradients, pass: pass)
+            attention.backward(
+              activations.group, saved: activations.saved, outputGradient: outputGradient,
+              gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
+              pass: attentionPass(firstHead, pass))
+          }
           projectionBackward(
             projectedGradients, firstHead: firstHead, source: source,
             sourceGradient: sourceGradient, gradients: gradients, pass: pass)
         }
       }
     }
-  }
-
-  /// Gradients of the group's projections, in memory lent until the caller's frame ends.
-  private func attentionBackward(
-    _ activations: Activations, firstHead: Int, targetGradient: Matrix, gradients: View<Float>,
-    pass: Pass
-  ) -> [Matrix] {
-    let arena = pass.engine.scratch
-    let width = activations.group.output.columns
-    let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
-    arena.frame {
-      let outputGradient = arena.matrix(pass.length, width)
-      outputBackward(
-        activations.group, firstHead: firstHead, targetGradient: targetGradient,
-        outputGradient: outputGradient, gradients: gradients, pass: pass)
-      attention.backward(
-        activations.group, saved: activations.saved, outputGradient: outputGradient,
-        gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
-        pass: attentionPass(firstHead, pass))
-    }
-    return projectedGradients
   }
 
   /// Gradients of the output matrix and of the group's output.

@@ -7,56 +7,51 @@ import Compute
 /// V tokens, D width.
 struct Embedding {
   let group: Int
-  let words: Slot
-  let axes: [Slot]
-  let shape: [Int]
-  let widths: [Int]
   let width: Int
   let dropout: Double
+  /// Words first, then the axes.
+  private let tables: [Table]
+
+  /// A tensor of which each position takes a row.
+  private struct Table {
+    let slot: Slot
+    /// Features that a row gives.
+    let features: Range<Int>
+    /// Of a table of positions: which part of them it tells apart, row-major over the axes.
+    let axis: (step: Int, size: Int)?
+
+    func row(position: Int, token: Int32) -> Int {
+      axis.map { position / $0.step % $0.size } ?? Int(token)
+    }
+
+    /// `[rows, features]`, of parameters or their sums.
+    func matrix(_ values: View<Float>) -> Matrix {
+      Matrix(values, rows: slot.count / features.count, columns: features.count)
+    }
+  }
 
   init(_ config: ReformerConfig, layout: inout ParameterLayout) {
     let name = "reformer.embeddings."
-    shape = config.axialShape
-    widths = config.axialWidths
+    group = layout.addGroup("embeddings")
     width = config.width
     dropout = config.dropout
-    group = layout.addGroup("embeddings")
-    words = layout.add(
-      ParameterSpecification(
-        name + "word_embeddings.weight", [config.vocabulary, width], .embedding,
-        .normal(deviation: 0.5)))
-    var axes: [Slot] = []
-    for (axis, features) in widths.enumerated() {
-      var sizes = [Int](repeating: 1, count: shape.count)
-      sizes[axis] = shape[axis]
-      axes.append(
-        layout.add(
-          ParameterSpecification(
-            name + "position_embeddings.weights.\(axis)", sizes + [features], .table, .waves)))
-    }
-    self.axes = axes
-  }
-
-  /// Row of each axis' table for a position; positions are row-major over the axes.
-  private func coordinates(_ position: Int) -> [Int] {
-    var rest = position
-    var result = [Int](repeating: 0, count: shape.count)
-    for axis in shape.indices.reversed() {
-      (rest, result[axis]) = rest.quotientAndRemainder(dividingBy: shape[axis])
-    }
-    return result
-  }
-
-  /// Calls `body` with each axis' features and the matching row of its table (or of its gradient).
-  private func eachAxis(
-    _ position: Int, in flat: View<Float>, _ body: (Range<Int>, View<Float>) -> Void
-  ) {
+    let words = layout.add(
+      name + "word_embeddings.weight", [config.vocabulary, width], .embedding,
+      .normal(deviation: 0.5))
+    var tables = [Table(slot: words, features: 0..<width, axis: nil)]
     var start = 0
-    for (axis, coordinate) in coordinates(position).enumerated() {
-      let table = axes[axis].offset + coordinate * widths[axis]
-      body(start..<start + widths[axis], flat[table..<table + widths[axis]])
-      start += widths[axis]
+    for (axis, (size, features)) in zip(config.axialShape, config.axialWidths).enumerated() {
+      var shape = [Int](repeating: 1, count: config.axialShape.count)
+      shape[axis] = size
+      tables.append(
+        Table(
+          slot: layout.add(
+            name + "position_embeddings.weights.\(axis)", shape + [features], .table, .waves),
+          features: start..<start + features,
+          axis: (config.axialShape[(axis + 1)...].reduce(1, *), size)))
+      start += features
     }
+    self.tables = tables
   }
 
   /// Sets both streams from `tokens` `[L]`.
@@ -67,11 +62,12 @@ struct Embedding {
     pass.eachTile { rows, scratch in
       let sum = scratch.matrix(rows.count, width)
       let positions = scratch.matrix(rows.count, width)
-      for (row, position) in rows.enumerated() {
-        let token = words.offset + Int(tokens[position]) * width
-        sum.row(row).copy(from: pass.parameters[token..<token + width])
-        eachAxis(position, in: pass.parameters) { features, values in
-          positions.row(row)[features].copy(from: values)
+      for table in tables {
+        let values = table.matrix(pass.parameters[table.slot.range])
+        let target = (table.axis == nil ? sum : positions).columns(table.features)
+        for (row, position) in rows.enumerated() {
+          target.row(row).copy(
+            from: values.row(table.row(position: position, token: tokens[position])))
         }
       }
       pass.dropRows(sum, rows, rate: dropout, .embeddingDropout)
@@ -88,34 +84,33 @@ struct Embedding {
 
   /// Rows of a table that a tile's positions look up, and what each one's gradient is.
   private struct Lookups {
-    let slot: Slot
-    /// Features of the gradient that belong to the table.
-    let features: Range<Int>
+    let table: Table
     /// `[positions of the block]`: table row and place in the tile, tile by tile in order of both.
     let keys: View<Int32>
     /// `[positions of the block, D]`.
     let gradient: Matrix
 
     /// Adds the features in `panel` of a tile: rows that are looked up alike are summed first.
-    func add(_ tile: Range<Int>, panel: Range<Int>, to sums: ParameterSums, _ scratch: ScratchArena)
-    {
-      let target = Matrix(
-        sums.vector(slot), rows: slot.count / features.count, columns: features.count)
-      let columns = panel.lowerBound - features.lowerBound..<panel.upperBound - features.lowerBound
+    func add(
+      _ tile: Range<Int>, panel: Range<Int>, to sums: ParameterSums, _ scratch: ScratchArena
+    ) {
+      let start = table.features.lowerBound
+      let target = table.matrix(sums.vector(table.slot))
+        .columns(panel.lowerBound - start..<panel.upperBound - start)
       let sum = scratch.floats(panel.count)
       func row(_ index: Int) -> View<Float> {
         gradient.row(tile.lowerBound + Int(keys[index]) % Tiling.tileRows)[panel]
       }
       var index = tile.lowerBound
       while index < tile.upperBound {
-        let table = Int(keys[index]) / Tiling.tileRows
+        let number = Int(keys[index]) / Tiling.tileRows
         sum.copy(from: row(index))
         index += 1
-        while index < tile.upperBound, Int(keys[index]) / Tiling.tileRows == table {
+        while index < tile.upperBound, Int(keys[index]) / Tiling.tileRows == number {
           Kernels.add(sum, row(index))
           index += 1
         }
-        Kernels.add(target.row(table)[columns], sum)
+        Kernels.add(target.row(number), sum)
       }
     }
   }
@@ -124,38 +119,31 @@ struct Embedding {
   func backward(
     tokens: View<Int32>, streamGradients: [Matrix], gradients: View<Float>, pass: Pass
   ) {
-    pass.begin([words] + axes, gradients: gradients)
-    pass.eachBlock(of: [words] + axes, gradients: gradients) { block in
+    let slots = tables.map(\.slot)
+    pass.begin(slots, gradients: gradients)
+    pass.eachBlock(of: slots, gradients: gradients) { block in
       let arena = pass.engine.scratch
       let forWords = arena.matrix(block.rows.count, width)
       // Without dropout both are the same.
       let forPositions = pass.drops(dropout) ? arena.matrix(block.rows.count, width) : forWords
-      var lookups = [
+      let lookups = tables.map {
         Lookups(
-          slot: words, features: 0..<width, keys: arena.integers(block.rows.count),
-          gradient: forWords)
-      ]
-      for (axis, slot) in axes.enumerated() {
-        let start = lookups.last.map { axis == 0 ? 0 : $0.features.upperBound } ?? 0
-        lookups.append(
-          Lookups(
-            slot: slot, features: start..<start + widths[axis],
-            keys: arena.integers(block.rows.count), gradient: forPositions))
+          table: $0, keys: arena.integers(block.rows.count),
+          gradient: $0.axis == nil ? forWords : forPositions)
       }
       block.eachTile { tile, scratch in
         let sum = streamGradients[0].rows(tile.rows)
         Kernels.add(sum.dense, streamGradients[1].rows(tile.rows).dense)
-        for copy in pass.drops(dropout) ? [forWords, forPositions] : [forWords] {
-          copy.rows(tile.place).copy(from: sum)
-        }
+        forWords.rows(tile.place).copy(from: sum)
         pass.dropRows(forWords.rows(tile.place), tile.rows, rate: dropout, .embeddingDropout)
         if pass.drops(dropout) {
+          forPositions.rows(tile.place).copy(from: sum)
           pass.dropRows(forPositions.rows(tile.place), tile.rows, rate: dropout, .positionDropout)
         }
-        for (number, lookup) in lookups.enumerated() {
+        for lookup in lookups {
           let keys = lookup.keys[tile.place]
           for (place, position) in tile.rows.enumerated() {
-            let row = number == 0 ? Int(tokens[position]) : coordinates(position)[number - 1]
+            let row = lookup.table.row(position: position, token: tokens[position])
             keys[place] = Int32(row * Tiling.tileRows + place)
           }
           var sorted = UnsafeMutableBufferPointer(start: keys.base, count: keys.count)
@@ -165,7 +153,7 @@ struct Embedding {
       }
       let tiles = Tiling.ranges(block.rows.count, by: pass.tileRows)
       let tasks = lookups.flatMap { lookup in
-        Tiling.ranges(lookup.features, by: 64).map { (lookup, $0) }
+        Tiling.ranges(lookup.table.features, by: 64).map { (lookup, $0) }
       }
       pass.engine.pool.run(tasks.count) { task, scratch in
         let (lookup, panel) = tasks[task]

@@ -25,8 +25,8 @@ struct FeedForward: ReversibleSublayer {
     func dense(_ part: String, _ shape: [Int], _ first: FirstValues) -> (Slot, Slot) {
       let name = name + part + ".dense."
       return (
-        layout.add(ParameterSpecification(name + "weight", shape, .matrix, first)),
-        layout.add(ParameterSpecification(name + "bias", [shape[0]], .vector, .constant(0)))
+        layout.add(name + "weight", shape, .matrix, first),
+        layout.add(name + "bias", [shape[0]], .vector, .constant(0))
       )
     }
     (inWeight, inBias) = dense("dense", [hidden, width], config.reading(inputs: width))
@@ -61,15 +61,13 @@ struct FeedForward: ReversibleSublayer {
   }
 
   /// Both weights as the right sides of products.
-  private struct Weights {
-    let into: Packed<Float>
-    let out: Packed<Float>
-  }
+  private typealias Weights = (into: Packed<Float>, out: Packed<Float>)
 
   private func pack(_ pass: Pass, transposed: Bool) -> Weights {
-    Weights(
-      into: pass.engine.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
-      out: pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed))
+    (
+      pass.engine.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
+      pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed)
+    )
   }
 
   var keptParts: Int { 1 }
@@ -114,18 +112,14 @@ struct FeedForward: ReversibleSublayer {
     _ own: Activations, _ weights: Weights, rows: Range<Int>, target: ResidualStream,
     _ direction: Direction, pass: Pass, check: RangeCheck, scratch: ScratchArena
   ) {
-    let (bias, drops) = (pass.parameters[inBias.range], pass.drops(dropout))
-    // Hugging Face's order: dense, dropout, activation, dense, dropout.
+    // Hugging Face's order: dense, dropout, activation, dense, dropout; relu may as well come before dropout.
     let input = own.hidden ?? own.activated
     tileProduct(
-      own.normalized.left, weights.into, into: input.result, bias: bias,
-      relu: activation == .relu && !drops)
+      own.normalized.left, weights.into, into: input.result,
+      bias: pass.parameters[inBias.range], relu: activation == .relu)
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
-    for (from, to) in zip(input.runs, own.activated.runs) {
-      switch activation {
-      case .relu: if drops { Kernels.relu(from, into: to) }
-      case .gelu: Kernels.gelu(from, into: to)
-      }
+    if let hidden = own.hidden {
+      for (from, to) in zip(hidden.runs, own.activated.runs) { Kernels.gelu(from, into: to) }
     }
     let out = scratch.matrix(rows.count, norm.width)
     tileProduct(

@@ -10,8 +10,8 @@ struct LayerNorm {
 
   /// Adds its tensors to the last group of `layout`.
   init(_ name: String, width: Int, layout: inout ParameterLayout, epsilon: Double) {
-    gain = layout.add(ParameterSpecification(name + ".weight", [width], .vector, .constant(1)))
-    bias = layout.add(ParameterSpecification(name + ".bias", [width], .vector, .constant(0)))
+    gain = layout.add(name + ".weight", [width], .vector, .constant(1))
+    bias = layout.add(name + ".bias", [width], .vector, .constant(0))
     self.epsilon = Float(epsilon)
   }
 

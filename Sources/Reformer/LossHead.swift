@@ -22,11 +22,9 @@ struct LossHead {
       epsilon: config.layerNormEpsilon)
     // First logits are near 0.
     weight = layout.add(
-      ParameterSpecification(
-        "lm_head.decoder.weight", [config.vocabulary, width], .matrix,
-        config.reading(inputs: width, scale: 0.1)))
-    bias = layout.add(
-      ParameterSpecification("lm_head.bias", [config.vocabulary], .vector, .constant(0)))
+      "lm_head.decoder.weight", [config.vocabulary, width], .matrix,
+      config.reading(inputs: width, scale: 0.1))
+    bias = layout.add("lm_head.bias", [config.vocabulary], .vector, .constant(0))
     for tensor in NGramMixture.parameters(config) { _ = layout.add(tensor) }
     ngrams = NGramMixture(config, layout: &layout)
     dropout = config.dropout

@@ -38,7 +38,6 @@ struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
     Self("stream subtract", arrays: 2) { a, _, n in
       _ = ck_stream_subtract(integers(a[0]), a[1], n, 0x1p18)
     },
-    Self("relu", arrays: 2) { a, _, n in ck_relu(a[0], a[1], n) },
     Self("gelu", arrays: 2) { a, _, n in ck_gelu(a[0], a[1], n) },
     Self("gelu backward", arrays: 3) { a, _, n in ck_gelu_backward(a[0], a[1], a[2], n) },
     Self("exp", arrays: 2) { a, _, n in ck_exp(a[0], a[1], n) },
@@ -107,19 +106,6 @@ struct ElementwiseKernelTests {
     #expect(results[..<4].allSatisfy { $0 == 0 })
     #expect(results[4..<7].allSatisfy { $0 == .infinity })
     #expect(results[7].isNaN)
-  }
-
-  @Test("relu is exact and keeps NaN", arguments: kernelLevels, awkwardSizes)
-  func relu(level: Int32, size: Int) {
-    var dice = Dice(2)
-    var x = dice.floats(size)
-    x[size / 2] = 0
-    var y = x
-    atLevel(level) { ck_relu(x, &y, size) }
-    #expect(y == x.map { max($0, 0) })
-    var nan: [Float] = [0]
-    atLevel(level) { ck_relu([.nan], &nan, 1) }
-    #expect(nan[0].isNaN)
   }
 
   @Test("gelu is x Phi(x) and its gradient the derivative of that", arguments: kernelLevels)

@@ -75,7 +75,7 @@ struct MatrixProductTests {
     #expect(values(inStrips.1).bitPatterns == straight.bitPatterns)
 
     c.0.view.copy(from: old)
-    tileProduct(acrossStrips.1.leftTransposed, bStrips.1, into: c.1.result, accumulate: true)
+    tileProduct(acrossStrips.1.left.transposed, bStrips.1, into: c.1.result, accumulate: true)
     let sum = zip(expectedAcross, old).map { $0 + Double($1) }
     #expect(largestDifference(c.0.view.array, sum) <= limit(depth))
   }
@@ -138,7 +138,9 @@ struct MatrixProductTests {
     let (b, gate) = (strips(bRows.1), strips(gateRows.1))
     let bias = matrix(1, columns, seed: 23)
     defer { withExtendedLifetime((a, across, aStrips, acrossStrips, b, gate)) {} }
-    for left in [a.1.left, aStrips.1.left, across.1.leftTransposed, acrossStrips.1.leftTransposed] {
+    for left in [
+      a.1.left, aStrips.1.left, across.1.left.transposed, acrossStrips.1.left.transposed,
+    ] {
       for end in [false, true] {
         /// The memory of both results, what lies around the product included.
         func run(_ route: MatrixProducts) -> [Float] {

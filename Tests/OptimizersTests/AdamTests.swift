@@ -9,7 +9,7 @@ struct AdamTests {
   private static let layout = {
     var layout = ParameterLayout()
     func add(_ name: String, _ shape: [Int], _ kind: ParameterKind) {
-      _ = layout.add(ParameterSpecification(name, shape, kind, .constant(0)))
+      _ = layout.add(name, shape, kind, .constant(0))
     }
     _ = layout.addGroup("embeddings")
     add("words", [256, 7], .embedding)

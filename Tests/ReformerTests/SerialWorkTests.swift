@@ -23,8 +23,7 @@ struct SerialWorkTests {
     let probe = try ModelProbe(config)
     // The first pass also fetches memory.
     try probe.step()
-    let recorder = WorkRecorder()
-    probe.engine.pool.recorder = recorder
+    let recorder = WorkRecorder(probe.engine.pool)
     try probe.step()
     let share = Double(recorder.longestStretch) / Double(recorder.total)
     #expect(share <= 0.02)

@@ -1,12 +1,5 @@
 // Activations of the feed-forward layer, and elementary functions on their own.
 
-static void CK(relu)(const float *x, float *out, size_t n) {
-  CK_EACH(j, m, n, {
-    vf v = load(x + j, m);
-    store(out + j, m, v < 0.0f ? (vf)0.0f : v);  // NaN stays NaN, so that it is seen
-  });
-}
-
 // Phi(x), the distribution function of the standard normal.
 CK_INLINE vf normal_distribution(vf x) {
   return fused(0.5f, error_function(x * 0.707106781f), 0.5f);

@@ -100,7 +100,6 @@ void ck_layernorm_backward(const float *dy, size_t dy_stride, const float *x, si
                            float *dbias);
 
 // ---- Activations. `out` may be `x`; backward writes dx = dy * f'(x), dx may be dy.
-void ck_relu(const float *x, float *out, size_t n);
 void ck_gelu(const float *x, float *out, size_t n);  // x * Phi(x), erf form
 void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
 // The elementary functions that kernels are made of, for tests of their bounds (bodies/math.h): log of
