@@ -65,9 +65,7 @@ private func mix(_ value: UInt64) -> UInt64 {
   return z ^ (z >> 31)
 }
 
-/// An endless sequence of random numbers, each of which can be had by its index (Philox 4x32-10,
-/// Salmon et al.
-///
+/// An endless sequence of random numbers, each of which can be had by its index: Philox 4x32-10 (Salmon and others,
 /// 2011).
 public struct CounterRandom: Sendable {
   let key: UInt64
