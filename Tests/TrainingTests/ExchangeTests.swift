@@ -39,7 +39,8 @@ struct ExchangeTests {
         "evaluate", tiny.output(path), "--context", "90", "--json", "--set",
         "data.corpus=\(tiny.folder.path("corpus"))",
       ])
-    let bits = try #require(run.output.firstMatch(of: /"bits_per_byte" : ([\d.]+)/), "\(run.output)")
+    let bits = try #require(
+      run.output.firstMatch(of: /"bits_per_byte" : ([\d.]+)/), "\(run.output)")
     return try #require(Double(bits.1))
   }
 

@@ -119,8 +119,8 @@ extension HuggingFaceConfig {
       throw fail("vocab_size", vocabSize, "1 to \(ConfigLimits.size)")
     }
     let attention = AttentionSizes(
-      local: LocalAttentionSizes(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
-      lsh: LSHAttentionSizes(
+      local: LocalAttention(chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore),
+      lsh: LSHAttention(
         chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
         buckets: buckets(length: length)))
     let config = ReformerConfig(
@@ -143,7 +143,7 @@ extension HuggingFaceConfig {
     case .count(let count): [count]
     case .factors(let factors): factors
     case nil:
-      LSHAttentionSizes.automaticBuckets(
+      LSHAttention.automaticBuckets(
         length: length, longestLength: maxPositionEmbeddings, chunk: lshAttnChunkLength)
     }
   }

@@ -124,9 +124,9 @@ extension HuggingFaceConfig {
     config.model.dropout = model.dropout
     config.model.attentionDropout = model.attentionDropout
     config.model.layerNormEpsilon = model.layerNormEpsilon
-    config.attention.local = LocalAttentionSizes(
+    config.attention.local = LocalAttention(
       chunk: localAttnChunkLength, chunksBefore: localNumChunksBefore)
-    config.attention.lsh = LSHAttentionSizes(
+    config.attention.lsh = LSHAttention(
       chunk: lshAttnChunkLength, chunksBefore: lshNumChunksBefore, hashes: numHashes,
       buckets: buckets(length: positions))
     do {
