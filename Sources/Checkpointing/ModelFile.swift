@@ -9,27 +9,32 @@ public enum ModelFile {
 
   /// Writes every slot of `layout` to `folder`.
   ///
-  /// - `parameters`: the flat buffer, `[layout.parameterBufferCount]`.
+  /// - `parameters`: the flat buffer, `[layout.parameterBufferCount]`. `copies`: slots to write again, by another name.
   /// - Throws: `CheckpointError` when the disk refuses.
   public static func write(
-    layout: ParameterLayout, parameters: View<Float>, metadata: [String: String] = [:],
-    to folder: String
+    layout: ParameterLayout, parameters: View<Float>, copies: [String: String] = [:],
+    metadata: [String: String] = [:], to folder: String
   ) throws(CheckpointError) -> FileDigest {
     precondition(
       parameters.count == layout.parameterBufferCount, "parameters do not fit the layout")
-    let tensors = layout.slots.map {
-      TensorToWrite(name: $0.name, shape: $0.shape, values: parameters[$0.range])
+    func tensor(_ slot: Slot, _ name: String) -> TensorToWrite {
+      TensorToWrite(name: name, shape: slot.shape, values: parameters[slot.range])
     }
+    let tensors =
+      layout.slots.map { tensor($0, $0.name) }
+      + copies.sorted { $0.key < $1.key }.map { tensor(layout[$0.value], $0.key) }
     // transformers refuses files that do not name the framework their layout comes from.
     let entries = metadata.merging(["format": "pt"]) { own, _ in own }
     return try SafetensorsWriter.write(tensors, metadata: entries, to: "\(folder)/\(name)")
   }
 
-  /// Opens the file at `path`, which must have just the tensors of `layout`, of one of `types`.
+  /// Opens the file at `path`, which must have just the tensors of `layout`, of one of `types`, and may have `copies` of them by
+  /// other names.
   ///
   /// - Throws: `CheckpointError` naming the first tensor that is missing, unexpected, of another shape or type.
   public static func open(
-    _ path: String, layout: ParameterLayout, types: [SafetensorsType] = [.float32]
+    _ path: String, layout: ParameterLayout, types: [SafetensorsType] = [.float32],
+    copies: [String: String] = [:]
   ) throws(CheckpointError) -> SafetensorsReader {
     let reader = try SafetensorsReader(path)
     for slot in layout.slots {
@@ -44,7 +49,10 @@ public enum ModelFile {
       }
     }
     let known = Set(layout.slots.map(\.name))
-    if let extra = reader.tensors.first(where: { !known.contains($0.name) }) {
+    if let extra = reader.tensors.first(where: { tensor in
+      !known.contains(tensor.name)
+        && copies[tensor.name].map { layout[$0].shape != tensor.shape } ?? true
+    }) {
       throw CheckpointError(
         path, "holds tensor \(extra.name), which a model of this config does not have")
     }

@@ -121,6 +121,8 @@ struct ExchangeTests {
       patterns.flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
         + [UInt8](repeating: 0, count: bias.data.count / 2 - 6))
     folder.tensors[name] = bias
+    // As transformers itself saves it.
+    folder.tensors["lm_head.decoder.bias"] = nil
     try folder.write(to: tiny.output("halves"))
     let run = try program(["import", tiny.output("halves"), "--to", tiny.output("imported")])
     #expect(run.status == 0, "\(run.output)")
@@ -150,6 +152,12 @@ struct ExchangeTests {
 
   static let breakages = [
     Breakage("has no tensor lm_head.bias") { $0.tensors["lm_head.bias"] = nil },
+    Breakage("lm_head.decoder.bias differs from lm_head.bias") {
+      $0.tensors["lm_head.decoder.bias"]?.data[0] ^= 1
+    },
+    Breakage("holds tensor lm_head.decoder.bias") {
+      $0.tensors["lm_head.decoder.bias"]?.shape = [16, 16]
+    },
     Breakage("holds tensor surplus") { $0.tensors["surplus"] = $0.tensors["lm_head.bias"] },
     Breakage("tensor lm_head.bias is F32 [16, 16]; the model's config needs F32") {
       $0.tensors["lm_head.bias"]?.shape = [16, 16]
@@ -225,7 +233,8 @@ struct ExchangeTests {
     folder.config["byte_offset"] = nil
     folder.config["vocab_size"] = 258
     for name in [
-      "lm_head.bias", "lm_head.decoder.weight", "reformer.embeddings.word_embeddings.weight",
+      "lm_head.bias", "lm_head.decoder.bias", "lm_head.decoder.weight",
+      "reformer.embeddings.word_embeddings.weight",
     ] {
       var tensor = try #require(folder.tensors[name])
       let row = tensor.data.count / 256

@@ -15,7 +15,8 @@ extension Checkpoint {
     }
     try withParameters { parameters in
       try NewFolder.make(path) { unfinished in
-        _ = try ModelFile.write(layout: layout, parameters: parameters, to: unfinished)
+        _ = try ModelFile.write(
+          layout: layout, parameters: parameters, copies: HuggingFaceConfig.copies, to: unfinished)
         let json = try HuggingFaceConfig(config.reformer, config.attention.sizes).json()
         try SmallFile.write(Array(json) + [0x0A], to: unfinished + "/" + Manifest.huggingFaceName)
         try SmallFile.write(Array(modelCard.utf8), to: unfinished + "/README.md")

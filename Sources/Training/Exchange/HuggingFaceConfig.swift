@@ -33,6 +33,10 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     }
   }
 
+  /// Tensors that transformers has under two names: what it reads the output's bias from, whatever its own files say
+  /// (4.44 writes `lm_head.bias`, and puts zeros in its place when it reads that).
+  static let copies = ["lm_head.decoder.bias": "lm_head.bias"]
+
   var modelType = "reformer"
   var architectures: [String]? = ["ReformerModelWithLMHead"]
   var isDecoder = true

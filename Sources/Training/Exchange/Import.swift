@@ -26,7 +26,9 @@ public struct ImportedModel {
     config = try huggingFace.runConfig()
     let layout = config.reformer.parameterLayout
     // Compared before any memory is asked for: a config may claim any size.
-    let reader = try ModelFile.open(file, layout: layout, types: [.float32, .float16, .bfloat16])
+    let reader = try ModelFile.open(
+      file, layout: layout, types: [.float32, .float16, .bfloat16], copies: HuggingFaceConfig.copies
+    )
     let converted = reader.tensors.filter { $0.type != .float32 }
     if let first = converted.first {
       notice(
@@ -36,6 +38,13 @@ public struct ImportedModel {
     parameters = Buffer(layout.parameterBufferCount)
     for slot in layout.slots {
       try reader.readConverted(slot.name, into: parameters.view[slot.range])
+    }
+    for (name, original) in HuggingFaceConfig.copies where reader.tensor(name) != nil {
+      let copy = Buffer<Float>(layout[original].count)
+      try reader.readConverted(name, into: copy.view)
+      guard copy.view.bytes.elementsEqual(parameters.view[layout[original].range].bytes) else {
+        throw UserError("\(file): tensor \(name) differs from \(original), which it should repeat")
+      }
     }
   }
 
