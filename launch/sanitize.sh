@@ -2,7 +2,7 @@
 # The tests of what shares memory between threads and of what reads and writes it by address, once under Thread
 # Sanitizer and once under Address Sanitizer: a data race, a read past an end or of memory given back ends a run.
 #
-# Needs: launch/setup.sh done. Builds the tests twice more, optimised, in .build/sanitize-* (MINUTES and 2 GB); the tests
+# Needs: launch/setup.sh done. Builds the tests twice more, optimised, in .build/sanitize-* (ten minutes each on two cores, and 2 GB); the tests
 # then take some minutes. Tests that start whole programs are left out.
 #   launch/sanitize.sh [thread|address]...      both without a name
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
