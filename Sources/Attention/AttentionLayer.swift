@@ -138,6 +138,12 @@ public protocol AttentionLayer: Sendable {
     _ group: HeadGroup, saved: Saved, outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass)
 
+  /// Lends what head `head` keeps of a sequence of up to `length` positions, none of which has come yet; strictly
+  /// causal kinds have it.
+  func past(
+    head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
+  ) -> any HeadPast
+
   /// The definition: what each query of head `head` sees in a pass that left `saved`.
   func sight(length: Int, head: Int, saved: Saved) -> Sight
 }

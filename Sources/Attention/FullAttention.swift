@@ -11,7 +11,7 @@ public struct FullAttention: AttentionLayer {
 
   // Keys that a thread lays out at once; the queries that then meet them, a tile after the other; and how many
   // queries that is at most, so that laying out costs little beside them.
-  private static let block = 64
+  static let block = 64
   private static let tile = Tiling.tileRows
   private static let run = 2 * tile
 

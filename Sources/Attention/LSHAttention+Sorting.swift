@@ -91,7 +91,7 @@ extension LSHAttention {
   }
 
   /// `[K, hashes * rotationWidth]` of one head: standard normal, or as given.
-  private func fillRotations(_ rotations: Matrix, head: Int, pass: AttentionPass) {
+  func fillRotations(_ rotations: Matrix, head: Int, pass: AttentionPass) {
     if let given = pass.givenRotations {
       let count = rotations.rows * rotations.columns
       let start = (pass.firstHead + head) * count

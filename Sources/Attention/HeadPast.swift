@@ -1,0 +1,122 @@
+// One row at a time: what generation computes. A head keeps what rows to come can see of earlier ones, so that a row costs
+// the same wherever it stands; its bits are those of a pass over the whole sequence.
+import Compute
+
+/// One row of one head: a position of a sequence.
+///
+/// K features per head.
+public struct HeadRow {
+  /// Place in the sequence.
+  public let position: Int
+  /// `[1, K]` each; where both share a projection, keys are the queries, not yet scaled.
+  let query, key, value: Matrix
+  /// `[1, K]`, normalised.
+  let output: Matrix
+
+  /// Row `row` of head `head` of a group, which stands at `position` of its sequence.
+  public init(_ group: HeadGroup, head: Int, row: Int, position: Int) {
+    func own(_ matrix: Matrix) -> Matrix { group.head(head, of: matrix).rows(row..<row + 1) }
+    let count = group.projected.count
+    self.position = position
+    query = own(group.projected[0])
+    key = own(group.projected[count - 2])
+    value = own(group.projected[count - 1])
+    output = own(group.output)
+  }
+}
+
+/// What one head keeps of a sequence's rows.
+public protocol HeadPast: Sendable {
+  /// Takes a row in, that of the position after the last one.
+  func enter(_ row: HeadRow, scratch: ScratchArena)
+
+  /// Writes the output of the row that was taken in last.
+  func attend(_ row: HeadRow, scratch: ScratchArena)
+}
+
+/// The softmax of one query over keys that come in several lists.
+struct RowSoftmax {
+  private let row: HeadRow
+  private let maximum, sum: Matrix
+  private let partial: Matrix
+  private let partialMaximum, partialSum: View<Float>
+  private let scratch: ScratchArena
+  /// The only row's index.
+  private let place: View<Int32>
+
+  /// Nothing seen yet.
+  init(_ row: HeadRow, scratch: ScratchArena) {
+    self.row = row
+    self.scratch = scratch
+    (maximum, sum) = (scratch.matrix(1, 1), scratch.matrix(1, 1))
+    (partialMaximum, partialSum) = (scratch.floats(1), scratch.floats(1))
+    partial = scratch.matrix(1, row.value.columns)
+    place = scratch.integers(1)
+    place[0] = 0
+    row.output.fill(0)
+    maximum.fill(-.infinity)
+    sum.fill(0)
+  }
+
+  /// Adds a run of `n` keys, oldest first, the query's own last; `scores` are `[n]`, `values` `[n, K]`.
+  func add(run scores: View<Float>, values: Packed<Float>) {
+    let scores = Matrix(scores, rows: 1, columns: scores.count)
+    Kernels.runSoftmax(
+      scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
+    partial.fill(0)
+    tileProduct(scores.left, values, into: partial.result, continuing: true)
+    merge()
+  }
+
+  /// Adds the keys up to the query's position among those at `positions` `[n]`; `keysAcross` are `[K, n]`.
+  func add(
+    keysAcross: Packed<Float>, values: Packed<Float>, positions: View<Int32>, masksSelf: Bool
+  ) {
+    scratch.frame {
+      let scores = scratch.matrix(1, positions.count)
+      let own = scratch.integers(1)
+      own[0] = Int32(row.position)
+      tileProduct(row.query.left, keysAcross, into: scores.result)
+      Kernels.maskedSoftmax(
+        scores, queryPositions: own, keyPositions: positions, masksSelf: masksSelf,
+        maximum: partialMaximum, sum: partialSum)
+      tileProduct(scores.left, values, into: partial.result)
+    }
+    merge()
+  }
+
+  private func merge() {
+    Kernels.mergeRows(
+      partial, maximum: partialMaximum, sum: partialSum, into: row.output, maximum: maximum,
+      sum: sum, rows: place)
+  }
+
+  /// Makes the output the mean of the values seen.
+  func finish() { Kernels.normalizeRows(row.output, by: sum) }
+}
+
+extension HeadRow {
+  /// The key times its scale into `out` `[1, K]`: of unit length over sqrt(K) where it shares the query's projection, over
+  /// sqrt(K) otherwise.
+  func scaleKey(sharesQueryKey: Bool, into out: Matrix, scratch: ScratchArena) {
+    scratch.frame {
+      let (scale, place) = (scratch.matrix(1, 1), scratch.integers(1))
+      place[0] = 0
+      if sharesQueryKey {
+        Kernels.keyScale(key, into: scale)
+      } else {
+        scale.fill(1 / Float(key.columns).squareRoot())
+      }
+      Kernels.gather(key, rows: place, scale: scale, into: out)
+    }
+  }
+}
+
+extension Packed<Float> {
+  /// Sets one column.
+  func setColumn(_ column: Int, to values: View<Float>) {
+    let (strip, lane) = column.quotientAndRemainder(dividingBy: Self.width)
+    let matrix = self.strip(strip).matrix
+    for row in 0..<rows { matrix.row(row)[lane] = values[row] }
+  }
+}
