@@ -76,7 +76,8 @@ struct LSHPast: HeadPast {
         let valueRows = scratch.strips(seen.count, keys.columns)
         Kernels.gather(keys, rows: seen, into: keyRows)
         for strip in 0..<values.stripCount {
-          Kernels.gather(values.strip(strip).matrix, rows: seen, into: valueRows.strip(strip).matrix)
+          Kernels.gather(
+            values.strip(strip).matrix, rows: seen, into: valueRows.strip(strip).matrix)
         }
         add(keyRows, valueRows, query: query, to: softmax, scratch)
       }

@@ -22,12 +22,15 @@ public final class Engine: Sendable {
 
 extension Engine {
   /// Weights `[outputs, inputs]` as the right side of dx = dy W, or transposed as that of y = x W^T, in memory lent
-  /// until the enclosing frame ends; all threads pack.
-  public func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
+  /// by `arena`, or by the engine until the enclosing frame ends; all threads pack.
+  public func pack(
+    _ weights: Matrix, transposed: Bool, from arena: ScratchArena? = nil
+  ) -> Packed<Float> {
+    let arena = arena ?? scratch
     let packed =
       transposed
-      ? scratch.strips(weights.columns, weights.rows)
-      : scratch.strips(weights.rows, weights.columns)
+      ? arena.strips(weights.columns, weights.rows)
+      : arena.strips(weights.rows, weights.columns)
     let panels = Tiling.ranges(weights.rows, by: 128)
     pool.run(panels.count) { index, scratch in
       let panel = panels[index]

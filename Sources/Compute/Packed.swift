@@ -144,6 +144,16 @@ public struct ResultOperand {
   let strip: Int
   let rows: Int
   let columns: Int
+
+  /// The columns in `range`, which starts at a strip.
+  func columns(_ range: Range<Int>) -> ResultOperand {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= columns
+        && range.lowerBound % Packed<Float>.width == 0, "columns \(range) outside 0..<\(columns)")
+    return ResultOperand(
+      base: base + range.lowerBound / Packed<Float>.width * strip, row: row, strip: strip,
+      rows: rows, columns: range.count)
+  }
 }
 
 /// What becomes of a sum: started at what is there with `continuing`; before it is stored, added to what is there

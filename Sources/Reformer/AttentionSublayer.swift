@@ -65,9 +65,11 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     firstHead * config.headWidth..<(firstHead + config.headsPerGroup) * config.headWidth
   }
 
-  private func attentionPass(_ firstHead: Int, _ pass: Pass) -> AttentionPass {
+  private func attentionPass(
+    _ firstHead: Int, _ pass: Pass, address: RandomAddress? = nil
+  ) -> AttentionPass {
     AttentionPass(
-      address: pass.address, layer: layer, firstHead: firstHead,
+      address: address ?? pass.address, layer: layer, firstHead: firstHead,
       dropout: pass.isTraining ? config.attentionDropout : 0,
       givenRotations: pass.givenRotations[layer],
       parameters: own.map { pass.parameters[$0.range] }, engine: pass.engine)
@@ -96,7 +98,6 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
-      precondition(pass.rows == 0..<pass.length, "attention over a part of the rows")
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
         try run(
@@ -116,24 +117,25 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     let engine = pass.engine
     engine.scratch.frame {
       let weights = projections.map {
-        engine.pack(Matrix(pass.parameters, $0).rows(features), transposed: true)
+        pass.pack(Matrix(pass.parameters, $0).rows(features), transposed: true)
       }
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
-        for (weight, projected) in zip(weights, group.projected) {
-          tileProduct(normed.normalized.left, weight, into: projected.rows(rows).result)
-        }
+        pass.multiply(
+          normed.normalized.left,
+          zip(weights, group.projected).map { ColumnProduct($0, into: $1.rows(rows).result) })
         scratch.lap(.projections)
       }
     }
-    attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
+    attend(activations, firstHead: firstHead, pass: pass)
     let check = RangeCheck()
     engine.scratch.frame {
-      let weight = engine.pack(
+      let weight = pass.pack(
         Matrix(pass.parameters, outWeight).columns(features), transposed: true)
       pass.eachTile { rows, scratch in
         let out = scratch.matrix(rows.count, norm.width)
-        tileProduct(group.output.rows(rows).left, weight, into: out.result)
+        pass.multiply(
+          group.output.rows(rows).left, [ColumnProduct(weight, into: out.result)])
         scratch.lap(.projections)
         pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
         target.apply(out, to: rows, direction, check: check)
@@ -143,6 +145,45 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     try check.pass(
       "layer \(layer), attention\(direction == .forward ? "" : " recomputed")",
       fractionBits: target.fractionBits)
+  }
+
+  /// The group's output: of a whole sequence, of its start with what later rows need of it, or of one row of each of
+  /// several sequences.
+  private func attend(_ activations: Activations, firstHead: Int, pass: Pass) {
+    let group = activations.group
+    func pasts(_ sequence: SequencePast) -> [any HeadPast] {
+      sequence.heads(layer: layer, firstHead: firstHead) { arena in
+        let own = attentionPass(firstHead, pass, address: sequence.address)
+        return (0..<group.heads).map {
+          attention.past(
+            head: $0, length: sequence.window.length, headWidth: config.headWidth, pass: own,
+            from: arena)
+        }
+      }
+    }
+    switch pass.continuation {
+    case nil:
+      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
+    case .start(let sequence):
+      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
+      let heads = pasts(sequence)
+      pass.engine.pool.run(group.heads) { head, scratch in
+        for row in 0..<group.length {
+          scratch.frame {
+            heads[head].enter(
+              HeadRow(group, head: head, row: row, position: row), scratch: scratch)
+          }
+        }
+      }
+    case .step(let sequences, let position):
+      let heads = sequences.map(pasts)
+      pass.engine.pool.run(sequences.count * group.heads) { task, scratch in
+        let (row, head) = task.quotientAndRemainder(dividingBy: group.heads)
+        let own = HeadRow(group, head: head, row: row, position: position)
+        heads[row][head].enter(own, scratch: scratch)
+        heads[row][head].attend(own, scratch: scratch)
+      }
+    }
   }
 
   func backward(

@@ -41,23 +41,30 @@ package struct EarlierContexts: Sendable {
 
   /// Adds the positions of `range`, which follow those that are there, of `tokens`.
   package func add(_ range: Range<Int>, of tokens: View<Int32>, pool: WorkerPool) {
-    pool.run(orders.count) { index, _ in
-      let (order, slots) = (orders[index], latest.count / orders.count)
-      let latest = latest[index * slots..<(index + 1) * slots]
-      let links = links[index * capacity..<(index + 1) * capacity]
-      for position in range {
-        links[position] = -1
-        guard position + 1 >= order else { continue }
-        var slot = Self.hash(tokens, position, order) >> slots.leadingZeroBitCount
-        while true {
-          let other = latest.base[slot]
-          if other < 0 || Self.isSame(tokens, Int(other), position, order) {
-            links[position] = other
-            latest.base[slot] = Int32(position)
-            break
-          }
-          slot = (slot + 1) & (slots - 1)
+    pool.run(orders.count) { index, _ in add(range, of: tokens, index) }
+  }
+
+  /// The same on the calling thread.
+  func add(_ range: Range<Int>, of tokens: View<Int32>) {
+    for index in orders.indices { add(range, of: tokens, index) }
+  }
+
+  private func add(_ range: Range<Int>, of tokens: View<Int32>, _ index: Int) {
+    let (order, slots) = (orders[index], latest.count / orders.count)
+    let latest = latest[index * slots..<(index + 1) * slots]
+    let links = links[index * capacity..<(index + 1) * capacity]
+    for position in range {
+      links[position] = -1
+      guard position + 1 >= order else { continue }
+      var slot = Self.hash(tokens, position, order) >> slots.leadingZeroBitCount
+      while true {
+        let other = latest.base[slot]
+        if other < 0 || Self.isSame(tokens, Int(other), position, order) {
+          links[position] = other
+          latest.base[slot] = Int32(position)
+          break
         }
+        slot = (slot + 1) & (slots - 1)
       }
     }
   }

@@ -65,8 +65,8 @@ struct FeedForward: ReversibleSublayer {
 
   private func pack(_ pass: Pass, transposed: Bool) -> Weights {
     (
-      pass.engine.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
-      pass.engine.pack(Matrix(pass.parameters, outWeight), transposed: transposed)
+      pass.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
+      pass.pack(Matrix(pass.parameters, outWeight), transposed: transposed)
     )
   }
 
@@ -114,17 +114,21 @@ struct FeedForward: ReversibleSublayer {
   ) {
     // Hugging Face's order: dense, dropout, activation, dense, dropout; relu may as well come before dropout.
     let input = own.hidden ?? own.activated
-    tileProduct(
-      own.normalized.left, weights.into, into: input.result,
-      bias: pass.parameters[inBias.range], relu: activation == .relu)
+    pass.multiply(
+      own.normalized.left,
+      [
+        ColumnProduct(
+          weights.into, into: input.result, bias: pass.parameters[inBias.range],
+          relu: activation == .relu)
+      ])
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
     if let hidden = own.hidden {
       for (from, to) in zip(hidden.runs, own.activated.runs) { Kernels.gelu(from, into: to) }
     }
     let out = scratch.matrix(rows.count, norm.width)
-    tileProduct(
-      own.activated.left, weights.out, into: out.result,
-      bias: pass.parameters[outBias.range])
+    pass.multiply(
+      own.activated.left,
+      [ColumnProduct(weights.out, into: out.result, bias: pass.parameters[outBias.range])])
     scratch.lap(.feedForward)
     pass.dropRows(out, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
     target.apply(out, to: rows, direction, check: check)

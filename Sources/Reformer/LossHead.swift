@@ -31,15 +31,16 @@ struct LossHead {
   }
 
   /// The network's logits of `rows`, and what they come from.
-  private func logits(
+  func logits(
     _ rows: Range<Int>, _ streams: [ResidualStream], weights: Packed<Float>, pass: Pass,
     scratch: ScratchArena
   ) -> (normed: LayerNorm.Rows, logits: Matrix) {
     let normed = norm.forward(rows, of: streams[0], streams[1], pass: pass, scratch: scratch)
     pass.dropRows(normed.normalized, rows, rate: dropout, .headDropout)
     let logits = scratch.matrix(rows.count, bias.count)
-    tileProduct(
-      normed.normalized.left, weights, into: logits.result, bias: pass.parameters[bias.range])
+    pass.multiply(
+      normed.normalized.left,
+      [ColumnProduct(weights, into: logits.result, bias: pass.parameters[bias.range])])
     return (normed, logits)
   }
 

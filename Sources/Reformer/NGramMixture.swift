@@ -52,37 +52,55 @@ struct NGramMixture {
   /// The parameters that the gradient adds to.
   var slots: [Slot] { [escapes, weights] }
 
-  /// What positions of one pass need in common, lent by the engine's scratch.
-  struct Common {
-    let window: Window
-    let parameters: View<Float>
+  /// What follows from the parameters alone.
+  struct Shares {
     /// Share of every token wherever it stands, `[V]`.
     let anywhere: View<Float>
     /// e to the power of what lowers the odds of the next shorter context, like `escapes`.
     let lowered: View<Float>
+  }
+
+  /// What positions of one window need in common.
+  struct Common {
+    let window: Window
+    let parameters: View<Float>
+    let shares: Shares
     /// Where contexts of the window stood before in it.
     let earlier: EarlierContexts
   }
 
-  /// Computes it for a pass over `window`.
-  func common(_ window: Window, _ pass: Pass) -> Common {
-    let scratch = pass.engine.scratch
-    let all = tables.followers(of: nil, in: pass.parameters)
-    let common = Common(
-      window: window, parameters: pass.parameters, anywhere: scratch.floats(all.count),
-      lowered: scratch.floats(escapes.count),
-      earlier: EarlierContexts(
-        capacity: window.length, orders: windowOrders,
-        memory: scratch.integers(
-          EarlierContexts.size(capacity: window.length, orders: windowOrders))))
+  /// Computes the shares, in memory lent by `arena`.
+  func shares(_ parameters: View<Float>, from arena: ScratchArena) -> Shares {
+    let all = tables.followers(of: nil, in: parameters)
+    let shares = Shares(anywhere: arena.floats(all.count), lowered: arena.floats(escapes.count))
     let total = all.array.reduce(0) { $0 + Double($1) } + 0.3 * Double(all.count)
     for index in 0..<all.count {
-      common.anywhere[index] = Float((Double(all[index]) + 0.3) / total)
+      shares.anywhere[index] = Float((Double(all[index]) + 0.3) / total)
     }
     for index in 0..<escapes.count {
-      let escape = pass.parameters[escapes.offset + index]
-      common.lowered[index] = Float(DoubleFunctions.exp(Double(-Self.pace * escape)))
+      let escape = parameters[escapes.offset + index]
+      shares.lowered[index] = Float(DoubleFunctions.exp(Double(-Self.pace * escape)))
     }
+    return shares
+  }
+
+  /// That of `window`, none of whose positions is known yet, in memory lent by `arena`.
+  func common(
+    _ window: Window, _ parameters: View<Float>, shares: Shares, from arena: ScratchArena
+  ) -> Common {
+    Common(
+      window: window, parameters: parameters, shares: shares,
+      earlier: EarlierContexts(
+        capacity: window.length, orders: windowOrders,
+        memory: arena.integers(
+          EarlierContexts.size(capacity: window.length, orders: windowOrders))))
+  }
+
+  /// That of a pass over `window`, in memory lent by the engine's scratch.
+  func common(_ window: Window, _ pass: Pass) -> Common {
+    let scratch = pass.engine.scratch
+    let common = common(
+      window, pass.parameters, shares: shares(pass.parameters, from: scratch), from: scratch)
     common.earlier.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
     return common
   }
@@ -142,11 +160,13 @@ struct NGramMixture {
       }
       shortest(
         tables.followers(of: common.window.inputs[position], in: common.parameters),
-        without: isNew ? Int(common.window.targets[position]) : -1, anywhere: common.anywhere,
+        without: isNew ? Int(common.window.targets[position]) : -1,
+        anywhere: common.shares.anywhere,
         into: p)
       return withUnsafeTemporaryAllocation(of: Known.self, capacity: contexts) { known in
         interpolate(
-          followers, target: Int(common.window.targets[position]), lowered: common.lowered, into: p,
+          followers, target: Int(common.window.targets[position]), lowered: common.shares.lowered,
+          into: p,
           known: known, gradient: gradient)
       }
     }

@@ -47,6 +47,10 @@ struct Pass {
   let engine: Engine
   /// Where activations stay for the way back, or nil to compute them again.
   let kept: KeptActivations?
+  /// What follows from the parameters alone, where they stay the same from pass to pass.
+  var prepared: PreparedParameters?
+  /// Sequences that go on, or are to go on, after this pass.
+  var continuation: Continuation?
 
   /// Memory for what a sub-layer computes on its way forward and needs on its way back.
   ///

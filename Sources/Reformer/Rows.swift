@@ -8,8 +8,10 @@ extension Pass {
   /// Rows of a tile.
   var tileRows: Int { Tiling.tileRows(length: length) }
 
-  /// Calls `body` once for each tile of rows, on all threads.
+  /// Calls `body` once for each tile of rows, on all threads; a pass over one row of each sequence is a tile, and shares
+  /// out its products instead.
   func eachTile(_ body: (Range<Int>, ScratchArena) -> Void) {
+    guard !isNarrow else { return engine.scratch.frame { body(rows, engine.scratch) } }
     let tiles = Tiling.ranges(rows, by: tileRows)
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
   }

@@ -44,6 +44,15 @@ public struct Window: Sendable {
     tokens.view.copy(from: Array(inputs) + Array(targets))
   }
 
+  /// A window of `length` tokens that are set as they become known; nothing in it is scored.
+  init(length: Int) {
+    isRepeated = false
+    self.length = length
+    scoredCount = 0
+    tokens = Buffer(2 * length)
+    targets.fill(-1)
+  }
+
   /// Throws when a model for windows of `most` positions of `vocabulary` tokens cannot read it.
   func check(length most: Int, vocabulary: Int) throws(ReformerError) {
     guard (1...most).contains(length) else {

@@ -1,0 +1,96 @@
+// Passes that go on where others ended: what sub-layers keep of a sequence, what is made of the parameters once for all
+// passes, and how the products of few rows are shared out.
+import Attention
+import Compute
+
+/// What the model keeps of the tokens of one sequence that have come.
+final class SequencePast {
+  /// Of its hash rotations.
+  let address: RandomAddress
+  /// Its tokens, as far as they are known.
+  let window: Window
+  private let arena = ScratchArena()
+  private var layers: [Int: [any HeadPast]] = [:]
+  private var counts: NGramMixture.Common?
+  private var counted = 0
+
+  /// A sequence of up to `length` positions, none of which has come yet.
+  init(address: RandomAddress, length: Int) {
+    self.address = address
+    window = Window(length: length)
+  }
+
+  /// The heads of a layer from `firstHead` on; `make`: lends them at first.
+  func heads(
+    layer: Int, firstHead: Int, make: (ScratchArena) -> [any HeadPast]
+  ) -> [any HeadPast] {
+    let key = layer << 32 | firstHead
+    if let known = layers[key] { return known }
+    let made = make(arena)
+    layers[key] = made
+    return made
+  }
+
+  /// What counts need to predict the token after `position`; `make`: lends it at first.
+  func counts(
+    upTo position: Int, make: (ScratchArena) -> NGramMixture.Common
+  ) -> NGramMixture.Common {
+    let common = counts ?? make(arena)
+    counts = common
+    common.earlier.add(counted..<position + 1, of: window.inputs)
+    counted = position + 1
+    return common
+  }
+}
+
+/// Which sequences a pass begins or goes on with.
+enum Continuation {
+  /// Its rows are the first ones of a sequence.
+  case start(SequencePast)
+  /// Its rows are one of each sequence, all at the same position.
+  case step([SequencePast], position: Int)
+}
+
+/// Weights laid out for products, and what else follows from parameters alone.
+final class PreparedParameters {
+  private let arena = ScratchArena()
+  private var weights: [UnsafeMutablePointer<Float>: Packed<Float>] = [:]
+  private var shares: NGramMixture.Shares?
+
+  /// The transpose of `matrix`, a part of the parameters.
+  func pack(_ matrix: Matrix, engine: Engine) -> Packed<Float> {
+    if let known = weights[matrix.base] { return known }
+    let packed = engine.pack(matrix, transposed: true, from: arena)
+    weights[matrix.base] = packed
+    return packed
+  }
+
+  /// What all positions need of the counts.
+  func shares(_ mixture: NGramMixture, _ parameters: View<Float>) -> NGramMixture.Shares {
+    if let shares { return shares }
+    let made = mixture.shares(parameters, from: arena)
+    shares = made
+    return made
+  }
+}
+
+extension Pass {
+  /// Whether its rows are one of each sequence.
+  var isNarrow: Bool { if case .step = continuation { true } else { false } }
+
+  /// Weights as the right side of a product, in memory lent until the enclosing frame of the engine's scratch ends at
+  /// least; see `Engine.pack`.
+  func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
+    guard let prepared, transposed else { return engine.pack(weights, transposed: transposed) }
+    return prepared.pack(weights, engine: engine)
+  }
+
+  /// Products of a tile's rows: on its thread, or by all threads where all rows are one tile.
+  func multiply(_ left: LeftOperand<Float>, _ products: [ColumnProduct]) {
+    if isNarrow {
+      engine.pool.run(products, left: left)
+    } else {
+      for product in products { product.run(left) }
+    }
+  }
+}

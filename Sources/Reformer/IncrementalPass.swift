@@ -1,0 +1,148 @@
+// Sequences that go on by a token at a time, side by side. All parts of the model are those of a pass over whole windows,
+// over one row of each sequence; only attention has something to remember.
+import Attention
+import Compute
+
+/// The logits of the next tokens of several sequences, from what earlier tokens left.
+///
+/// S sequences, V vocabulary. Bits are those of a pass over the whole window where every layer is strictly causal; other
+/// models cannot go on by a token, but read the start of a sequence again.
+public final class IncrementalPass {
+  /// Sizes.
+  public let config: ReformerConfig
+  /// Whether `step` is possible.
+  public let isStrict: Bool
+  /// Tokens of each sequence that have been read.
+  public private(set) var position = 0
+  private let parameters: View<Float>
+  private let engine: Engine
+  private let parts: ReformerParts
+  private let prepared = PreparedParameters()
+  private var sequences: [SequencePast] = []
+  private let most: Int
+  private let streams: [Buffer<Int32>]
+  private let logits: Buffer<Float>
+
+  /// Up to `sequences` sequences of a model with these `parameters`, which must stay as they are.
+  ///
+  /// Throws where sizes do not fit each other.
+  public init(
+    config: ReformerConfig, parameters: View<Float>, sequences: Int, engine: Engine
+  ) throws(ReformerError) {
+    try config.check()
+    precondition(sequences > 0, "\(sequences) sequences")
+    self.config = config
+    self.parameters = parameters
+    self.engine = engine
+    isStrict = config.layers.allSatisfy(\.isStrictlyCausal)
+    parts = ReformerParts(config)
+    precondition(
+      parameters.count == parts.layout.parameterBufferCount, "parameters of another layout")
+    most = sequences
+    streams = (0..<2).map { _ in Buffer(sequences * config.width) }
+    logits = Buffer(sequences * config.vocabulary)
+  }
+
+  /// Begins as many sequences as there are addresses, of their hash rotations; those before are forgotten.
+  public func begin(_ addresses: [RandomAddress]) {
+    precondition((1...most).contains(addresses.count), "\(addresses.count) sequences")
+    sequences = addresses.map { SequencePast(address: $0, length: config.length) }
+    position = 0
+  }
+
+  /// Reads the first tokens of the only sequence in one pass, and returns the logits `[V]` of the next one, lent until
+  /// the next call.
+  ///
+  /// Throws when the model cannot read them, and when a stream leaves its range.
+  public func read(_ tokens: [Int32]) throws(ReformerError) -> View<Float> {
+    precondition(position == 0 && sequences.count == 1, "a start in the middle")
+    let start = Window(inputs: tokens, targets: [Int32](repeating: -1, count: tokens.count))
+    try start.check(length: config.length, vocabulary: config.vocabulary)
+    let (count, width) = (tokens.count, config.width)
+    sequences[0].window.inputs[0..<count].copy(from: tokens)
+    let pass = pass(
+      0..<count, sequences[0].address, isStrict ? .start(sequences[0]) : nil)
+    let last = count - 1..<count
+    try engine.scratch.frame { () throws(ReformerError) in
+      let all = (0..<2).map { _ in stream(engine.scratch.integers(count * width)) }
+      try parts.embedding.forward(tokens: start.inputs, streams: all, pass: pass)
+      try parts.stack.forward(all, pass: pass, observer: Unobserved())
+      parts.head.next(
+        streams: all.map { stream($0.values(last)) }, sequences: sequences, position: count - 1,
+        into: Matrix(logits.view[0..<config.vocabulary], rows: 1, columns: config.vocabulary),
+        pass: self.pass(0..<1, sequences[0].address, .step(sequences, position: count - 1)))
+    }
+    position = count
+    return logits.view[0..<config.vocabulary]
+  }
+
+  /// Reads one more token of each of the first sequences, and returns the logits `[tokens, V]` of the next ones, lent
+  /// until the next call; the other sequences are over.
+  ///
+  /// Throws when a stream leaves its range.
+  public func step(_ tokens: [Int32]) throws(ReformerError) -> Matrix {
+    precondition(isStrict, "a step of a model that is not strictly causal")
+    precondition(
+      position < config.length && (1...sequences.count).contains(tokens.count)
+        && tokens.allSatisfy { (0..<Int32(config.vocabulary)).contains($0) },
+      "\(tokens.count) tokens at \(position)")
+    let (count, width) = (tokens.count, config.width)
+    let own = Array(sequences[0..<count])
+    let step = Continuation.step(own, position: position)
+    let all = streams.map { stream($0.view[0..<count * width]) }
+    for (row, token) in tokens.enumerated() {
+      own[row].window.inputs[position] = token
+      try parts.embedding.forward(
+        tokens: own[row].window.inputs,
+        streams: all.map { stream($0.values(row..<row + 1), first: position) },
+        pass: pass(position..<position + 1, own[row].address, step))
+    }
+    let pass = pass(0..<count, own[0].address, step)
+    try parts.stack.forward(all, pass: pass, observer: Unobserved())
+    let result = Matrix(
+      logits.view[0..<count * config.vocabulary], rows: count, columns: config.vocabulary)
+    parts.head.next(
+      streams: all, sequences: own, position: position, into: result, pass: pass)
+    position += 1
+    return result
+  }
+
+  private func stream(_ values: View<Int32>, first: Int = 0) -> ResidualStream {
+    ResidualStream(
+      values: values, first: first, width: config.width,
+      fractionBits: config.residualFractionBits)
+  }
+
+  private func pass(
+    _ rows: Range<Int>, _ address: RandomAddress, _ continuation: Continuation?
+  ) -> Pass {
+    Pass(
+      parameters: parameters, length: rows.upperBound, rows: rows, address: address,
+      isTraining: false, givenRotations: [:], engine: engine, kept: nil, prepared: prepared,
+      continuation: continuation)
+  }
+}
+
+extension LossHead {
+  /// The logits of the token after `position` into `logits` `[S, V]`, from a row of both streams for each sequence.
+  fileprivate func next(
+    streams: [ResidualStream], sequences: [SequencePast], position: Int, into logits: Matrix,
+    pass: Pass
+  ) {
+    let weights = pass.pack(Matrix(pass.parameters, weight), transposed: true)
+    pass.eachTile { rows, scratch in
+      logits.copy(
+        from: self.logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits)
+    }
+    guard let ngrams, let shares = pass.prepared?.shares(ngrams, pass.parameters) else { return }
+    pass.engine.pool.run(sequences.count) { row, scratch in
+      let common = sequences[row].counts(upTo: position) {
+        ngrams.common(sequences[row].window, pass.parameters, shares: shares, from: $0)
+      }
+      ngrams.mix(
+        logits.rows(row..<row + 1), rows: position..<position + 1, common: common,
+        scratch: scratch)
+      scratch.lap(.loss)
+    }
+  }
+}
