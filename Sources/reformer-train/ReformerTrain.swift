@@ -22,8 +22,8 @@ struct ReformerTrain: ParsableCommand {
       """,
     version: programVersion,
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, AuditCommand.self,
-      PlanCommand.self, BenchmarkCommand.self,
+      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompressCommand.self,
+      DecompressCommand.self, AuditCommand.self, PlanCommand.self, BenchmarkCommand.self,
       ConformanceCommand.self, InspectCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
