@@ -2,7 +2,7 @@
 import Compute
 
 /// The shares of all bytes.
-struct ByteShares {
+package struct ByteShares {
   /// `[257]`: where each byte's share begins, and where the last one ends.
   private var starts = [UInt32](repeating: 0, count: 257)
 
@@ -10,7 +10,7 @@ struct ByteShares {
   ///
   /// All of it is arithmetic whose bits are the same on every machine. Logits that are not finite give some shares, as
   /// good as any.
-  init(_ logits: View<Float>) {
+  package init(_ logits: View<Float>) {
     precondition(logits.count == 256, "logits of \(logits.count) bytes")
     let most = (0..<256).reduce(0) { logits[$1] > logits[$0] ? $1 : $0 }
     let top = Double(logits[most])
@@ -31,20 +31,20 @@ struct ByteShares {
   private init() {}
 
   /// Bytes of which nothing is known.
-  static let equal: ByteShares = {
+  package static let equal: ByteShares = {
     var shares = ByteShares()
     for byte in 0...256 { shares.starts[byte] = UInt32(byte) << (SymbolShare.bits - 8) }
     return shares
   }()
 
   /// The share of a byte.
-  subscript(byte: UInt8) -> SymbolShare {
+  package subscript(byte: UInt8) -> SymbolShare {
     let byte = Int(byte)
     return SymbolShare(start: starts[byte], size: starts[byte + 1] - starts[byte])
   }
 
   /// The byte in whose share a part is.
-  func byte(at part: UInt32) -> UInt8 {
+  package func byte(at part: UInt32) -> UInt8 {
     var (low, high) = (0, 256)
     while high - low > 1 {
       let middle = (low + high) / 2

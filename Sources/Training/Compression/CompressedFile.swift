@@ -3,7 +3,7 @@ import Checkpointing
 import Compute
 
 /// What the bits of a compressed file depend on.
-struct CompressionModel: Equatable {
+package struct CompressionModel: Equatable {
   /// SHA-256 of the parameters.
   let parameters: [UInt8]
   /// Digest of all else: the config's model and attention, and what computes them.
@@ -39,15 +39,15 @@ struct CompressionModel: Equatable {
 /// Layout, numbers little-endian: `RTCF`, version (1 byte); SHA-256 of the parameters (32), digest of the arithmetic (8);
 /// bytes of the text (8), of a window (4), windows of a stream (8); coded bytes; SHA-256 of the text (32), the first 8
 /// bytes of the SHA-256 of all before.
-struct CompressedFile: Equatable {
+package struct CompressedFile: Equatable {
   /// What it was made with.
-  let model: CompressionModel
+  package let model: CompressionModel
   /// How the text was cut.
-  let segments: Segments
+  package let segments: Segments
   /// What the coder wrote.
-  let payload: ArraySlice<UInt8>
+  package let payload: ArraySlice<UInt8>
   /// SHA-256 of the text.
-  let digest: [UInt8]
+  package let digest: [UInt8]
 
   private static let magic = Array("RTCF".utf8) + [1]
   private static let headerCount = magic.count + 32 + 8 + 8 + 4 + 8
@@ -55,7 +55,7 @@ struct CompressedFile: Equatable {
   private static let sealCount = 8
 
   /// The parts of a file that is to be written.
-  init(model: CompressionModel, segments: Segments, payload: [UInt8], digest: [UInt8]) {
+  package init(model: CompressionModel, segments: Segments, payload: [UInt8], digest: [UInt8]) {
     self.model = model
     self.segments = segments
     self.payload = payload[...]
@@ -63,7 +63,7 @@ struct CompressedFile: Equatable {
   }
 
   /// Its bytes.
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     func number(_ value: Int, _ count: Int) -> [UInt8] {
       (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
     }
@@ -80,7 +80,7 @@ struct CompressedFile: Equatable {
   /// Reads the content of the file at `path`.
   ///
   /// - Throws: `UserError` where it is no such file, or not as it was written.
-  init(_ bytes: [UInt8], path: String) throws(UserError) {
+  package init(_ bytes: [UInt8], path: String) throws(UserError) {
     guard bytes.starts(with: Self.magic.dropLast()) else {
       throw UserError("\(path): is no file that compress wrote")
     }

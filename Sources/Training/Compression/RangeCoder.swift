@@ -3,25 +3,34 @@
 // counted in parts of 2^30, so that rounding costs less than 10^-7 bits a symbol.
 
 /// The share of a symbol: `size` parts from `start` on, of 2^30.
-struct SymbolShare: Equatable {
+package struct SymbolShare: Equatable {
   /// Parts of all symbols together, as a power of two.
-  static let bits = 30
+  package static let bits = 30
 
   /// Parts of the symbols before it.
-  let start: UInt32
+  package let start: UInt32
   /// Its own, at least one.
-  let size: UInt32
+  package let size: UInt32
+
+  /// A share.
+  package init(start: UInt32, size: UInt32) {
+    self.start = start
+    self.size = size
+  }
 }
 
 /// Turns shares of symbols into bytes.
-struct RangeEncoder {
+package struct RangeEncoder {
   /// What is final but for a carry.
   private var bytes: [UInt8] = []
   private var low: UInt64 = 0
   private var range = UInt64.max
 
+  /// Nothing yet.
+  package init() {}
+
   /// Narrows the interval to a symbol's share.
-  mutating func encode(_ share: SymbolShare) {
+  package mutating func encode(_ share: SymbolShare) {
     let part = range >> SymbolShare.bits
     add(part * UInt64(share.start))
     range = part * UInt64(share.size)
@@ -45,7 +54,7 @@ struct RangeEncoder {
   }
 
   /// The bytes, with which zeros that follow give the symbols; to be called once.
-  mutating func finish() -> [UInt8] {
+  package mutating func finish() -> [UInt8] {
     // The interval is wide enough to have a number of one byte.
     add(rangeFloor - 1)
     bytes.append(UInt8(low >> 56))
@@ -56,7 +65,7 @@ struct RangeEncoder {
 /// Finds the symbols again.
 ///
 /// Any bytes give symbols; whether they are the right ones is for others to know.
-struct RangeDecoder {
+package struct RangeDecoder {
   private let bytes: ArraySlice<UInt8>
   private var next: Int
   /// The number, less the interval's start.
@@ -64,7 +73,7 @@ struct RangeDecoder {
   private var range = UInt64.max
 
   /// Reads what an encoder wrote.
-  init(_ bytes: ArraySlice<UInt8>) {
+  package init(_ bytes: ArraySlice<UInt8>) {
     self.bytes = bytes
     next = bytes.startIndex
     for _ in 0..<8 { read() }
@@ -76,12 +85,12 @@ struct RangeDecoder {
   }
 
   /// The part that the number is in, below 2^30.
-  var part: UInt32 {
+  package var part: UInt32 {
     UInt32(min(code / (range >> SymbolShare.bits), 1 << SymbolShare.bits - 1))
   }
 
   /// Narrows the interval to the share that `part` is in.
-  mutating func decode(_ share: SymbolShare) {
+  package mutating func decode(_ share: SymbolShare) {
     let part = range >> SymbolShare.bits
     code &-= part * UInt64(share.start)
     range = part * UInt64(share.size)
@@ -92,7 +101,7 @@ struct RangeDecoder {
   }
 
   /// Whether the symbols so far are those of all bytes, and no fewer or more.
-  var isAtEnd: Bool { next == bytes.endIndex + 7 }
+  package var isAtEnd: Bool { next == bytes.endIndex + 7 }
 }
 
 /// Below it the interval is made 256 times as wide.

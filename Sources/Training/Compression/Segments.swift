@@ -5,16 +5,16 @@
 ///
 /// Window w has the bytes from `w * context` on as inputs and those one further as targets; its last target is the next
 /// window's first input. A stream is a run of windows, so that it knows its next window's first byte when it comes there.
-struct Segments: Equatable {
+package struct Segments: Equatable {
   /// Bytes of the text.
-  let count: Int
+  package let count: Int
   /// Inputs of a window.
-  let context: Int
+  package let context: Int
   /// Windows of each stream; the last one may have fewer.
-  let windowsPerStream: Int
+  package let windowsPerStream: Int
 
   /// The windows of `count` bytes, in at most `streams` streams.
-  init(count: Int, context: Int, streams: Int) {
+  package init(count: Int, context: Int, streams: Int) {
     self.count = count
     self.context = context
     let windows = (max(count - 1, 0) + context - 1) / context
@@ -22,7 +22,7 @@ struct Segments: Equatable {
   }
 
   /// Those of a file that was written so.
-  init(count: Int, context: Int, windowsPerStream: Int) {
+  package init(count: Int, context: Int, windowsPerStream: Int) {
     self.count = count
     self.context = context
     self.windowsPerStream = windowsPerStream
@@ -31,14 +31,14 @@ struct Segments: Equatable {
   private var scored: Int { max(count - 1, 0) }
 
   /// Places of the streams' first bytes, which nothing predicts.
-  var starts: [Int] {
+  package var starts: [Int] {
     count == 1 ? [0] : Array(stride(from: 0, to: scored, by: windowsPerStream * context))
   }
 
   /// Windows that are coded side by side, one of each stream that has one left: their numbers, and inputs of each.
   ///
   /// Only the last one may be shorter than the others.
-  var rounds: [[(window: Int, length: Int)]] {
+  package var rounds: [[(window: Int, length: Int)]] {
     (0..<windowsPerStream).map { round in
       starts.compactMap { start in
         let first = start + round * context
