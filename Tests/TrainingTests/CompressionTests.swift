@@ -74,7 +74,7 @@ struct CompressionTests {
       let file = try CompressedFile(read("small"), path: "small")
       // A byte each for where streams begin, and what the end of the coder takes.
       let expected = score.bits_per_byte * Double(score.bytes) / 8
-      let begun = Double(file.segments.starts.count)
+      let begun = Double(file.segments.streams)
       #expect(Double(file.payload.count) >= expected + begun - 0.01)
       #expect(Double(file.payload.count) <= expected + begun + 2)
       #expect(outcome.compressed - file.payload.count == 105)

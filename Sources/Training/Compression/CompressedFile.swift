@@ -106,7 +106,7 @@ package struct CompressedFile: Equatable {
     else { throw UserError("\(path): is damaged; its sizes are none that compress writes") }
     segments = Segments(
       count: Int(count), context: Int(context), windowsPerStream: Int(windows))
-    guard segments.starts.count <= Compressor.mostStreams else {
+    guard segments.streams <= Compressor.mostStreams else {
       throw UserError("\(path): is damaged; its sizes are none that compress writes")
     }
     payload = bytes[Self.headerCount..<end - Self.digestCount]

@@ -48,7 +48,7 @@ public struct Compressor {
       count: text.count, context: checkpoint.config.data.length, streams: streams)
     let bytes = try checkpoint.withParameters { parameters in
       var encoder = RangeEncoder()
-      try coder(segments, parameters).run(progress: progress) { place, shares in
+      _ = try coder(segments, parameters).run(progress: progress) { place, shares in
         encoder.encode(shares[text[place]])
         return text[place]
       }
@@ -108,14 +108,16 @@ public struct Compressor {
     let damaged = UserError(
       "\(path): is damaged; what it decodes to is not the text that was compressed")
     var decoder = RangeDecoder(file.payload)
-    var text = [UInt8](repeating: 0, count: file.segments.count)
-    try coder(file.segments, parameters).run(progress: progress) { place, shares in
+    let bytes = try coder(file.segments, parameters).run(progress: progress) { _, shares in
       let byte = shares.byte(at: decoder.part)
       decoder.decode(shares[byte])
-      text[place] = byte
+      guard decoder.missing <= 0 else { throw damaged }
       return byte
     }
-    guard decoder.isAtEnd, rawDigest(SHA256.digits(of: text)) == file.digest else { throw damaged }
+    let text = withExtendedLifetime(bytes) { bytes.view.array }
+    guard decoder.missing == 0, rawDigest(SHA256.digits(of: text)) == file.digest else {
+      throw damaged
+    }
     return text
   }
 }

@@ -100,8 +100,8 @@ package struct RangeDecoder {
     }
   }
 
-  /// Whether the symbols so far are those of all bytes, and no fewer or more.
-  package var isAtEnd: Bool { next == bytes.endIndex + 7 }
+  /// Bytes that the symbols so far need beyond those that are there; negative where some are left.
+  package var missing: Int { next - (bytes.endIndex + 7) }
 }
 
 /// Below it the interval is made 256 times as wide.

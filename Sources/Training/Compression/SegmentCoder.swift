@@ -18,18 +18,20 @@ struct SegmentCoder {
     self.engine = engine
     self.segments = segments
     pass = try IncrementalPass(
-      config: config.reformer, parameters: parameters, sequences: max(1, segments.starts.count),
+      config: config.reformer, parameters: parameters, sequences: max(1, segments.streams),
       engine: engine)
   }
 
   /// Calls `code` with the place of each byte and the shares of all values it may have, and goes on with the value that
-  /// it returns.
+  /// it returns; returns all of them.
   ///
   /// Throws what `code` throws, and when a stream of the model leaves its range.
   func run(
     progress: (Double) -> Void = { _ in }, _ code: (Int, ByteShares) throws -> UInt8
-  ) throws {
-    var bytes = [UInt8](repeating: 0, count: segments.count)
+  ) throws -> Buffer<UInt8> {
+    // A size that is not true costs no memory before that is found out.
+    let buffer = Buffer<UInt8>(segments.count)
+    let bytes = buffer.view
     for start in segments.starts { bytes[start] = try code(start, .equal) }
     let (context, offset) = (segments.context, config.model.byteOffset)
     var done = 0
@@ -46,6 +48,7 @@ struct SegmentCoder {
         if position % 64 == 0 { progress(Double(done) / Double(segments.count)) }
       }
     }
+    return buffer
   }
 
   /// Those of each row of logits.

@@ -29,17 +29,21 @@ package struct Segments: Equatable {
   }
 
   private var scored: Int { max(count - 1, 0) }
+  /// Bytes from one stream's start to the next one's.
+  private var step: Int { windowsPerStream * context }
+
+  /// Number of streams.
+  package var streams: Int { count == 1 ? 1 : (scored + step - 1) / step }
 
   /// Places of the streams' first bytes, which nothing predicts.
-  package var starts: [Int] {
-    count == 1 ? [0] : Array(stride(from: 0, to: scored, by: windowsPerStream * context))
-  }
+  package var starts: [Int] { (0..<streams).map { $0 * step } }
 
   /// Windows that are coded side by side, one of each stream that has one left: their numbers, and inputs of each.
   ///
   /// Only the last one may be shorter than the others.
-  package var rounds: [[(window: Int, length: Int)]] {
-    (0..<windowsPerStream).map { round in
+  package var rounds: some Sequence<[(window: Int, length: Int)]> {
+    let (starts, scored, context) = (starts, scored, context)
+    return (0..<windowsPerStream).lazy.map { round in
       starts.compactMap { start in
         let first = start + round * context
         let length = min(context, scored - first)
