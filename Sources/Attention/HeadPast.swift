@@ -58,13 +58,18 @@ struct RowSoftmax {
     sum.fill(0)
   }
 
-  /// Adds a run of `n` keys, oldest first, the query's own last; `scores` are `[n]`, `values` `[n, K]`.
-  func add(run scores: View<Float>, values: Packed<Float>) {
-    let scores = Matrix(scores, rows: 1, columns: scores.count)
-    Kernels.runSoftmax(
-      scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
-    partial.fill(0)
-    tileProduct(scores.left, values, into: partial.result, continuing: true)
+  /// Adds a run of `n` keys and values `[n, K]`, oldest first, the query's own last.
+  func add(run keys: Matrix, values: Packed<Float>) {
+    scratch.frame {
+      let across = scratch.strips(keys.columns, keys.rows)
+      across.copy(transposing: keys)
+      let scores = scratch.matrix(1, keys.rows)
+      tileProduct(row.query.left, across, into: scores.result)
+      Kernels.runSoftmax(
+        scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
+      partial.fill(0)
+      tileProduct(scores.left, values, into: partial.result, continuing: true)
+    }
     merge()
   }
 

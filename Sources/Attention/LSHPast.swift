@@ -66,9 +66,6 @@ struct LSHPast: HeadPast {
 
   func attend(_ row: HeadRow, scratch: ScratchArena) {
     let softmax = RowSoftmax(row, scratch: scratch)
-    // The query as a column: keys are then read as they lie, and the chains of the products are the same.
-    let query = scratch.strips(row.query.columns, 1)
-    query.copy(transposing: row.query)
     for round in 0..<sizes.hashes {
       scratch.frame {
         let seen = seen(list(round), scratch)
@@ -79,25 +76,14 @@ struct LSHPast: HeadPast {
           Kernels.gather(
             values.strip(strip).matrix, rows: seen, into: valueRows.strip(strip).matrix)
         }
-        add(keyRows, valueRows, query: query, to: softmax, scratch)
+        softmax.add(run: keyRows, values: valueRows)
       }
     }
     if sizes.window > 0 {
       let seen = max(0, row.position - sizes.window)..<row.position + 1
-      add(keys.rows(seen), values.rows(seen), query: query, to: softmax, scratch)
+      softmax.add(run: keys.rows(seen), values: values.rows(seen))
     }
     softmax.finish()
-  }
-
-  private func add(
-    _ keys: Matrix, _ values: Packed<Float>, query: Packed<Float>, to softmax: RowSoftmax,
-    _ scratch: ScratchArena
-  ) {
-    scratch.frame {
-      let scores = scratch.matrix(keys.rows, 1)
-      tileProduct(keys.left, query, into: scores.result)
-      softmax.add(run: scores.dense, values: values)
-    }
   }
 
   /// Positions of the last members of a bucket, oldest first.

@@ -31,12 +31,17 @@ public struct ColumnProduct {
 }
 
 extension WorkerPool {
+  // Multiplications that take as long as to hand half of them over.
+  private static let leastShared = 1 << 15
+
   /// Products of one left side with the strips of all right sides shared out evenly; the bits are those of
   /// `tileProduct`.
   public func run(_ products: [ColumnProduct], left: LeftOperand<Float>) {
     let width = Packed<Float>.width
     let total = products.reduce(0) { $0 + $1.weights.stripCount }
-    let share = (total + threadCount - 1) / threadCount
+    let work = total * width * left.columns * left.rows
+    let shares = work < Self.leastShared ? 1 : threadCount
+    let share = (total + shares - 1) / shares
     run((total + share - 1) / share) { task, scratch in
       var first = 0
       for product in products {
