@@ -85,11 +85,6 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
   /// Number of strips.
   public var stripCount: Int { (columns + Self.width - 1) / Self.width }
 
-  /// Each strip with its padding as one run of elements, for functions of single elements.
-  public var runs: [View<Element>] {
-    (0..<stripCount).map { View(base: base + $0 * stripStride, count: rows * Self.width) }
-  }
-
   /// Copies a row-major matrix of the same shape.
   public func copy(from matrix: Matrix) {
     precondition(matrix.rows == rows && matrix.columns == columns, "copy between shapes")
@@ -104,6 +99,11 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
 }
 
 extension Packed<Float> {
+  /// Each strip with its padding as one run of numbers, for functions of single numbers.
+  public var runs: [View<Float>] {
+    (0..<stripCount).map { View(base: base + $0 * stripStride, count: rows * Self.width) }
+  }
+
   /// The columns of a strip and its rows as a matrix, padding left out.
   public func strip(_ index: Int) -> (columns: Range<Int>, matrix: Matrix) {
     let range = index * Self.width..<min((index + 1) * Self.width, columns)

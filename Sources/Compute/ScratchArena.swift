@@ -15,14 +15,15 @@ public final class ScratchArena: @unchecked Sendable {
     var used = 0
   }
 
-  private var pieces: [Piece] = []
+  // One thread at a time uses an arena; to check each access costs as much as what is lent to a row.
+  @exclusivity(unchecked) private var pieces: [Piece] = []
   /// The piece that lends.
-  private var current = 0
+  @exclusivity(unchecked) private var current = 0
   /// Bytes lent from the pieces before it.
-  private var usedBefore = 0
+  @exclusivity(unchecked) private var usedBefore = 0
   let laps = LapTimer()
   /// Most bytes ever lent at once.
-  public private(set) var highWaterBytes = 0
+  @exclusivity(unchecked) public private(set) var highWaterBytes = 0
 
   /// An arena without memory; it grows with what it is asked for.
   public init() {}

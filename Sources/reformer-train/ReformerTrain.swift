@@ -14,6 +14,7 @@ struct ReformerTrain: ParsableCommand {
       reformer-train plan --config FILE          what a run will need
       mpirun -np 2 reformer-train --config FILE  train, here on two ranks
       reformer-train evaluate checkpoints/NAME   score what was trained
+      reformer-train generate checkpoints/NAME   continue a text with it
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
       reformer-train help metrics                the keys of metrics.jsonl
