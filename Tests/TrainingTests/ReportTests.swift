@@ -129,6 +129,20 @@ struct ReportTests {
     let page = try Page(html)
     let last = try lastValues("run")
     try compareLastPoints(page, run: 0, last)
+    // The running mean, from its definition: each step weighs its bytes, less 1/e for each fiftieth of all.
+    let bytes = try #require(last["trained_bytes"])
+    var (sum, weight) = (0.0, 0.0)
+    for line in try file("run/metrics.jsonl").split(separator: "\n")
+    where line.contains("loss_nats") {
+      let values = try #require(
+        try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      let place = try #require(values["trained_bytes"] as? NSNumber).doubleValue
+      let share = bytes / 12 * exp(-(bytes - place) / (bytes / 50))
+      sum += share * (try #require(values["bits_per_byte"] as? NSNumber)).doubleValue
+      weight += share
+    }
+    let mean = try #require(page.curves.first { $0.metric == "bits_per_byte_mean" })
+    #expect(abs(mean.number("data-last-y") - sum / weight) < 1e-9)
     // Every step and evaluation is drawn.
     #expect(page.curves.first { $0.metric == "bits_per_byte" }?.drawn.count == 12)
     #expect(page.curves.first { $0.metric == "validation_bits_per_byte" }?.drawn.count == 3)

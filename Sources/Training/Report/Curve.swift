@@ -1,4 +1,5 @@
 // Curves of figures: made smooth, and thinned to what can be seen.
+import Foundation
 
 /// A value, and where it was measured.
 struct CurvePoint: Equatable {
@@ -7,14 +8,18 @@ struct CurvePoint: Equatable {
 }
 
 extension [CurvePoint] {
-  /// A running mean in which a value's weight falls to 1/e over `span` further points; it begins at the first value.
+  /// A running mean over x that begins at the first value.
+  ///
+  /// Each value counts for the stretch from the one before it, and that weight falls to 1/e over a further `span`.
   func smoothed(over span: Double) -> [CurvePoint] {
-    let decay = 1 - 1 / Swift.max(1, span)
     // The weights so far, so that the first values do not count for those that are not there.
-    var (sum, weight) = (0.0, 0.0)
+    var (sum, weight, place) = (0.0, 0.0, 0.0)
     return map { point in
-      sum = decay * sum + point.y
-      weight = decay * weight + 1
+      let stretch = Swift.max(point.x - place, 1e-9)
+      let decay = exp(-stretch / span)
+      sum = decay * sum + stretch * point.y
+      weight = decay * weight + stretch
+      place = point.x
       return CurvePoint(x: point.x, y: sum / weight)
     }
   }

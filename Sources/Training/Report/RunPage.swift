@@ -66,7 +66,7 @@ package struct RunPage {
     plain(metric, label, style).map { series in
       Chart.Series(
         run: series.run, metric: metric + "_mean", label: label, style: style,
-        points: series.points.smoothed(over: Double(series.points.count) / 50))
+        points: series.points.smoothed(over: max(1, series.points.last?.x ?? 1) / 50))
     }
   }
 
@@ -153,7 +153,7 @@ package struct RunPage {
       <div class="charts">
       \(charts.map(figure).joined(separator: "\n"))
       </div>
-      <p class="note">Running means weigh a fiftieth of the curve. Values far above nineteen in twenty others may lie above a picture. \(escaped(notes))</p>
+      <p class="note">Running means are over a fiftieth of the bytes. Values far above nineteen in twenty others may lie above a picture. \(escaped(notes))</p>
       \(RunTables.differences(runs))
       \(RunTables.checkpoints(runs))
       \(RunTables.origins(runs))
