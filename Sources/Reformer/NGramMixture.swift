@@ -22,6 +22,10 @@ struct NGramMixture {
   private static let sizes = 16
   // Few numbers that each position moves a little: they may move in longer steps than the network's.
   private static let pace: Float = 8
+  // What mixing raises lower ones to.
+  private static let leastProbability: Float = 1e-30
+  // Of shares, as logarithms.
+  private static let mostOdds = 30.0
   // Where training begins; a network without training says nothing.
   private static let countWeight: Float = 0.7
   private static let networkWeight: Float = 0.3
@@ -79,7 +83,9 @@ struct NGramMixture {
     }
     for index in 0..<escapes.count {
       let escape = parameters[escapes.offset + index]
-      shares.lowered[index] = Float(DoubleFunctions.exp(Double(-Self.pace * escape)))
+      // Beyond the bounds a share is 0 or 1 to a Float, and further out its odds would be no number.
+      let odds = max(-Self.mostOdds, min(Self.mostOdds, Double(-Self.pace * escape)))
+      shares.lowered[index] = Float(DoubleFunctions.exp(odds))
     }
     return shares
   }
@@ -201,8 +207,10 @@ struct NGramMixture {
   private struct Known {
     /// Its place in `escapes`.
     let cell: Int
-    /// Share of the next shorter context, and what the others say of the position's target.
+    /// Share of the next shorter context, and its own.
     let share: Float
+    let own: Float
+    /// What it says of the position's target.
     let target: Float
     /// What the next shorter one says of the target.
     let shorter: Float
@@ -222,18 +230,20 @@ struct NGramMixture {
       for place in 0..<kinds { discounts += Self.discount(followers[place].count) }
       let cell = (index * Self.sizes + Self.size(total)) * Followers.places + kinds - 1
       let base = discounts / Float(total)
-      let share = base / (base + (1.001 - base) * lowered[cell])
-      let unit = (1 - share) / ((1 - base) * Float(total))
+      let rest = (1.001 - base) * lowered[cell]
+      let (share, own) = (base / (base + rest), rest / (base + rest))
+      let unit = 1 / ((1 - base) * Float(total))
       let shorter = target >= 0 ? p[target] : 0
       Kernels.scale(p, by: share)
       var ofTarget: Float = 0
       for place in 0..<kinds {
         let (token, count) = followers[place]
         let part = (Float(count) - Self.discount(count)) * unit
-        p[token] += part
-        if token == target { ofTarget = part / (1 - share) }
+        p[token] += own * part
+        if token == target { ofTarget = part }
       }
-      known[knownCount] = Known(cell: cell, share: share, target: ofTarget, shorter: shorter)
+      known[knownCount] = Known(
+        cell: cell, share: share, own: own, target: ofTarget, shorter: shorter)
       knownCount += 1
       if index < tableCount {
         longest = index + 1
@@ -244,10 +254,10 @@ struct NGramMixture {
     }
     if let gradient, target >= 0 {
       // From the longest context down: what is left of the mass, relative to what the target got in the end.
-      var left = gradient.scale * Self.pace / p[target]
+      var left = gradient.scale * Self.pace / max(p[target], Self.leastProbability)
       for index in (0..<knownCount).reversed() {
         let context = known[index]
-        let slope = (context.shorter - context.target) * context.share * (1 - context.share)
+        let slope = (context.shorter - context.target) * context.share * context.own
         gradient.sums[context.cell] -= slope * left
         left *= context.share
       }

@@ -189,6 +189,17 @@ struct NGramTests {
     }
   }
 
+  @Test(
+    "shares that are 0 or 1 to a float give numbers", arguments: [-20, -2.5, 2.5, 20] as [Float])
+  func extremes(escape: Float) throws {
+    let probe = try Self.probe(Self.config(), counted: [1, 2, 3])
+    Self.decide(probe, byCounts: true)
+    probe.values("ngrams.escapes").fill(escape)
+    #expect(try probe.step().isFinite)
+    let slot = probe.model.layout["ngrams.escapes"]
+    #expect(probe.gradients.view[slot.range].array.allSatisfy { $0.isFinite })
+  }
+
   @Test("the network learns as if there were no counts")
   func independence() throws {
     let probe = try Self.probe(Self.config(), counted: [1, 2, 3])

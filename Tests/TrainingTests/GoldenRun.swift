@@ -1,5 +1,5 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, a run in stages, and a resume with other threads in the middle.
+// windows a step, a run in stages, one with counts, and a resume with other threads in the middle.
 import Foundation
 import TestSupport
 import Training
@@ -88,6 +88,18 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.local.chunk = 24
         attention.lsh.chunk = 16
         attention.lsh.buckets = [4, 8]
+        """),
+    // Rows that contexts lose to each other, and windows that come again.
+    GoldenRun(
+      name: "counts",
+      keys: """
+        data.length = 300
+        model.layers = ["local"]
+        model.axial_shape = [15, 20]
+        model.axial_widths = [10, 22]
+        model.ngrams.orders = [2, 3, 5]
+        model.ngrams.rows = 400
+        attention.local.chunk = 24
         """),
   ]
 
