@@ -90,7 +90,7 @@ struct GoldenTests {
     let config = try RunConfig.load(
       file: golden.writeConfig(in: folder, corpus: "none"), overrides: [])
     let layout = config.reformer.parameterLayout
-    let parameters = Buffer<Float>(layout.count)
+    let parameters = Buffer<Float>(layout.parameterBufferCount)
     let number = Int32(Self.levels.firstIndex(of: level) ?? 0)
     #expect(ck_set_thread_level(number) == 0)
     defer { _ = ck_set_thread_level(-1) }
