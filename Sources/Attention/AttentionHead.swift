@@ -79,6 +79,11 @@ struct AttentionHead {
     rows.sum.rows(range).fill(0)
   }
 
+  /// Keys that are queries have unit length over sqrt(K).
+  func setScale(_ range: Range<Int>) {
+    Kernels.keyScale(queries.rows(range), into: rows.keyScale.rows(range))
+  }
+
   /// Keys with a projection of their own all have the scale 1/sqrt(K).
   func setConstantScale() { rows.keyScale.row(0)[0] = 1 / Float(queries.columns).squareRoot() }
 

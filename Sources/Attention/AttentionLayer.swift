@@ -51,13 +51,15 @@ public struct AttentionPass {
   public let givenRotations: [Float]?
   /// The kind's own parameters.
   public let parameters: OwnParameters
+  /// Angles that queries and keys are turned by, where positions are rotary.
+  public let rotary: RotaryPositions?
   /// Threads and memory.
   public let engine: Engine
 
   /// All parts at once.
   public init(
     address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
-    parameters: OwnParameters = [], engine: Engine
+    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, engine: Engine
   ) {
     self.address = address
     self.layer = layer
@@ -65,6 +67,7 @@ public struct AttentionPass {
     self.dropout = dropout
     self.givenRotations = givenRotations
     self.parameters = parameters
+    self.rotary = rotary
     self.engine = engine
   }
 }
@@ -129,7 +132,7 @@ public protocol AttentionLayer: Sendable {
   /// Lends memory for what `forward` saves of `heads` heads.
   func save(length: Int, heads: Int, from arena: ScratchArena) -> Saved
 
-  /// Fills `saved` and the group's output from what was projected.
+  /// Fills `saved` and the group's output from what was projected; rotary positions turn queries and keys in place.
   func forward(_ group: HeadGroup, saved: Saved, pass: AttentionPass)
 
   /// Writes the gradients of what was projected into `gradients` (same shapes, contents undefined before) from

@@ -29,9 +29,8 @@ extension ChunkAttention {
     pass: AttentionPass, orders: [Order]
   ) {
     if let whole {
-      return whole.backward(
-        group, saved: rows, outputGradient: outputGradient, gradients: gradients,
-        ownGradients: [], pass: pass)
+      return whole.backwardTurned(
+        group, saved: rows, outputGradient: outputGradient, gradients: gradients, pass: pass)
     }
     let (engine, tasks) = (pass.engine, tasks)
     let heads = AttentionHead.all(group, rows, pass)

@@ -4,12 +4,14 @@ import Compute
 extension ChunkAttention {
   /// Computes the output of every head of `group`, and maximum and sum of its `rows`; `orders`: by head.
   func forward(_ group: HeadGroup, rows: [SoftmaxRows], pass: AttentionPass, orders: [Order]) {
-    if let whole { return whole.forward(group, saved: rows, pass: pass) }
+    if let whole { return whole.forwardTurned(group, saved: rows, pass: pass) }
     let (pool, tasks, pieces) = (pass.engine.pool, tasks, pieces)
     let heads = AttentionHead.all(group, rows, pass)
     if !sharesQueryKey { heads.forEach { $0.setConstantScale() } }
     pool.each(heads.count, pieces) { head, rows, scratch in
-      heads[head].clear(rows)
+      let head = heads[head]
+      if sharesQueryKey { head.setScale(rows) }
+      head.clear(rows)
       scratch.lap(.merge)
     }
     for round in 0..<rounds {

@@ -71,12 +71,16 @@ public struct FullAttention: AttentionLayer {
 
   /// Exact attention, a run of queries at a time.
   public func forward(_ group: HeadGroup, saved: [SoftmaxRows], pass: AttentionPass) {
+    pass.turn(group)
+    forwardTurned(group, saved: saved, pass: pass)
+  }
+
+  func forwardTurned(_ group: HeadGroup, saved: [SoftmaxRows], pass: AttentionPass) {
     let pool = pass.engine.pool
     let heads = AttentionHead.all(group, saved, pass)
     if sharesQueryKey {
       pool.each(heads.count, ranges(group.length, by: Tiling.blockRows)) { head, rows, scratch in
-        let head = heads[head]
-        Kernels.keyScale(head.queries.rows(rows), into: head.rows.keyScale.rows(rows))
+        heads[head].setScale(rows)
         scratch.lap(.gather)
       }
     } else {
@@ -146,6 +150,15 @@ public struct FullAttention: AttentionLayer {
   public func backward(
     _ group: HeadGroup, saved: [SoftmaxRows], outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass
+  ) {
+    backwardTurned(
+      group, saved: saved, outputGradient: outputGradient, gradients: gradients, pass: pass)
+    pass.turnBack(gradients)
+  }
+
+  func backwardTurned(
+    _ group: HeadGroup, saved: [SoftmaxRows], outputGradient: Matrix, gradients: [Matrix],
+    pass: AttentionPass
   ) {
     let engine = pass.engine
     engine.scratch.frame {

@@ -8,16 +8,20 @@ import Compute
 public struct HeadRow {
   /// Place in the sequence.
   public let position: Int
-  /// `[1, K]` each; where both share a projection, keys are the queries, not yet scaled.
+  /// `[1, K]` each, as projected; where both share a projection, keys are the queries.
   let query, key, value: Matrix
   /// `[1, K]`, normalised.
   let output: Matrix
+  private let rotary: RotaryPositions?
 
   /// Row `row` of head `head` of a group, which stands at `position` of its sequence.
-  public init(_ group: HeadGroup, head: Int, row: Int, position: Int) {
+  public init(
+    _ group: HeadGroup, head: Int, row: Int, position: Int, rotary: RotaryPositions? = nil
+  ) {
     func own(_ matrix: Matrix) -> Matrix { group.head(head, of: matrix).rows(row..<row + 1) }
     let count = group.projected.count
     self.position = position
+    self.rotary = rotary
     query = own(group.projected[0])
     key = own(group.projected[count - 2])
     value = own(group.projected[count - 1])
@@ -37,6 +41,7 @@ public protocol HeadPast: Sendable {
 /// The softmax of one query over keys that come in several lists.
 struct RowSoftmax {
   private let row: HeadRow
+  private let query: Matrix
   private let maximum, sum: Matrix
   private let partial: Matrix
   private let partialMaximum, partialSum: View<Float>
@@ -48,6 +53,7 @@ struct RowSoftmax {
   init(_ row: HeadRow, scratch: ScratchArena) {
     self.row = row
     self.scratch = scratch
+    query = row.turned(row.query, scratch)
     (maximum, sum) = (scratch.matrix(1, 1), scratch.matrix(1, 1))
     (partialMaximum, partialSum) = (scratch.floats(1), scratch.floats(1))
     partial = scratch.matrix(1, row.value.columns)
@@ -64,7 +70,7 @@ struct RowSoftmax {
       let across = scratch.strips(keys.columns, keys.rows)
       across.copy(transposing: keys)
       let scores = scratch.matrix(1, keys.rows)
-      tileProduct(row.query.left, across, into: scores.result)
+      tileProduct(query.left, across, into: scores.result)
       Kernels.runSoftmax(
         scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
       partial.fill(0)
@@ -81,7 +87,7 @@ struct RowSoftmax {
       let scores = scratch.matrix(1, positions.count)
       let own = scratch.integers(1)
       own[0] = Int32(row.position)
-      tileProduct(row.query.left, keysAcross, into: scores.result)
+      tileProduct(query.left, keysAcross, into: scores.result)
       Kernels.maskedSoftmax(
         scores, queryPositions: own, keyPositions: positions, masksSelf: masksSelf,
         maximum: partialMaximum, sum: partialSum)
@@ -101,11 +107,21 @@ struct RowSoftmax {
 }
 
 extension HeadRow {
-  /// The key times its scale into `out` `[1, K]`: of unit length over sqrt(K) where it shares the query's projection, over
+  /// Queries or a key as they meet: where positions are rotary, a copy that is turned.
+  func turned(_ features: Matrix, _ scratch: ScratchArena) -> Matrix {
+    guard let rotary else { return features }
+    let copy = scratch.matrix(1, features.columns)
+    copy.copy(from: features)
+    rotary.turn(copy.dense, of: position)
+    return copy
+  }
+
+  /// The key, turned, times its scale into `out` `[1, K]`: of unit length over sqrt(K) where it shares the query's projection, over
   /// sqrt(K) otherwise.
   func scaleKey(sharesQueryKey: Bool, into out: Matrix, scratch: ScratchArena) {
     scratch.frame {
       let (scale, place) = (scratch.matrix(1, 1), scratch.integers(1))
+      let key = turned(key, scratch)
       place[0] = 0
       if sharesQueryKey {
         Kernels.keyScale(key, into: scale)

@@ -2,7 +2,7 @@
 import Compute
 
 extension LSHAttention {
-  /// Fills the key scales and the order.
+  /// Fills the order.
   func sort(_ group: HeadGroup, saved: SortedLists, pass: AttentionPass) {
     let (length, width) = (group.length, group.headWidth)
     let factors = buckets.map(Int32.init)
@@ -21,7 +21,6 @@ extension LSHAttention {
         let (head, tile) = task.quotientAndRemainder(dividingBy: tiles.count)
         let rows = tiles[tile]
         let queryKey = group.head(head, of: group.projected[0]).rows(rows)
-        Kernels.keyScale(queryKey, into: saved.rows[head].keyScale.rows(rows))
         let rotated = scratch.matrix(rows.count, columns)
         tileProduct(queryKey.left, rotations[head], into: rotated.result)
         for round in 0..<hashes {

@@ -178,7 +178,9 @@ public struct LSHAttention: AttentionLayer, Equatable {
   /// Hashes, sorts, and attends within chunks of the sorted lists.
   public func forward(_ group: HeadGroup, saved: SortedLists, pass: AttentionPass) {
     let chunks = chunks(group.length)
+    // By what they say, wherever they stand: the same bytes hash alike.
     if chunks.whole == nil { sort(group, saved: saved, pass: pass) }
+    pass.turn(group)
     chunks.forward(
       group, rows: saved.rows, pass: pass, orders: orders(of: saved, length: group.length))
   }
@@ -191,6 +193,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
     chunks(group.length).backward(
       group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
       orders: orders(of: saved, length: group.length))
+    pass.turnBack(gradients)
   }
 
   /// The chunks of each round's sorted list, up to the query, or the last members of its bucket, and the window.

@@ -54,6 +54,7 @@ public struct LocalAttention: AttentionLayer, Equatable {
 
   /// Attention of each chunk to itself and the chunks before.
   public func forward(_ group: HeadGroup, saved: [SoftmaxRows], pass: AttentionPass) {
+    pass.turn(group)
     chunks(group.length).forward(
       group, rows: saved, pass: pass, orders: saved.map { _ in .sequence })
   }
@@ -66,6 +67,7 @@ public struct LocalAttention: AttentionLayer, Equatable {
     chunks(group.length).backward(
       group, rows: saved, outputGradient: outputGradient, gradients: gradients, pass: pass,
       orders: saved.map { _ in .sequence })
+    pass.turnBack(gradients)
   }
 
   /// The chunk of a query and those before it, up to the query.

@@ -46,6 +46,10 @@
     (dy, dy_stride, x, x_stride, rows, width, gain, mean, rstd, dx, dx_stride, dgain, dbias))      \
   F(void, gelu, (const float *x, float *out, size_t n), (x, out, n))                               \
   F(void, gelu_backward, (const float *dy, const float *x, float *dx, size_t n), (dy, x, dx, n))   \
+  F(void, square, (const float *x, float *out, size_t n), (x, out, n))                             \
+  F(void, square_backward, (float *dy, const float *x, size_t n), (dy, x, n))                      \
+  F(void, turn, (float *x, size_t n, const float *near, const float *far, float direction),        \
+    (x, n, near, far, direction))                                                                  \
   F(void, exp, (const float *x, float *out, size_t n), (x, out, n))                                \
   F(void, log, (const float *x, float *out, size_t n), (x, out, n))                                \
   F(void, erf, (const float *x, float *out, size_t n), (x, out, n))                                \

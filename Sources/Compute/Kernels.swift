@@ -104,20 +104,6 @@ public enum Kernels {
       biasGradient.base)
   }
 
-  // MARK: Activations
-
-  /// out = x * Phi(x).
-  public static func gelu(_ x: View<Float>, into out: View<Float>) {
-    precondition(x.count == out.count, "shapes of gelu")
-    ck_gelu(x.base, out.base, x.count)
-  }
-
-  /// dy *= derivative of gelu at x.
-  public static func geluBackward(_ dy: View<Float>, x: View<Float>) {
-    precondition(x.count == dy.count, "shapes of gelu gradient")
-    ck_gelu_backward(dy.base, x.base, dy.base, x.count)
-  }
-
   // MARK: Rows by index
 
   /// out[i] = source[index[i]] (times its `scale`); zeros where the index is past the last row.

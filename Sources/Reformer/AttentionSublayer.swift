@@ -32,7 +32,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
       // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
       // steps to find them.
       let first =
-        projection == "key"
+        projection == "key" && !config.axialShape.isEmpty
         ? FirstValues.turned(
           queries: inside + "query.weight", headWidth: config.headWidth,
           features: config.axialWidths[config.axialWidths.count - 1],
@@ -72,7 +72,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
       address: address ?? pass.address, layer: layer, firstHead: firstHead,
       dropout: pass.isTraining ? config.attentionDropout : 0,
       givenRotations: pass.givenRotations[layer],
-      parameters: own.map { pass.parameters[$0.range] }, engine: pass.engine)
+      parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary, engine: pass.engine)
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.
@@ -165,21 +165,24 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     case nil:
       attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
     case .start(let sequence):
-      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
+      // Before the pass turns them.
       let heads = pasts(sequence)
       pass.engine.pool.run(group.heads) { head, scratch in
         for row in 0..<group.length {
           scratch.frame {
             heads[head].enter(
-              HeadRow(group, head: head, row: row, position: row), scratch: scratch)
+              HeadRow(group, head: head, row: row, position: row, rotary: pass.rotary),
+              scratch: scratch)
           }
         }
       }
+      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
     case .step(let sequences, let position):
       let heads = sequences.map(pasts)
       pass.engine.pool.run(sequences.count * group.heads) { task, scratch in
         let (row, head) = task.quotientAndRemainder(dividingBy: group.heads)
-        let own = HeadRow(group, head: head, row: row, position: position)
+        let own = HeadRow(
+          group, head: head, row: row, position: position, rotary: pass.rotary)
         heads[row][head].enter(own, scratch: scratch)
         heads[row][head].attend(own, scratch: scratch)
       }

@@ -1,5 +1,5 @@
-// From bytes to residual streams: token embedding plus axial positions (a table per axis, joined
-// along the features). Both streams start as that sum.
+// From bytes to residual streams: token embedding plus, unless positions are rotary, axial ones (a table per axis,
+// joined along the features). Both streams start as that sum.
 import Compute
 
 /// Token and position embedding.
@@ -62,6 +62,7 @@ struct Embedding {
     pass.eachTile { rows, scratch in
       let sum = scratch.matrix(rows.count, width)
       let positions = scratch.matrix(rows.count, width)
+      if tables.count == 1 { positions.fill(0) }
       for table in tables {
         let values = table.matrix(pass.parameters[table.slot.range])
         let target = (table.axis == nil ? sum : positions).columns(table.features)

@@ -40,7 +40,8 @@ struct FeedForward: ReversibleSublayer {
   struct Activations {
     /// `[rows, D]`: LN(Y1).
     let normalized: Packed<Float>
-    /// `[rows, F]`: input of the activation, after dropout; nil for relu, whose output tells enough.
+    /// `[rows, F]`: input of the activation, after dropout; nil for relu, whose output tells enough, and without
+    /// what is below 0 for relu2.
     let hidden: Packed<Float>?
     /// `[rows, F]`: output of the activation.
     let activated: Packed<Float>
@@ -112,18 +113,24 @@ struct FeedForward: ReversibleSublayer {
     _ own: Activations, _ weights: Weights, rows: Range<Int>, target: ResidualStream,
     _ direction: Direction, pass: Pass, check: RangeCheck, scratch: ScratchArena
   ) {
-    // Hugging Face's order: dense, dropout, activation, dense, dropout; relu may as well come before dropout.
+    // Hugging Face's order: dense, dropout, activation, dense, dropout; max(x, 0) may as well come before dropout.
     let input = own.hidden ?? own.activated
     pass.multiply(
       own.normalized.left,
       [
         ColumnProduct(
           weights.into, into: input.result, bias: pass.parameters[inBias.range],
-          relu: activation == .relu)
+          relu: activation != .gelu)
       ])
     pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
     if let hidden = own.hidden {
-      for (from, to) in zip(hidden.runs, own.activated.runs) { Kernels.gelu(from, into: to) }
+      for (from, to) in zip(hidden.runs, own.activated.runs) {
+        if activation == .gelu {
+          Kernels.gelu(from, into: to)
+        } else {
+          Kernels.square(from, into: to)
+        }
+      }
     }
     let out = scratch.matrix(rows.count, norm.width)
     pass.multiply(
@@ -203,7 +210,11 @@ struct FeedForward: ReversibleSublayer {
       gate: activation == .relu ? own.activated : nil)
     if let hidden = own.hidden {
       for (gradient, x) in zip(hiddenGradient.runs, hidden.runs) {
-        Kernels.geluBackward(gradient, x: x)
+        if activation == .gelu {
+          Kernels.geluBackward(gradient, x: x)
+        } else {
+          Kernels.squareBackward(gradient, x: x)
+        }
       }
     }
     pass.dropRows(hiddenGradient, rows, rate: dropout, .hiddenDropout, layer: layer)

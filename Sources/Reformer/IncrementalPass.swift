@@ -17,6 +17,7 @@ public final class IncrementalPass {
   private let parameters: View<Float>
   private let engine: Engine
   private let parts: ReformerParts
+  private let rotary: RotaryPositions?
   private let prepared = PreparedParameters()
   private var sequences: [SequencePast] = []
   private let most: Int
@@ -36,6 +37,7 @@ public final class IncrementalPass {
     self.engine = engine
     isStrict = config.layers.allSatisfy(\.isStrictlyCausal)
     parts = ReformerParts(config)
+    rotary = config.rotaryPositions
     precondition(
       parameters.count == parts.layout.parameterBufferCount, "parameters of another layout")
     most = sequences
@@ -118,7 +120,8 @@ public final class IncrementalPass {
   ) -> Pass {
     Pass(
       parameters: parameters, length: rows.upperBound, rows: rows, address: address,
-      isTraining: false, givenRotations: [:], engine: engine, kept: nil, prepared: prepared,
+      isTraining: false, givenRotations: [:], rotary: rotary, engine: engine, kept: nil,
+      prepared: prepared,
       continuation: continuation)
   }
 }

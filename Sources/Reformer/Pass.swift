@@ -1,4 +1,5 @@
 // One pass over one window: what all sub-layers share while it lasts.
+import Attention
 import Compute
 
 /// Whoever follows a pass: other ranks' parameters and gradients, and people who wait.
@@ -44,6 +45,8 @@ struct Pass {
   let isTraining: Bool
   /// Rotations to use instead of drawn ones, by layer.
   let givenRotations: [Int: [Float]]
+  /// Angles of the positions, where they are rotary.
+  let rotary: RotaryPositions?
   let engine: Engine
   /// Where activations stay for the way back, or nil to compute them again.
   let kept: KeptActivations?

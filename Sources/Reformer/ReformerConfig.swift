@@ -5,6 +5,8 @@ import Attention
 public enum Activation: String, Codable, Sendable, CaseIterable {
   /// max(x, 0).
   case relu
+  /// max(x, 0)^2 (So et al. 2021, "Primer").
+  case relu2
   /// x * Phi(x), exact (erf) form.
   case gelu
 }
@@ -36,6 +38,8 @@ public struct ReformerConfig: Sendable {
   /// Activation of the feed-forward layer.
   public var activation: Activation
   /// Axes of the position grid; position p is row-major over them.
+  ///
+  /// None: positions are rotary, and of any length.
   public var axialShape: [Int]
   /// Features per axis; their sum is `width`.
   public var axialWidths: [Int]
@@ -80,10 +84,7 @@ public struct ReformerConfig: Sendable {
 
   /// Throws for the first size that no model can have, or that does not fit the others.
   public func check() throws(ReformerError) {
-    let most = 1 << 27
-    func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
-      if !holds { throw .config("\(what); legal: \(legal)") }
-    }
+    let most = Self.mostPositions
     for (name, size) in [
       ("vocabulary", vocabulary), ("length", length), ("width", width), ("heads", heads),
       ("head width", headWidth), ("feed-forward width", feedForwardWidth),
@@ -103,15 +104,12 @@ public struct ReformerConfig: Sendable {
     for (index, layer) in layers.enumerated() {
       if let problem = layer.problem { throw .config("layer \(index): \(problem)") }
     }
-    // Positions past the product would wrap around to rows of others.
-    let positions = axialShape.reduce(1) { min($0 * max(0, min($1, most)), most) }
-    try require(
-      positions >= length, "position axes \(axialShape)",
-      "sizes whose product is at least \(length)")
-    try require(
-      axialWidths.count == axialShape.count
-        && axialWidths.allSatisfy { (1...width).contains($0) } && axialWidths.reduce(0, +) == width,
-      "features per axis \(axialWidths)", "one per axis that add up to \(width)")
+    if axialShape.isEmpty {
+      try require(headWidth % 2 == 0, "head width \(headWidth)", "even with rotary positions")
+      try require(axialWidths.isEmpty, "features per axis \(axialWidths)", "none without axes")
+    } else {
+      try checkAxes()
+    }
     try require(0..<1 ~= dropout && 0..<1 ~= attentionDropout, "dropout", "0 <= dropout < 1")
     try require(
       layerNormEpsilon > 0 && layerNormEpsilon < 1, "layer norm epsilon \(layerNormEpsilon)",
@@ -122,6 +120,25 @@ public struct ReformerConfig: Sendable {
     try require(
       ngrams.orders.isEmpty || vocabulary <= NGramRow.mostTokens,
       "n-gram counts of \(vocabulary) token ids", "at most \(NGramRow.mostTokens)")
+  }
+
+  private static let mostPositions = 1 << 27
+
+  private func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
+    if !holds { throw .config("\(what); legal: \(legal)") }
+  }
+
+  private func checkAxes() throws(ReformerError) {
+    let most = Self.mostPositions
+    // Positions past the product would wrap around to rows of others.
+    let positions = axialShape.reduce(1) { min($0 * max(0, min($1, most)), most) }
+    try require(
+      positions >= length, "position axes \(axialShape)",
+      "sizes whose product is at least \(length)")
+    try require(
+      axialWidths.count == axialShape.count
+        && axialWidths.allSatisfy { (1...width).contains($0) } && axialWidths.reduce(0, +) == width,
+      "features per axis \(axialWidths)", "one per axis that add up to \(width)")
   }
 }
 

@@ -15,6 +15,7 @@ public final class ReformerModel {
   public var ngrams: NGramTables? { parts.head.ngrams?.tables }
   private let engine: Engine
   private let parts: ReformerParts
+  private let rotary: RotaryPositions?
   private let streams: [Buffer<Int32>]
   private let streamGradients: [Buffer<Float>]
   private let rowLoss: Buffer<Float>
@@ -33,6 +34,7 @@ public final class ReformerModel {
     self.config = config
     self.engine = engine
     parts = ReformerParts(config, withoutAttention: withoutAttention)
+    rotary = config.rotaryPositions
     let size = config.length * config.width
     streams = [Buffer(size), Buffer(size)]
     streamGradients = [Buffer(size), Buffer(size)]
@@ -60,7 +62,7 @@ public final class ReformerModel {
     precondition(parameters.count == layout.parameterBufferCount, "parameters of another layout")
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
-      isTraining: isTraining, givenRotations: givenRotations, engine: engine,
+      isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, engine: engine,
       kept: isTraining ? kept : nil)
   }
 
@@ -189,6 +191,11 @@ extension AttentionLayer {
 extension ReformerConfig {
   /// Where every parameter lies: one group for the embeddings, one per sub-layer, one for the head.
   public var parameterLayout: ParameterLayout { ReformerParts(self).layout }
+
+  /// Angles of all positions, where they are rotary.
+  var rotaryPositions: RotaryPositions? {
+    axialShape.isEmpty ? RotaryPositions(length: length, headWidth: headWidth) : nil
+  }
 
   /// Name of what belongs to a layer in the checkpoint.
   static func layerName(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }

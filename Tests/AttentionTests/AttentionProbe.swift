@@ -86,13 +86,16 @@ final class AttentionProbe {
   }
 
   /// Changes how the pass pass.
-  func draw(dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil) {
+  func draw(
+    dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil, isRotary: Bool? = nil
+  ) {
     var address = pass.address
     address.step = step ?? address.step
     pass = AttentionPass(
       address: address, layer: pass.layer, firstHead: pass.firstHead,
       dropout: dropout ?? pass.dropout, givenRotations: rotations ?? pass.givenRotations,
-      engine: engine)
+      rotary: isRotary.map { $0 ? RotaryPositions(length: length, headWidth: width) : nil }
+        ?? pass.rotary, engine: engine)
   }
 
   /// The output, `[L, g * K]`.

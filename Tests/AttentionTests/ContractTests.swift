@@ -37,7 +37,7 @@ struct ContractTests {
     var inputs = probe.projected.map { probe.head(head, of: $0).map(Double.init) }
     if let index { inputs[index] = moved }
     let (queries, keys, values) = (
-      inputs[0], inputs[inputs.count - 2], inputs[inputs.count - 1]
+      turned(inputs[0], probe), turned(inputs[inputs.count - 2], probe), inputs[inputs.count - 1]
     )
     let keep = probe.keep(head: head)
     func row(_ values: [Double], _ index: Int) -> ArraySlice<Double> {
@@ -67,6 +67,22 @@ struct ContractTests {
     }
   }
 
+  /// Features of every position by the definition of rotary positions, where the pass has them.
+  private func turned(_ features: [Double], _ probe: AttentionProbe) -> [Double] {
+    guard probe.pass.rotary != nil else { return features }
+    let pairs = probe.width / 2
+    var result = features
+    for position in 0..<probe.length {
+      for pair in 0..<pairs {
+        let angle = Double(position) * pow(10_000, -Double(pair) / Double(pairs))
+        let (first, second) = (position * probe.width + pair, position * probe.width + pairs + pair)
+        result[first] = features[first] * cos(angle) - features[second] * sin(angle)
+        result[second] = features[second] * cos(angle) + features[first] * sin(angle)
+      }
+    }
+    return result
+  }
+
   @Test("sizes are found sound, and names are those of the config")
   func list() throws {
     for example in Example.all { #expect(example.layer.problem == nil, "\(example)") }
@@ -76,9 +92,9 @@ struct ContractTests {
 
   @Test("output and gradients are those of the definition", arguments: Example.all, lengths)
   func definition(example: Example, length: Int) {
-    for rate in [0, 0.3] {
+    for (rate, isRotary) in [(0, false), (0.3, false), (0.3, true)] {
       let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 3)
-      probe.draw(dropout: rate)
+      probe.draw(dropout: rate, isRotary: isRotary)
       let output = probe.forward()
       let sights = (0..<probe.heads).map { probe.sight(head: $0) }
       var incoming = madeUpNormals(output.count, seed: 77)
@@ -129,9 +145,9 @@ struct ContractTests {
     "where a kind says so, later positions leave every bit of earlier outputs alone",
     arguments: Example.all.filter(\.layer.isStrictlyCausal), [1, 5, 33, 100, 197, 331])
   func strictness(example: Example, length: Int) {
-    for rate in [0, 0.3] {
+    for (rate, isRotary) in [(0, false), (0.3, true)] {
       let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 9)
-      probe.draw(dropout: rate)
+      probe.draw(dropout: rate, isRotary: isRotary)
       let before = probe.forward()
       let projected = probe.projected
       for changed in [1, (length + 2) / 3, (length + 1) / 2, length] {
@@ -153,7 +169,7 @@ struct ContractTests {
   func threads(example: Example) {
     let runs = (1...4).map { threads in
       let probe = AttentionProbe(example.layer, length: 1500, threads: threads)
-      probe.draw(dropout: 0.1)
+      probe.draw(dropout: 0.1, isRotary: true)
       let output = probe.forward()
       return [output.bitPatterns]
         + probe.backward(madeUpNormals(output.count, seed: 3)).map(\.bitPatterns)

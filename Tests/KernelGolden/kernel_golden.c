@@ -105,6 +105,14 @@ static void functions(golden *g) {
   give_words(g, "gelu", out, n);
   ck_gelu_backward(dy, small, out, n);
   give_words(g, "gelu_backward", out, n);
+  ck_square(x, out, n);
+  give_words(g, "square", out, n);
+  memcpy(out, dy, n * sizeof *out);
+  ck_square_backward(out, x, n);
+  give_words(g, "square_backward", out, n);
+  memcpy(out, dy, n * sizeof *out);
+  ck_turn(out, 1201, small, small + 2402, -1.0f);
+  give_words(g, "turn", out, n);
   for (size_t i = 0; i < n; i++) out[i] = x[i] < 0 ? -x[i] : x[i] + 0x1p-20f;
   ck_log(out, out, n);
   give_words(g, "log", out, n);

@@ -60,6 +60,19 @@ struct GradientTests {
         residualFractionBits: 22), length: 33)
   }
 
+  @Test(
+    "rotary positions of each kind", arguments: [[AttentionKind.full], [.local], [.lsh]])
+  func rotary(kinds: [AttentionKind]) throws {
+    try check(smallConfig(kinds, dropout: 0.1, residualFractionBits: 22, isRotary: true))
+    try check(
+      smallConfig(kinds, residualFractionBits: 22, fullSharedQueryKey: true, isRotary: true))
+  }
+
+  @Test("squared relu")
+  func squaredReLU() throws {
+    try check(smallConfig([.local], activation: .relu2, dropout: 0.1, residualFractionBits: 22))
+  }
+
   @Test("relu")
   func relu() throws {
     try check(smallConfig([.local], activation: .relu, dropout: 0.1, residualFractionBits: 22))

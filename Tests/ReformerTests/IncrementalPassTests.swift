@@ -14,15 +14,16 @@ struct IncrementalPassTests {
     var headsPerGroup = 2
     var sharesQueryKey = false
     var activation = Activation.relu
+    var isRotary = false
     var ngrams = NGramSizes()
     var description: String {
-      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions"
+      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : "")"
     }
     var config: ReformerConfig {
       smallConfig(
         kinds, length: length, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
         axialShape: [length / 16 + 1, 16], fullSharedQueryKey: sharesQueryKey, lsh: lsh,
-        ngrams: ngrams)
+        isRotary: isRotary, ngrams: ngrams)
     }
   }
 
@@ -30,6 +31,10 @@ struct IncrementalPassTests {
     Case(kinds: [.local], length: 77),
     Case(kinds: [.full], headsPerGroup: 4, sharesQueryKey: true),
     Case(kinds: [.full], headsPerGroup: 1, activation: .gelu),
+    Case(kinds: [.full], sharesQueryKey: true, isRotary: true),
+    Case(
+      kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), length: 1100,
+      activation: .relu2, isRotary: true),
     Case(kinds: [.lsh], lsh: strictLSH(hashes: 1)),
     Case(kinds: [.lsh, .local], lsh: strictLSH(hashes: 1, window: 70), headsPerGroup: 1),
     Case(kinds: [.local, .lsh], lsh: strictLSH(hashes: 2, window: 9), activation: .gelu),

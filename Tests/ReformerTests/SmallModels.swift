@@ -11,7 +11,7 @@ func smallConfig(
   heads: Int = 2, headsPerGroup: Int? = nil, activation: Activation = .gelu,
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
-  lsh: LSHAttention = smallLSH, ngrams: NGramSizes = NGramSizes()
+  lsh: LSHAttention = smallLSH, isRotary: Bool = false, ngrams: NGramSizes = NGramSizes()
 ) -> ReformerConfig {
   let sizes = AttentionSizes(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
@@ -19,8 +19,10 @@ func smallConfig(
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,
-    headWidth: 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21, activation: activation,
-    axialShape: axialShape, axialWidths: axialWidths, dropout: dropout,
+    headWidth: isRotary ? 6 : 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21,
+    activation: activation,
+    axialShape: isRotary ? [] : axialShape, axialWidths: isRotary ? [] : axialWidths,
+    dropout: dropout,
     attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams)
 }
 

@@ -1,5 +1,6 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, a run in stages, one with counts, and a resume with other threads in the middle.
+// windows a step, a run in stages, one with rotary positions, one with counts, and a resume with other threads in the
+// middle.
 import Foundation
 import TestSupport
 import Training
@@ -88,6 +89,20 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.local.chunk = 24
         attention.lsh.chunk = 16
         attention.lsh.buckets = [4, 8]
+        """),
+    // No table of positions, and all kinds that queries are turned in.
+    GoldenRun(
+      name: "rotary",
+      keys: """
+        data.length = 1100
+        model.layers = ["local", "lsh", "full"]
+        model.positions = "rotary"
+        model.activation = "relu2"
+        attention.local.chunk = 24
+        attention.lsh.sight = "bucket"
+        attention.lsh.chunk = 40
+        attention.lsh.buckets = [4, 8]
+        attention.lsh.window = 9
         """),
     // Rows that contexts lose to each other, and windows that come again.
     GoldenRun(

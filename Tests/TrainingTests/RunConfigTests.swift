@@ -130,10 +130,12 @@ struct RunConfigTests {
       ("model.heads_per_group", "3", "a divisor of model.heads = 4"),
       ("model.heads_per_group", "0", "\"auto\" or a whole number from 1"),
       ("model.feed_forward_width", "-5", "1 to 1048576"),
-      ("model.activation", "\"tanh\"", "\"relu\" or \"gelu\""),
+      ("model.activation", "\"tanh\"", "\"relu\" or \"relu2\" or \"gelu\""),
       ("model.vocabulary", "255", "256 to 1048576"),
       ("model.byte_offset", "-1", "0 to 65536"),
       ("model.axial_shape", "[64, 63]", "a product of at least data.length = 4096"),
+      ("model.axial_shape", "[]", "a product of at least data.length = 4096"),
+      ("model.positions", "\"rotary\"", "none with model.positions"),
       ("model.axial_shape", "[-64, -64]", "each a whole number from 1"),
       ("model.axial_widths", "[16, 47]", "add up to model.width = 64"),
       ("model.axial_widths", "[64]", "2 widths"),
@@ -210,7 +212,9 @@ struct RunConfigTests {
     #expect(!text.contains("\n"))
   }
 
-  @Test("each required key that is missing is named", arguments: lines.map(\.key))
+  @Test(
+    "each required key that is missing is named",
+    arguments: lines.map(\.key).filter { !$0.hasPrefix("model.axial") })
   func missing(key: String) {
     let text = Self.message(Self.file([key: ""]))
     #expect(text.hasPrefix("a.toml: required key \(key) is missing"), "\(text)")

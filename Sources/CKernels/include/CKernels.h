@@ -102,6 +102,12 @@ void ck_layernorm_backward(const float *dy, size_t dy_stride, const float *x, si
 // ---- Activations. `out` may be `x`; backward writes dx = dy * f'(x), dx may be dy.
 void ck_gelu(const float *x, float *out, size_t n);  // x * Phi(x), erf form
 void ck_gelu_backward(const float *dy, const float *x, float *dx, size_t n);
+void ck_square(const float *x, float *out, size_t n);           // x * x
+void ck_square_backward(float *dy, const float *x, size_t n);  // dy *= 2 x
+
+// Turns the pairs (x[i], x[n + i]) by the sum of the angles whose n cosines and then n sines `near` and `far` are, or,
+// with `direction` -1 instead of 1, back.
+void ck_turn(float *x, size_t n, const float *near, const float *far, float direction);
 // The elementary functions that kernels are made of, for tests of their bounds (bodies/math.h): log of
 // positive normal numbers, sine and cosine of turn / 2^32 of a full turn.
 void ck_exp(const float *x, float *out, size_t n);

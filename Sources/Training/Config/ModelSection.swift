@@ -2,6 +2,16 @@
 import Attention
 import Reformer
 
+/// How a model tells positions apart.
+public enum PositionKind: String, Codable, Sendable, CaseIterable {
+  /// Learnt tables, one per axis of a grid (the Reformer paper's), up to their product.
+  case axial
+  /// Rotations of queries and keys by their position.
+  case rotary
+}
+
+extension PositionKind: ConfigChoice {}
+
 /// `[model]`; `keys` says what each property means.
 package struct ModelSection: Sendable, Equatable {
   package var width = 0
@@ -13,6 +23,7 @@ package struct ModelSection: Sendable, Equatable {
   package var activation = Activation.relu
   package var vocabulary = 256
   package var byteOffset = 0
+  package var positions = PositionKind.axial
   package var axialShape: [Int] = []
   package var axialWidths: [Int] = []
   package var dropout = 0.0
@@ -55,10 +66,14 @@ package struct ModelSection: Sendable, Equatable {
         "byte_offset", \.byteOffset, .from(0, to: 65536), .fixed,
         "Token id of byte 0."),
       Key(
-        "axial_shape", \.axialShape, .list(1...64, of: size), required: true, .fixed,
-        "Axes of the position grid; their product is at least data.length."),
+        "positions", \.positions, .any, .fixed,
+        "How positions are told apart: by axial tables, as in the paper, or by rotations of queries and keys, "
+          + "which need no table and end at no length."),
       Key(
-        "axial_widths", \.axialWidths, .list(1...64, of: size), required: true, .fixed,
+        "axial_shape", \.axialShape, .list(0...64, of: size), .fixed,
+        "With axial positions, axes of the position grid; their product is at least data.length."),
+      Key(
+        "axial_widths", \.axialWidths, .list(0...64, of: size), .fixed,
         "Features per axis; they add up to width."),
       Key(
         "dropout", \.dropout, .from(0, below: 1), .fixed,

@@ -104,6 +104,17 @@ extension RunConfig {
     try require(
       "model.vocabulary", model.vocabulary >= 256 + model.byteOffset,
       "\(256 + model.byteOffset) (256 + model.byte_offset) to \(ConfigLimits.size)")
+    guard model.positions == .axial else {
+      try require(
+        "model.positions", model.headWidth % 2 == 0,
+        "axial, or rotary with an even model.head_width")
+      for (name, value) in [
+        ("model.axial_shape", model.axialShape), ("model.axial_widths", model.axialWidths),
+      ] {
+        try require(name, value.isEmpty, "none with model.positions = \"rotary\"")
+      }
+      return
+    }
     try require(
       "model.axial_shape", model.axialShape.productReaches(data.length),
       "sizes with a product of at least data.length = \(data.length)")

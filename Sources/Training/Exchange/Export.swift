@@ -77,6 +77,11 @@ extension RunConfig {
         "Hugging Face's Reformer has no n-gram counts (model.ngrams.orders); a model trained with "
         + "model.ngrams.orders = [] can be exported"
     }
+    if model.positions != .axial {
+      return
+        "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "
+        + "can be exported"
+    }
     if model.layers.contains(.full) {
       return
         "Hugging Face's Reformer has no \"full\" layers (model.layers); a model of local and lsh layers "

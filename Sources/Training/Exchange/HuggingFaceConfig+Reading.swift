@@ -95,7 +95,7 @@ extension HuggingFaceConfig {
       throw fail("attn_layers", attnLayers, "local, lsh")
     }
     guard let activation = Activation(rawValue: hiddenAct) else {
-      throw fail("hidden_act", hiddenAct, "relu, gelu")
+      throw fail("hidden_act", hiddenAct, "relu, relu2, gelu")
     }
     guard modelType == "reformer" else { throw fail("model_type", modelType, "reformer") }
     guard architectures?.contains("ReformerModelWithLMHead") != false else {

@@ -101,7 +101,9 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
   /// The config of one of our models; `attention`: the sizes of all kinds, used or not.
   public init(_ config: ReformerConfig, _ attention: AttentionSizes) {
     // A name that nobody knows, so that nobody loads a part of the model for the whole.
-    if !config.ngrams.orders.isEmpty || !config.layers.allSatisfy(\.isInHuggingFace) {
+    if !config.ngrams.orders.isEmpty || config.axialShape.isEmpty
+      || !config.layers.allSatisfy(\.isInHuggingFace)
+    {
       modelType = "reformer-train"
     }
     attentionHeadSize = config.headWidth
@@ -119,7 +121,8 @@ public struct HuggingFaceConfig: Codable, Sendable, Equatable {
     lshAttentionProbsDropoutProb = config.attentionDropout
     lshAttnChunkLength = attention.lsh.chunk
     lshNumChunksBefore = attention.lsh.chunksBefore
-    maxPositionEmbeddings = config.axialShape.reduce(1, *)
+    maxPositionEmbeddings =
+      config.axialShape.isEmpty ? config.length : config.axialShape.reduce(1, *)
     numAttentionHeads = config.heads
     numBuckets =
       attention.lsh.buckets.count == 1
