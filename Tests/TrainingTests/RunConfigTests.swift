@@ -135,7 +135,6 @@ struct RunConfigTests {
       ("model.byte_offset", "-1", "0 to 65536"),
       ("model.axial_shape", "[64, 63]", "a product of at least data.length = 4096"),
       ("model.axial_shape", "[]", "a product of at least data.length = 4096"),
-      ("model.positions", "\"rotary\"", "none with model.positions"),
       ("model.axial_shape", "[-64, -64]", "each a whole number from 1"),
       ("model.axial_widths", "[16, 47]", "add up to model.width = 64"),
       ("model.axial_widths", "[64]", "2 widths"),
@@ -354,6 +353,7 @@ struct RunConfigTests {
       ("model.width", "has no \"=\""),
       ("model.width=3\nmodel.heads = 2", "model.width = "),
       ("=3", "unknown key"),
+      ("model.positions=rotary", "a.toml: model.axial_shape = [64, 64]; legal values: none with"),
       ("model.width=48", "a.toml: model.axial_widths = [16, 48]; legal values:"),
     ])
   func wrongOverride(option: String, expected: String) {

@@ -14,6 +14,7 @@ extension PositionKind: ConfigChoice {}
 
 /// `[model]`; `keys` says what each property means.
 package struct ModelSection: Sendable, Equatable {
+  package var preset = ModelPreset.none
   package var width = 0
   package var layers: [AttentionKind] = []
   package var heads = 0
@@ -39,6 +40,11 @@ package struct ModelSection: Sendable, Equatable {
   static let keys = SectionKeys(
     name: "model", text: "sizes and constants of the network",
     keys: [
+      Key(
+        "preset", \.preset, .any, .free,
+        "What keys are that a config does not give: their defaults; those too, and nothing that Hugging Face's "
+          + "Reformer cannot express; or rotary positions, squared ReLU, n-gram counts of up to 16 bytes and one round "
+          + "of LSH with sight = \"bucket\" and window = 64."),
       Key(
         "width", \.width, size, required: true, .fixed,
         "Features of each of the two residual streams."),

@@ -94,6 +94,9 @@ extension RunConfig {
   }
 
   private func validateModel() throws(ConfigError) {
+    if let problem = model.preset.problem(self) {
+      throw ConfigError("model.preset = \"\(model.preset.rawValue)\": \(problem)")
+    }
     let widest = ConfigLimits.size / model.heads
     try require(
       "model.head_width", model.headWidth <= widest,

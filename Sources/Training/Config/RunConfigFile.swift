@@ -41,6 +41,7 @@ extension RunConfig {
     var given: Set<String> = []
     do {
       let document = try ConfigDocument(text, listsOfTables: ConfigSection.listsOfTables)
+      Self.preset(document, overrides).set(&self)
       for (name, value) in document.pairs {
         if case .other("{}") = value, Self.isSection(name) { continue }
         if let current = ConfigKey.byName[name]?.renamed(value) {
@@ -99,6 +100,18 @@ extension RunConfig {
       "\n[[\(section.name)]]\n"
         + zip(section.keys, columns).map { "\($0.lastName) = \($1[row].toml)\n" }.joined()
     }.joined()
+  }
+
+  /// The preset that is named last, if it is one; others are refused where they stand.
+  private static func preset(_ document: ConfigDocument, _ overrides: [String]) -> ModelPreset {
+    var config = RunConfig()
+    for (name, value) in document.pairs where name == "model.preset" {
+      try? config.assign(name, value)
+    }
+    for text in overrides where text.hasPrefix("model.preset") {
+      _ = try? config.assign(override: text)
+    }
+    return config.model.preset
   }
 
   private mutating func assign(_ name: String, _ value: ConfigValue) throws(ConfigError) {

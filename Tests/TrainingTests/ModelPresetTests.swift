@@ -1,0 +1,70 @@
+import TestSupport
+import Testing
+
+import Training
+
+@Suite("Presets of a model")
+struct ModelPresetTests {
+  private static func config(_ text: String, _ overrides: [String] = []) throws -> RunConfig {
+    try RunConfig(
+      toml: """
+        run.name = "test"
+        run.steps = 10
+        data.corpus = "books.txt"
+        data.length = 4096
+        model.width = 64
+        model.layers = ["local", "lsh"]
+        model.heads = 4
+        model.head_width = 16
+        model.feed_forward_width = 128
+        \(text)
+        """, file: "a.toml", overrides: overrides)
+  }
+
+  private static let axes = "model.axial_shape = [64, 64]\nmodel.axial_widths = [16, 48]\n"
+
+  @Test("native sets keys that the config leaves open, wherever it is named")
+  func native() throws {
+    let before = try Self.config("model.preset = \"native\"\nmodel.activation = \"gelu\"")
+    #expect(before.model.positions == .rotary && before.attention.lsh.sight == .bucket)
+    #expect(before.model.ngrams.orders.count == 8 && before.model.activation == .gelu)
+    let after = try Self.config("model.activation = \"gelu\"\nmodel.preset = \"native\"")
+    #expect(after == before)
+    let optional = try Self.config("model.activation = \"gelu\"", ["model.preset=native"])
+    #expect(optional == before)
+    // What was resolved says it all by itself.
+    let again = try RunConfig(
+      toml: before.toml.replacing("preset = \"native\"", with: "preset = \"none\""),
+      file: "b.toml")
+    #expect(again.reformer.parameterLayout.count == before.reformer.parameterLayout.count)
+    #expect(again.attention == before.attention)
+  }
+
+  @Test("the last name counts, and --set of a key wins over the preset")
+  func last() throws {
+    let config = try Self.config(
+      Self.axes + "model.preset = \"native\"", ["model.preset=none"])
+    #expect(config.model.positions == .axial && config.model.ngrams.orders.isEmpty)
+    let set = try Self.config(
+      "model.preset = \"native\"", ["attention.lsh.window=5", "model.ngrams.orders=[]"])
+    #expect(set.attention.lsh.window == 5 && set.model.ngrams.orders.isEmpty)
+  }
+
+  @Test(
+    "paper is refused with what Hugging Face's Reformer has not, by name",
+    arguments: [
+      "model.ngrams.orders=[2]", "model.positions=rotary", "attention.lsh.sight=bucket",
+      "model.layers=[local,full]",
+    ])
+  func paper(setting: String) throws {
+    let text = Self.axes + "model.preset = \"paper\""
+    #expect(try Self.config(text).model.preset == .paper)
+    let more =
+      setting == "model.positions=rotary" ? ["model.axial_shape=[]", "model.axial_widths=[]"] : []
+    let error = #expect(throws: ConfigError.self) { try Self.config(text, [setting] + more) }
+    let message = error?.description ?? ""
+    let key = setting.prefix { $0 != "=" }
+    #expect(message.hasPrefix("a.toml: model.preset = \"paper\": "), "\(message)")
+    #expect(message.contains(key), "\(message)")
+  }
+}
