@@ -29,7 +29,10 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "Score this file or folder instead of the corpus that it was trained on.")
   var corpus: String?
 
-  @Option(help: "Bytes the model sees at once (default: the training length).")
+  @Option(
+    help:
+      "Bytes the model sees at once (default: the training length; rotary positions go on past it)."
+  )
   var context: Int?
 
   @Option(help: "Bytes scored per window (default: context, windows side by side).")
@@ -90,12 +93,13 @@ struct EvaluateCommand: ParsableCommand {
       threads: placement.threads(configured: threads), processes: placement.ranksOnCores)
     try stored.withParameters(communicator: communicator) { parameters in
       for (number, config) in configs.enumerated() {
+        let context = context ?? config.data.length
+        var sizes = config.reformer
+        sizes.length = max(sizes.length, context)
         let evaluator = try Evaluator(
           config: config,
-          model: ReformerModel(
-            config: config.reformer, engine: engine, withoutAttention: ablation.layers),
+          model: ReformerModel(config: sizes, engine: engine, withoutAttention: ablation.layers),
           corpora: parts, communicator: communicator)
-        let context = context ?? config.data.length
         let results = try (0..<hashSeeds).map { seed in
           let done = number * hashSeeds + seed
           let result = try evaluator.run(
@@ -135,8 +139,11 @@ struct EvaluateCommand: ParsableCommand {
   private func checkedConfigs(of stored: Checkpoint) throws -> [RunConfig] {
     let config = stored.config
     let context = context ?? config.data.length
-    guard (1...config.data.length).contains(context) else {
-      throw UserError("--context \(context); legal values: 1 to data.length, \(config.data.length)")
+    let isRotary = config.model.positions == .rotary
+    let longest = isRotary ? ConfigLimits.length : config.data.length
+    guard (1...longest).contains(context) else {
+      throw UserError(
+        "--context \(context); legal values: 1 to \(isRotary ? "" : "data.length, ")\(longest)")
     }
     guard (1...context).contains(stride ?? context) else {
       throw UserError(

@@ -47,6 +47,23 @@ struct EvaluateCommandTests {
     }
   }
 
+  @Test("rotary positions go on past the trained length, tables end there")
+  func longContext() throws {
+    let rotary = ["model.positions=rotary", "model.axial_shape=[]", "model.axial_widths=[]"]
+    let trained = try tiny.train(
+      "rotary", ["--steps", "3"] + rotary.flatMap { ["--set", $0] })
+    #expect(trained.status == 0, "\(trained.output)")
+    func evaluate(_ run: String) throws -> ProgramRun {
+      try ProgramRun(
+        "reformer-train", arguments: ["evaluate", tiny.output(run), "--context", "300"])
+    }
+    let long = try evaluate("rotary")
+    #expect(long.status == 0 && long.output.contains("blocks of 300,"), "\(long.output)")
+    let ended = try evaluate("run")
+    #expect(ended.status == 2, "\(ended.output)")
+    #expect(ended.output.contains("--context 300; legal values: 1 to data.length, 90"))
+  }
+
   @Test(
     "a list of hash rounds gives a score of each, and that of the trained number is the usual one")
   func sweep() throws {

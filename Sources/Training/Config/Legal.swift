@@ -2,11 +2,11 @@
 // without a range.
 
 /// What bounds sizes, whatever they are of.
-enum ConfigLimits {
+package enum ConfigLimits {
   /// Largest width or count: a machine can hold it, and products of two or three fit 64 bits.
-  static let size = 1 << 20
+  package static let size = 1 << 20
   /// Positions are 32-bit in the kernels; this leaves room for padding to chunks.
-  static let length = 1 << 27
+  package static let length = 1 << 27
 }
 
 extension [Int] {
