@@ -64,17 +64,17 @@ struct RowSoftmax {
     sum.fill(0)
   }
 
-  /// Adds a run of `n` keys and values `[n, K]`, oldest first, the query's own last.
-  func add(run keys: Matrix, values: Packed<Float>) {
+  /// Adds the rows `seen` of keys and values `[length, K]`, oldest first, the query's own last.
+  func add(_ seen: View<Int32>, keys: Matrix, values: Matrix) {
     scratch.frame {
-      let across = scratch.strips(keys.columns, keys.rows)
-      across.copy(transposing: keys)
-      let scores = scratch.matrix(1, keys.rows)
+      let across = scratch.strips(keys.columns, seen.count)
+      across.copy(transposing: keys, rows: seen)
+      let scores = scratch.matrix(1, seen.count)
       tileProduct(query.left, across, into: scores.result)
       Kernels.runSoftmax(
         scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
       partial.fill(0)
-      tileProduct(scores.left, values, into: partial.result, continuing: true)
+      Kernels.add(values, rows: seen, by: scores.dense, to: partial.dense)
     }
     merge()
   }

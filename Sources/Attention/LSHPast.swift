@@ -10,10 +10,8 @@ struct LSHPast: HeadPast {
   private let factors: [Int32]
   /// `[K, R * rotationWidth]`.
   private let rotations: Packed<Float>
-  /// `[length, K]`, scaled.
-  private let keys: Matrix
-  /// `[length, K]`.
-  private let values: Packed<Float>
+  /// `[length, K]` side by side; keys are scaled.
+  private let keys, values: Matrix
   /// Members of a bucket that a query sees, itself included.
   private let reach: Int
   /// `[R, B, reach]`: positions of the last members of each bucket, in rings.
@@ -32,8 +30,9 @@ struct LSHPast: HeadPast {
     self.rotations = rotations
     factors = sizes.buckets.map(Int32.init)
     reach = min(sizes.chunk * sizes.chunksBefore + 1, length)
-    keys = arena.matrix(length, headWidth)
-    values = arena.strips(length, headWidth)
+    let rows = arena.matrix(length, 2 * headWidth)
+    keys = rows.columns(0..<headWidth)
+    values = rows.columns(headWidth..<2 * headWidth)
     let lists = sizes.hashes * sizes.bucketCount
     members = arena.integers(lists * reach)
     counts = arena.integers(lists)
@@ -67,21 +66,15 @@ struct LSHPast: HeadPast {
   func attend(_ row: HeadRow, scratch: ScratchArena) {
     let softmax = RowSoftmax(row, scratch: scratch)
     for round in 0..<sizes.hashes {
-      scratch.frame {
-        let seen = seen(list(round), scratch)
-        let keyRows = scratch.matrix(seen.count, keys.columns)
-        let valueRows = scratch.strips(seen.count, keys.columns)
-        Kernels.gather(keys, rows: seen, into: keyRows)
-        for strip in 0..<values.stripCount {
-          Kernels.gather(
-            values.strip(strip).matrix, rows: seen, into: valueRows.strip(strip).matrix)
-        }
-        softmax.add(run: keyRows, values: valueRows)
-      }
+      scratch.frame { softmax.add(seen(list(round), scratch), keys: keys, values: values) }
     }
     if sizes.window > 0 {
-      let seen = max(0, row.position - sizes.window)..<row.position + 1
-      softmax.add(run: keys.rows(seen), values: values.rows(seen))
+      scratch.frame {
+        let first = max(0, row.position - sizes.window)
+        let seen = scratch.integers(row.position + 1 - first)
+        for index in 0..<seen.count { seen[index] = Int32(first + index) }
+        softmax.add(seen, keys: keys, values: values)
+      }
     }
     softmax.finish()
   }
@@ -91,8 +84,10 @@ struct LSHPast: HeadPast {
     let count = Int(counts[list])
     let ring = members[list * reach..<(list + 1) * reach]
     let seen = scratch.integers(min(count, reach))
-    let first = count - seen.count
-    for index in 0..<seen.count { seen[index] = ring[(first + index) % reach] }
+    let first = (count - seen.count) % reach
+    let beforeEnd = min(seen.count, reach - first)
+    seen[0..<beforeEnd].copy(from: ring[first..<first + beforeEnd])
+    seen[beforeEnd..<seen.count].copy(from: ring[0..<seen.count - beforeEnd])
     return seen
   }
 }

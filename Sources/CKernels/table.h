@@ -28,6 +28,10 @@
     (const float *rows, size_t row_stride, size_t count, size_t columns, float *strips,            \
      size_t strip_stride),                                                                         \
     (rows, row_stride, count, columns, strips, strip_stride))                                      \
+  F(void, strips_gathered,                                                                         \
+    (const float *rows, size_t row_stride, const int32_t *index, size_t count, size_t columns,     \
+     float *strips, size_t strip_stride),                                                          \
+    (rows, row_stride, index, count, columns, strips, strip_stride))                               \
   F(double, fma_loop, (size_t rounds, float *result), (rounds, result))                            \
   F(void, stream_to_float, (const int32_t *x, float *out, size_t n, float step),                   \
     (x, out, n, step))                                                                             \
@@ -70,6 +74,10 @@
      int32_t limit, const float *row_scale, size_t row_scale_stride, float *dst,                   \
      size_t dst_stride),                                                                           \
     (src, src_stride, index, rows, width, limit, row_scale, row_scale_stride, dst, dst_stride))    \
+  F(void, add_weighted_rows,                                                                       \
+    (const float *weights, const float *src, size_t src_stride, const int32_t *index, size_t rows, \
+     size_t width, float *out),                                                                    \
+    (weights, src, src_stride, index, rows, width, out))                                           \
   F(void, scatter_add_rows,                                                                        \
     (float *dst, size_t dst_stride, const int32_t *index, size_t rows, size_t width,               \
      int32_t limit, const float *src),                                                             \

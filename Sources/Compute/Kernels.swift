@@ -121,6 +121,17 @@ public enum Kernels {
       scale?.base, scale?.stride ?? 0, out.base, out.stride)
   }
 
+  /// out += weights[i] * source[index[i]], one i after the other in one chain: the bits of `tileProduct` with
+  /// `continuing`.
+  public static func add(
+    _ source: Matrix, rows index: View<Int32>, by weights: View<Float>, to out: View<Float>
+  ) {
+    precondition(
+      weights.count == index.count && out.count == source.columns, "shapes of weighted rows")
+    ck_add_weighted_rows(
+      weights.base, source.base, source.stride, index.base, index.count, source.columns, out.base)
+  }
+
   /// target[index[i]] += rows[i]; indices past the last row are skipped.
   public static func scatterAdd(_ rows: Matrix, to target: Matrix, rows index: View<Int32>) {
     precondition(

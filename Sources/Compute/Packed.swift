@@ -99,6 +99,13 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
 }
 
 extension Packed<Float> {
+  /// Copies the transpose of the rows `index` of a row-major matrix.
+  public func copy(transposing matrix: Matrix, rows index: View<Int32>) {
+    precondition(index.count == columns && matrix.columns == rows, "transpose between shapes")
+    ck_strips_gathered(
+      matrix.base, matrix.stride, index.base, index.count, matrix.columns, base, stripStride)
+  }
+
   /// Each strip with its padding as one run of numbers, for functions of single numbers.
   public var runs: [View<Float>] {
     (0..<stripCount).map { View(base: base + $0 * stripStride, count: rows * Self.width) }

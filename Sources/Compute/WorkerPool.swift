@@ -24,13 +24,17 @@ public final class WorkerPool: @unchecked Sendable {
   let arenas: [ScratchArena]
 
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  /// A computation has begun, or is over.
+  /// There are tasks, or all are finished.
   private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var threads: [pthread_t] = []
 
-  private let generation = Atomic<Int>(0)
-  private let nextTask = Atomic<Int>(0)
-  private let working = Atomic<Int>(0)
+  /// The number of the computation in the upper half, its tasks that no thread has taken yet in the lower.
+  ///
+  /// A thread takes a task and knows whose it is in one exchange, so nobody waits for a thread that has none: it may have
+  /// lost its core to another process.
+  private let offer = Atomic<UInt64>(0)
+  private let finished = Atomic<Int>(0)
+  private let sleeping = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
   private let cancelled = Atomic<Bool>(false)
   private var taskCount = 0
@@ -86,7 +90,7 @@ public final class WorkerPool: @unchecked Sendable {
 
   deinit {
     stopping.store(true, ordering: .releasing)
-    announce { generation.add(1, ordering: .releasing) }
+    wake()
     for thread in threads { pthread_join(thread, nil) }
     Self.threadsHere.subtract(threadCount, ordering: .relaxed)
     pthread_mutex_destroy(mutex)
@@ -120,36 +124,58 @@ public final class WorkerPool: @unchecked Sendable {
     withoutActuallyEscaping(task) { escaping in
       body = escaping
       taskCount = count
-      nextTask.store(0, ordering: .relaxed)
-      working.store(threadCount - 1, ordering: .relaxed)
-      announce { generation.add(1, ordering: .releasing) }
+      finished.store(0, ordering: .relaxed)
+      let number = offer.load(ordering: .relaxed) >> 32 &+ 1
+      offer.store(number << 32 | UInt64(count), ordering: .releasing)
+      wake()
       drain(worker: 0)
-      wait { working.load(ordering: .acquiring) == 0 }
+      wait { finished.load(ordering: .acquiring) == count }
       body = nil
     }
   }
 
+  private var isOffering: Bool { UInt32(truncatingIfNeeded: offer.load(ordering: .relaxed)) > 0 }
+
+  /// Takes and runs tasks while there are any.
   private func drain(worker: Int) {
-    guard let body else { return }
     let arena = arenas[worker]
     arena.laps.start()
     while true {
-      let index = nextTask.add(1, ordering: .relaxed).oldValue
-      guard index < taskCount, !isCancelled else { return }
-      arena.frame { body(index, arena) }
-      if worker == 0 { betweenTasks?() }
+      let seen = offer.load(ordering: .relaxed)
+      let left = Int(UInt32(truncatingIfNeeded: seen))
+      guard left > 0 else { return }
+      guard
+        offer.weakCompareExchange(expected: seen, desired: seen - 1, ordering: .acquiring).exchanged
+      else { continue }
+      // Until the task is finished the computation is not over, and all of it is as it was.
+      let count = taskCount
+      if !isCancelled { perform(count - left, arena) }
+      let isLast = finished.add(1, ordering: .acquiringAndReleasing).newValue == count
+      if worker == 0 {
+        betweenTasks?()
+      } else if isLast {
+        wake()
+      }
     }
   }
 
-  /// Makes a change that threads wait for, and wakes those that sleep.
-  private func announce(_ change: () -> Void) {
+  // A call of its own: it holds the closure no longer than the task lasts.
+  @inline(never)
+  private func perform(_ index: Int, _ arena: ScratchArena) {
+    arena.frame { body?(index, arena) }
+  }
+
+  /// Wakes the threads that sleep, after a change that they may wait for.
+  private func wake() {
+    // A thread counts itself before it looks for the last time: either it sees the change or it is seen here.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    guard sleeping.load(ordering: .relaxed) > 0 else { return }
     pthread_mutex_lock(mutex)
-    change()
     pthread_cond_broadcast(changed)
     pthread_mutex_unlock(mutex)
   }
 
-  /// Looks for a while whether `isOver`, then sleeps until a change is announced.
+  /// Looks for a while whether `isOver`, then sleeps until it is woken.
   ///
   /// Computations follow each other within microseconds during a step, and looking saves the wake-up. A thread
   /// that keeps its core while it looks leaves a process of low priority what the scheduler gives it; by
@@ -171,7 +197,10 @@ public final class WorkerPool: @unchecked Sendable {
       }
     }
     pthread_mutex_lock(mutex)
+    sleeping.add(1, ordering: .relaxed)
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     while !isOver() { pthread_cond_wait(changed, mutex) }
+    sleeping.subtract(1, ordering: .relaxed)
     pthread_mutex_unlock(mutex)
   }
 
@@ -181,13 +210,10 @@ public final class WorkerPool: @unchecked Sendable {
 
   private func workerLoop(_ worker: Int) {
     OpenBLAS.prepareThread()
-    var seen = 0
     while true {
-      wait { generation.load(ordering: .acquiring) != seen }
-      seen += 1
+      wait { isOffering || stopping.load(ordering: .acquiring) }
       if stopping.load(ordering: .acquiring) { return }
       drain(worker: worker)
-      if working.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { announce {} }
     }
   }
 }

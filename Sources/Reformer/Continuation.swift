@@ -78,6 +78,14 @@ extension Pass {
   /// Whether its rows are one of each sequence.
   var isNarrow: Bool { if case .step = continuation { true } else { false } }
 
+  /// Rows of a tile of such a pass: as many as one reading of the weights serves well.
+  static var narrowTileRows: Int { 8 }
+
+  /// Whether its rows are too few to give each thread a tile.
+  var sharesProducts: Bool {
+    isNarrow && rows.count < Self.narrowTileRows * engine.pool.threadCount
+  }
+
   /// Weights as the right side of a product, in memory lent until the enclosing frame of the engine's scratch ends at
   /// least; see `Engine.pack`.
   func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
@@ -85,9 +93,9 @@ extension Pass {
     return prepared.pack(weights, engine: engine)
   }
 
-  /// Products of a tile's rows: on its thread, or by all threads where all rows are one tile.
+  /// Products of a tile's rows: on its thread, or by all threads where rows are few.
   func multiply(_ left: LeftOperand<Float>, _ products: [ColumnProduct]) {
-    if isNarrow {
+    if sharesProducts {
       engine.pool.run(products, left: left)
     } else {
       for product in products { product.run(left) }

@@ -134,7 +134,7 @@ extension LossHead {
   ) {
     let weights = pass.pack(Matrix(pass.parameters, weight), transposed: true)
     pass.eachTile { rows, scratch in
-      logits.copy(
+      logits.rows(rows).copy(
         from: self.logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits)
     }
     guard let ngrams, let shares = pass.prepared?.shares(ngrams, pass.parameters) else { return }

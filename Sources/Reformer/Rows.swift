@@ -8,11 +8,11 @@ extension Pass {
   /// Rows of a tile.
   var tileRows: Int { Tiling.tileRows(length: length) }
 
-  /// Calls `body` once for each tile of rows, on all threads; a pass over one row of each sequence is a tile, and shares
-  /// out its products instead.
+  /// Calls `body` once for each tile of rows, on all threads; a pass over few rows is one tile, and shares out its
+  /// products instead.
   func eachTile(_ body: (Range<Int>, ScratchArena) -> Void) {
-    guard !isNarrow else { return engine.scratch.frame { body(rows, engine.scratch) } }
-    let tiles = Tiling.ranges(rows, by: tileRows)
+    guard !sharesProducts else { return engine.scratch.frame { body(rows, engine.scratch) } }
+    let tiles = Tiling.ranges(rows, by: isNarrow ? Self.narrowTileRows : tileRows)
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
   }
 

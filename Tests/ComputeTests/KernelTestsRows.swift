@@ -35,6 +35,51 @@ struct RowKernelTests {
     #expect(plain.isIntact && scaled.isIntact)
   }
 
+  @Test(
+    "rows by index laid across have one strip after the other", arguments: kernelLevels,
+    [1, 15, 16, 33, 70])
+  func gatherAcross(level: Int32, count: Int) {
+    for width in awkwardSizes {
+      let (sourceRows, stride) = (50, width + 3)
+      var dice = Dice(43)
+      let source = dice.floats(sourceRows * stride)
+      let index = (0..<count).map { Int32($0 * 31 % sourceRows) }
+      let strips = (count + 31) / 32
+      let out = Guarded([Float](repeating: 7, count: strips * width * 32), shift: 3)
+      atLevel(level) {
+        ck_strips_gathered(
+          source, stride, index, count, width, out.pointer, width * 32)
+      }
+      let seen = (0..<count).map { i in
+        (0..<width).map { out.values[i / 32 * width * 32 + $0 * 32 + i % 32] }
+      }
+      #expect(seen == index.map { Array(source[Int($0) * stride..<Int($0) * stride + width]) })
+      #expect(out.isIntact)
+    }
+  }
+
+  @Test(
+    "weighted rows are added in one chain, each with one rounding", arguments: kernelLevels,
+    awkwardSizes)
+  func weigh(level: Int32, width: Int) {
+    let (sourceRows, stride) = (9, width + 2)
+    var dice = Dice(44)
+    let source = dice.floats(sourceRows * stride)
+    let index: [Int32] = [3, 0, 8, 3, 3, 7, 1]
+    let weights = dice.floats(index.count)
+    let start = dice.floats(width)
+    let out = Guarded(start, shift: 1)
+    atLevel(level) {
+      ck_add_weighted_rows(weights, source, stride, index, index.count, width, out.pointer)
+    }
+    var expected = start
+    for (weight, at) in zip(weights, index) {
+      for j in 0..<width { expected[j].addProduct(weight, source[Int(at) * stride + j]) }
+    }
+    #expect(sameBits(out.values, expected))
+    #expect(out.isIntact)
+  }
+
   @Test("scattering adds rows in order and skips padding", arguments: kernelLevels, awkwardSizes)
   func scatter(level: Int32, width: Int) {
     let (targetRows, stride) = (5, width + 2)

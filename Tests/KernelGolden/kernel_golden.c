@@ -182,7 +182,8 @@ static void normalisation(golden *g) {
 }
 
 static void rows_by_index(golden *g) {
-  uint64_t gather = digest_start, scatter = gather, scales = gather, slopes = gather, merged = gather;
+  uint64_t gather = digest_start, scatter = gather, scales = gather, slopes = gather, merged = gather,
+           weighted = gather;
   for (size_t s = 0; s < size_count; s++) {
     const size_t width = sizes[s], rows = 13;
     int32_t index[13];
@@ -203,6 +204,10 @@ static void rows_by_index(golden *g) {
                   statistics + 2 * rows, statistics + 3 * rows);
     ck_normalize_rows(out, width, rows, width, scale, 1);
     merged = digest_words(digest_words(merged, out, rows * width), statistics, 2 * rows);
+    int32_t there[13];
+    for (size_t i = 0; i < rows; i++) there[i] = (int32_t)(i * 5 % 13);
+    ck_add_weighted_rows(statistics, x, width, there, rows, width, y);
+    weighted = digest_words(weighted, y, width);
     free(x), free(y), free(out), free(statistics);
   }
   give(g, "key_scale", scales);
@@ -210,6 +215,7 @@ static void rows_by_index(golden *g) {
   give(g, "scatter_add_rows", scatter);
   give(g, "key_scale_backward", slopes);
   give(g, "merge_rows, normalize_rows", merged);
+  give(g, "add_weighted_rows", weighted);
 }
 
 static void softmax_and_loss(golden *g) {

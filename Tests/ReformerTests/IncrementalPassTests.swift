@@ -105,17 +105,18 @@ struct IncrementalPassTests {
   @Test("sequences side by side, each with rotations of its own, the last ones ending early")
   func sideBySide() throws {
     for test in Self.cases {
-      let probes = try (0..<5).map { number in
+      // So many that each thread has tiles of its own, and later so few that threads share out products.
+      let probes = try (0..<19).map { number in
         let probe = try probe(test)
         probe.inputs = madeUpTokens(
-          test.length - 11 * number, vocabulary: 5, seed: 40 + UInt64(number))
+          test.length - 4 * number, vocabulary: 5, seed: 40 + UInt64(number))
         probe.targets = probe.inputs
         probe.address.sample = UInt64(number)
         return probe
       }
       let logits = try probes.map { try $0.logits() }
       let incremental = try IncrementalPass(
-        config: test.config, parameters: probes[0].parameters.view, sequences: 5,
+        config: test.config, parameters: probes[0].parameters.view, sequences: 19,
         engine: probes[0].engine)
       incremental.begin(probes.map(\.address))
       for index in 0..<test.length {

@@ -24,6 +24,8 @@
 #define CK_BLOCK_TRANSPOSED 128
 #define CK_GROUP 128
 #define CK_GROUP_TRANSPOSED 64
+// Strips that a single row takes at once: sums of eight registers, or each would wait for itself.
+#define CK_ROW_STRIPS (8 * CK_REGISTER / CK_STRIP)
 
 typedef struct {
   const float *bias;  // of the strip's first column, or NULL
@@ -129,6 +131,37 @@ static void CK(product_strip)(ck_left a, const float *b, float *c, size_t c_row,
   }
 }
 
+// One row times CK_ROW_STRIPS strips for a block of k, in the order of product_registers.
+static void CK(product_row)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_strip,
+                            size_t depth, CK(epilogue) e) {
+  enum { registers = CK_STRIP / CK_REGISTER };
+  rf sum[CK_ROW_STRIPS][registers];
+  for (int s = 0; s < CK_ROW_STRIPS; s++) {
+    for (int r = 0; r < registers; r++) {
+      sum[s][r] = e.go_on ? load_register(c + s * c_strip + r * CK_REGISTER, CK_REGISTER) : (rf)0.0f;
+    }
+  }
+  for (size_t start = 0; start < depth; start += CK_STRIP, a.base += a.k_block) {
+    const size_t count = depth - start < CK_STRIP ? depth - start : CK_STRIP;
+    for (size_t p = 0; p < count; p++, b += CK_STRIP) {
+      const rf x = (rf)a.base[p * a.k];
+      _Pragma("clang loop unroll(full)") for (int s = 0; s < CK_ROW_STRIPS; s++) {
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < registers; r++) {
+          sum[s][r] = fused_register(x, load_register(b + s * b_strip + r * CK_REGISTER, CK_REGISTER),
+                                     sum[s][r]);
+        }
+      }
+    }
+  }
+  for (int s = 0; s < CK_ROW_STRIPS; s++) {
+    for (int r = 0; r < registers; r++) {
+      float *to = c + s * c_strip + r * CK_REGISTER;
+      store_register(to, CK_REGISTER,
+                     CK(finish)(sum[s][r], to, (s * registers + r) * CK_REGISTER, CK_REGISTER, e));
+    }
+  }
+}
+
 static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
                         size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
                         int go_on, const float *bias, int relu, const float *gate,
@@ -139,6 +172,20 @@ static void CK(product)(ck_left a, const float *b, size_t b_strip, float *c, siz
     const size_t end = depth - panel < CK_PANEL ? depth : panel + CK_PANEL;
     for (size_t j = 0; j < columns; j += CK_STRIP) {
       const float *strip = b + j / CK_STRIP * b_strip;
+      if (rows == 1 && !gate && columns - j >= CK_ROW_STRIPS * CK_STRIP) {
+        for (size_t k = panel; k < end; k += block) {
+          const size_t count = end - k < block ? end - k : block;
+          const int last = k + count == depth;
+          ck_left part = a;
+          part.base += k / CK_STRIP * a.k_block;
+          const CK(epilogue) e = {last && bias ? bias + j : NULL, NULL, !go_on && (add || k > 0),
+                                  go_on, last && relu};
+          CK(product_row)(part, strip + k * CK_STRIP, b_strip, c + j / CK_STRIP * c_strip, c_strip,
+                          count, e);
+        }
+        j += (CK_ROW_STRIPS - 1) * CK_STRIP;
+        continue;
+      }
       const float *following =
           j + CK_STRIP < columns ? strip + b_strip : b + (end - panel) * CK_STRIP;
       for (size_t g = 0; g < rows; g += group) {
@@ -189,10 +236,11 @@ static void CK(strips_from_rows)(const float *rows, size_t row_stride, size_t co
 
 // Transposes CK_REGISTER rows in registers: interleaving the upper half with the lower, as often as the
 // width can be halved, exchanges rows and columns.
-CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, float *to) {
+CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, const int32_t *index,
+                                    float *to) {
   rf row[CK_REGISTER], next[CK_REGISTER];
   _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER; i++) {
-    row[i] = load_register(from + i * row_stride, CK_REGISTER);
+    row[i] = load_register(from + (index ? (size_t)index[i] : i) * row_stride, CK_REGISTER);
   }
   _Pragma("clang loop unroll(full)") for (int width = 1; width < CK_REGISTER; width *= 2) {
     _Pragma("clang loop unroll(full)") for (int i = 0; i < CK_REGISTER / 2; i++) {
@@ -207,22 +255,39 @@ CK_INLINE void CK(transpose_square)(const float *from, size_t row_stride, float 
   }
 }
 
-static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
-                                  size_t columns, float *strips, size_t strip_stride) {
+// `index`: which rows, or NULL for the first ones; a constant where this is inlined.
+CK_INLINE void CK(strips_of_rows)(const float *rows, size_t row_stride, const int32_t *index,
+                                  size_t count, size_t columns, float *strips,
+                                  size_t strip_stride) {
   for (size_t i = 0; i < count; i += CK_REGISTER) {
     float *to = strips + i / CK_STRIP * strip_stride + i % CK_STRIP;
-    const float *from = rows + i * row_stride;
+    const int32_t *chosen = index ? index + i : NULL;
+    const float *from = index ? rows : rows + i * row_stride;
+    // Rows by index lie anywhere: those of the next registers are asked for while these are turned.
+    for (size_t n = i + CK_REGISTER; index && n < count && n < i + 2 * CK_REGISTER; n++) {
+      const float *row = rows + (size_t)index[n] * row_stride;
+      for (size_t p = 0; p < columns; p += 16) __builtin_prefetch(row + p);
+    }
     const size_t lanes = count - i < CK_REGISTER ? count - i : CK_REGISTER;
     size_t j = 0;
     if (lanes == CK_REGISTER) {
       for (; j + CK_REGISTER <= columns; j += CK_REGISTER) {
-        CK(transpose_square)(from + j, row_stride, to + j * CK_STRIP);
+        CK(transpose_square)(from + j, row_stride, chosen, to + j * CK_STRIP);
       }
     }
     for (size_t lane = 0; lane < lanes; lane++) {
-      for (size_t column = j; column < columns; column++) {
-        to[column * CK_STRIP + lane] = from[lane * row_stride + column];
-      }
+      const float *row = from + (chosen ? (size_t)chosen[lane] : lane) * row_stride;
+      for (size_t column = j; column < columns; column++) to[column * CK_STRIP + lane] = row[column];
     }
   }
+}
+
+static void CK(strips_transposed)(const float *rows, size_t row_stride, size_t count,
+                                  size_t columns, float *strips, size_t strip_stride) {
+  CK(strips_of_rows)(rows, row_stride, NULL, count, columns, strips, strip_stride);
+}
+
+static void CK(strips_gathered)(const float *rows, size_t row_stride, const int32_t *index,
+                                size_t count, size_t columns, float *strips, size_t strip_stride) {
+  CK(strips_of_rows)(rows, row_stride, index, count, columns, strips, strip_stride);
 }

@@ -31,6 +31,34 @@ static void CK(gather_rows)(const float *src, size_t src_stride, const int32_t *
   }
 }
 
+static void CK(add_weighted_rows)(const float *weights, const float *src, size_t src_stride,
+                                  const int32_t *index, size_t rows, size_t width, float *out) {
+  size_t j = 0;
+  // Several sums at once: each waits for itself alone.
+  for (; j + 4 * CK_REGISTER <= width; j += 4 * CK_REGISTER) {
+    rf sum[4];
+    for (int q = 0; q < 4; q++) sum[q] = load_register(out + j + q * CK_REGISTER, CK_REGISTER);
+    for (size_t i = 0; i < rows; i++) {
+      const float *from = src + (size_t)index[i] * src_stride + j;
+      if (j == 0) fetch_ahead(src, src_stride, index, i, rows, width, INT32_MAX);
+      const rf weight = (rf)weights[i];
+      for (int q = 0; q < 4; q++) {
+        sum[q] = fused_register(weight, load_register(from + q * CK_REGISTER, CK_REGISTER), sum[q]);
+      }
+    }
+    for (int q = 0; q < 4; q++) store_register(out + j + q * CK_REGISTER, CK_REGISTER, sum[q]);
+  }
+  for (; j < width; j += CK_REGISTER) {
+    const size_t m = width - j < CK_REGISTER ? width - j : CK_REGISTER;
+    rf sum = load_register(out + j, m);
+    for (size_t i = 0; i < rows; i++) {
+      sum = fused_register((rf)weights[i],
+                           load_register(src + (size_t)index[i] * src_stride + j, m), sum);
+    }
+    store_register(out + j, m, sum);
+  }
+}
+
 static void CK(scatter_add_rows)(float *dst, size_t dst_stride, const int32_t *index, size_t rows,
                                  size_t width, int32_t limit, const float *src) {
   for (size_t i = 0; i < rows; i++) {

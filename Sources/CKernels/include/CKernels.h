@@ -75,6 +75,9 @@ void ck_strips_from_rows(const float *rows, size_t row_stride, size_t count, siz
 // The transpose [columns, count] of a row-major matrix as strips.
 void ck_strips_transposed(const float *rows, size_t row_stride, size_t count, size_t columns,
                           float *strips, size_t strip_stride);
+// The same of the rows index[0 .. count - 1] of a matrix, all of which are there.
+void ck_strips_gathered(const float *rows, size_t row_stride, const int32_t *index, size_t count,
+                        size_t columns, float *strips, size_t strip_stride);
 
 // Multiply-adds on registers, for the machine's limit: returns how many operations were done and
 // leaves a sum that depends on all of them in *result, which holds the factor before.
@@ -138,6 +141,9 @@ void ck_normal(float *out, size_t n, uint64_t key, uint64_t first);
 void ck_gather_rows(const float *src, size_t src_stride, const int32_t *index, size_t rows,
                     size_t width, int32_t limit, const float *row_scale, size_t row_scale_stride,
                     float *dst, size_t dst_stride);
+// out += weights[i] * src[index[i]], fused, one i after the other: the bits of ck_product with go_on. All rows are there.
+void ck_add_weighted_rows(const float *weights, const float *src, size_t src_stride,
+                          const int32_t *index, size_t rows, size_t width, float *out);
 // dst[index[i]] += src[i]
 void ck_scatter_add_rows(float *dst, size_t dst_stride, const int32_t *index, size_t rows,
                          size_t width, int32_t limit, const float *src);

@@ -54,10 +54,3 @@ public final class Generator {
     logits[pass.config.byteOffset..<pass.config.byteOffset + 256]
   }
 }
-
-extension RandomAddress {
-  /// Of window `window` of text that was not trained on: the address that `Evaluator` gives it.
-  static func unseen(_ config: RunConfig, window: Int) -> RandomAddress {
-    RandomAddress(seed: UInt64(config.run.seed), step: UInt64.max, sample: UInt64(window))
-  }
-}

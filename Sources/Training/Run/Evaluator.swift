@@ -12,8 +12,6 @@ public struct Evaluator {
   private let communicator: any Communicator
   private let config: RunConfig
   private let stop: StopRequest
-  // Separates the hash rotations of evaluation from those of all training steps.
-  private static let lastStep = UInt64.max
 
   /// An evaluator of the model that `config` says, whose ranks all call `run` together.
   public init(
@@ -49,8 +47,8 @@ public struct Evaluator {
     }
     let start = ContinuousClock.now
     let own = ownLosses(
-      of: windows, step: Self.lastStep - UInt64(hashSeed), carried: context - stride,
-      parameters: parameters, progress: progress)
+      of: windows, hashSeed: hashSeed, carried: context - stride, parameters: parameters,
+      progress: progress)
     communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: seconds(since: start))
     let reports = try communicator.gatherAll(
       doubles: agree(communicator) { try own.get().flatMap(\.numbers) }
@@ -67,7 +65,7 @@ public struct Evaluator {
 
   /// Loss of each of this rank's windows; of fewer when the run is asked to stop.
   private func ownLosses(
-    of windows: [Place], step: UInt64, carried: Int, parameters: View<Float>,
+    of windows: [Place], hashSeed: Int, carried: Int, parameters: View<Float>,
     progress: (Double) -> Void
   ) -> Result<[WindowLoss], any Error> {
     var own: [WindowLoss] = []
@@ -75,7 +73,8 @@ public struct Evaluator {
       for index in stride(from: communicator.rank, to: windows.count, by: communicator.size) {
         guard !stop.isMade else { break }
         own.append(
-          try loss(of: windows[index], step: step, carried: carried, parameters: parameters))
+          try loss(of: windows[index], hashSeed: hashSeed, carried: carried, parameters: parameters)
+        )
         progress(Double(index + 1) / Double(windows.count))
       }
     } catch ReformerError.stopped {
@@ -124,7 +123,7 @@ public struct Evaluator {
 
   /// Loss of the window's targets, given its bytes and `carried` bytes before them, as far as the stretch reaches.
   private func loss(
-    of place: Place, step: UInt64, carried: Int, parameters: View<Float>
+    of place: Place, hashSeed: Int, carried: Int, parameters: View<Float>
   ) throws -> WindowLoss {
     let seen = place.seen(carried: carried)
     let unscored = place.window.bytes.lowerBound - seen.lowerBound
@@ -133,11 +132,20 @@ public struct Evaluator {
     let nats = try model.loss(
       parameters: parameters,
       window: Window(bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored),
-      address: RandomAddress(
-        seed: UInt64(config.run.seed), step: step, sample: UInt64(place.index)),
+      address: .unseen(config, window: place.index, hashSeed: hashSeed),
       losses: losses.view, observer: StopWatch(stop: stop))
     return WindowLoss(
       nats: nats, losses: losses.view.array, unscored: unscored, scored: bytes[(unscored + 1)...])
+  }
+}
+
+extension RandomAddress {
+  /// Of window `window` of text that was not trained on; with each `hashSeed`, from 0, its hash rotations are others.
+  ///
+  /// Steps counted from the last number back separate them from those of training.
+  static func unseen(_ config: RunConfig, window: Int, hashSeed: Int = 0) -> RandomAddress {
+    RandomAddress(
+      seed: UInt64(config.run.seed), step: UInt64.max - UInt64(hashSeed), sample: UInt64(window))
   }
 }
 
