@@ -1,3 +1,4 @@
+import Checkpointing
 import Compute
 import Foundation
 import Reformer
@@ -74,5 +75,57 @@ struct ConformanceTests {
     let report = try runConformance(folder: folder.path, threads: 1)
     #expect(!report.passes)
     #expect(report.maxAbsLogitDifference == .infinity)
+  }
+
+  /// The training case with a change to its model or to its dump.
+  private func training(
+    threads: Int = 1, _ change: (inout ModelFolder, String) throws -> Void = { _, _ in }
+  ) throws -> TrainingConformanceReport {
+    let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
+    let path = folder.path("training")
+    try FileManager.default.copyItem(atPath: "\(Self.fixtures)/training", toPath: path)
+    var model = try ModelFolder(path)
+    try change(&model, path)
+    try model.write(to: path)
+    return try runTrainingConformance(folder: path, threads: threads)
+  }
+
+  @Test("steps of training lose what they lose with transformers", arguments: [1, 2])
+  func steps(threads: Int) throws {
+    let report = try training(threads: threads)
+    #expect(report.passes && report.lossNats.count == 12)
+    // The floor is rounding here: no bucket flips in so short a training.
+    #expect(report.differences.allSatisfy { $0 < 1e-5 }, "\(report.differences)")
+    // It does train, and every step's loss is another.
+    #expect(report.lossNats[11] < report.lossNats[0] - 0.3)
+  }
+
+  @Test("a training from other first values does not conform, nor one without a number")
+  func otherTraining() throws {
+    let moved = try training { model, _ in
+      // The lowest of the exponent's bits: numbers between halved and doubled.
+      model.tensors["lm_head.decoder.weight"]?.data[2] ^= 0x80
+    }
+    #expect(!moved.passes)
+    let lost = try training { model, _ in
+      model.tensors["lm_head.bias"]?.data.replaceSubrange(0..<4, with: [0, 0, 0xC0, 0x7F])
+    }
+    #expect(!lost.passes && lost.worstShareOfFloor == .infinity)
+  }
+
+  @Test("a training whose parts do not fit is refused by name")
+  func brokenTraining() {
+    #expect(throws: UserError.self) {
+      try training { model, _ in model.config["axial_pos_shape"] = [8, 16] }
+    }
+    #expect(throws: UserError.self) {
+      try training { model, _ in model.config["num_hashes"] = 3 }
+    }
+    #expect(throws: CheckpointError.self) {
+      try training { _, path in
+        try FileManager.default.removeItem(atPath: path + "/training.safetensors")
+      }
+    }
   }
 }

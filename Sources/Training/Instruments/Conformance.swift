@@ -39,20 +39,7 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
   let parameters = Buffer<Float>(layout.parameterBufferCount)
   try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
 
-  var rotations: [Int: [Float]] = [:]
-  for (index, layer) in config.layers.enumerated() {
-    guard let lsh = layer as? LSHAttention, reference.tensor("rotations.\(index)") != nil else {
-      continue
-    }
-    let given = try reference.floats("rotations.\(index)")
-    let needed = config.heads * config.headWidth * lsh.hashes * lsh.rotationWidth
-    guard given.count == needed else {
-      throw UserError(
-        "\(reference.path): rotations.\(index) has \(given.count) entries, config.json asks for "
-          + "\(needed)")
-    }
-    rotations[index] = given
-  }
+  let rotations = try givenRotations(in: reference, config: config, passes: 1)
   let ids = try reference.integers("input_ids")
   let expectedLogits = try reference.floats("logits")
   guard ids.allSatisfy({ $0 >= 0 && $0 < config.vocabulary }),
@@ -105,4 +92,27 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
     lossDifference: abs(loss / Double(batch) - expectedLoss),
     maxRelativeGradientDifference: differences.values.max() ?? .infinity,
     relativeGradientDifferences: differences)
+}
+
+/// `rotations.N` of a reference dump, by layer, where the layer hashes and the dump has them.
+///
+/// Each has the numbers of `passes` passes, one after the other: `[passes, H, K, R, sum(buckets) / 2]`.
+func givenRotations(
+  in reference: SafetensorsReader, config: ReformerConfig, passes: Int
+) throws -> [Int: [Float]] {
+  var rotations: [Int: [Float]] = [:]
+  for (index, layer) in config.layers.enumerated() {
+    guard let lsh = layer as? LSHAttention, reference.tensor("rotations.\(index)") != nil else {
+      continue
+    }
+    let given = try reference.floats("rotations.\(index)")
+    let needed = passes * config.heads * config.headWidth * lsh.hashes * lsh.rotationWidth
+    guard given.count == needed else {
+      throw UserError(
+        "\(reference.path): rotations.\(index) has \(given.count) entries, config.json asks for "
+          + "\(needed)")
+    }
+    rotations[index] = given
+  }
+  return rotations
 }

@@ -126,16 +126,19 @@ package final class TrainStep {
   ///
   /// `window` gives that of a sample. `objection` may name a reason to skip the step,
   /// given its loss and gradient norm; it must say the same on all ranks. `progress` is told the share of
-  /// the step's computation that is done.
+  /// the step's computation that is done. `givenRotations`: by layer, what LSH layers hash with in place of what the
+  /// address says, as in `ReformerModel.loss`.
   ///
   /// A step is skipped when any rank's loss or the gradient is not finite or a residual stream left its
   /// range. The outcome is the same on all ranks.
   package func run(
     step: Int, objection: (Double, Double) -> String? = { _, _ in nil },
-    progress: @escaping (Double) -> Void = { _ in }, window: (Sample) throws -> Window
+    progress: @escaping (Double) -> Void = { _ in }, givenRotations: [Int: [Float]] = [:],
+    window: (Sample) throws -> Window
   ) throws -> StepResult {
     let start = ContinuousClock.now
-    let own = passes(step: step, progress: progress, window: window)
+    let own = passes(
+      step: step, progress: progress, givenRotations: givenRotations, window: window)
     communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: own.seconds)
     let (gradients, squaredNorm) = try exchange.sumOverRanks()
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
@@ -164,7 +167,8 @@ package final class TrainStep {
   /// After an error the rest is left out, but the rank goes on talking to the others, or they would wait
   /// for it; the losses tell them.
   private func passes(
-    step: Int, progress: @escaping (Double) -> Void, window: (Sample) throws -> Window
+    step: Int, progress: @escaping (Double) -> Void, givenRotations: [Int: [Float]],
+    window: (Sample) throws -> Window
   ) -> OwnSamples {
     let samples = plan.samples(
       step: step, rank: communicator.rank, ranks: communicator.size)
@@ -181,7 +185,7 @@ package final class TrainStep {
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
               seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample.index)),
-            observer: exchange)
+            givenRotations: givenRotations, observer: exchange)
         }
       } catch {
         own.failure = error

@@ -1,0 +1,73 @@
+// launch/compare-transformers.sh where what it needs is missing. What it compares takes torch, and is no test.
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("Comparison with transformers, without what it needs", .serialized)
+struct CompareTransformersTests {
+  let standIns: StandIns
+
+  // A folder like a checkout, with the program but without Python packages.
+  init() throws {
+    standIns = try StandIns()
+    let (files, folder) = (FileManager.default, standIns.folder)
+    try files.copyItem(atPath: ProgramRun.launchFolder, toPath: folder.path("launch"))
+    try folder.write("Package.swift", text: "")
+    try folder.write("corpus", text: "text")
+    try files.createDirectory(atPath: folder.path(".build"), withIntermediateDirectories: true)
+    try files.createSymbolicLink(
+      atPath: folder.path(".build/release"),
+      withDestinationPath: URL(fileURLWithPath: ProgramRun.path("reformer-train"))
+        .deletingLastPathComponent().path)
+  }
+
+  private func expect(
+    _ status: Int32, _ message: String, _ arguments: [String] = ["checkpoint", "corpus"],
+    path: String? = nil, at place: SourceLocation = #_sourceLocation
+  ) throws {
+    let run = try ProgramRun(
+      executable: standIns.folder.path("launch/compare-transformers.sh"), arguments: arguments,
+      environment: ["PATH": path ?? standIns.path])
+    #expect(run.status == status, "\(run.output)", sourceLocation: place)
+    // Beside the commands that are shown.
+    let lines = run.output.split(separator: "\n").filter { !$0.hasPrefix("+ ") }
+    #expect(lines.count == 1, "\(run.output)", sourceLocation: place)
+    #expect(
+      lines.last?.hasPrefix("compare-transformers.sh: \(message)") == true, "\(run.output)",
+      sourceLocation: place)
+  }
+
+  @Test("arguments that are missing or no file are named")
+  func arguments() throws {
+    try expect(2, "two arguments", [])
+    try expect(2, "two arguments", ["checkpoint", "corpus", "4096"])
+    try expect(2, "missing: no corpus to read", ["checkpoint", "missing"])
+    try expect(2, "launch: no corpus to read", ["--enwik8-shape", "launch"])
+    try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
+    try expect(2, ".build/release/reformer-train is missing; run: swift build")
+  }
+
+  @Test("no Python, no venv and no network are said in a line")
+  func python() throws {
+    // Everything that the script needs up to there, but no python3.
+    for name in ["bash", "basename", "dirname", "mktemp", "rm", "env"] {
+      let found = ["/usr/bin/", "/bin/"].map { $0 + name }.first {
+        FileManager.default.fileExists(atPath: $0)
+      }
+      try FileManager.default.createSymbolicLink(
+        atPath: standIns.folder.path("bin/\(name)"), withDestinationPath: try #require(found))
+    }
+    try expect(2, "python3 is missing", path: standIns.folder.path("bin"))
+    try standIns.add("python3", "echo several; echo lines; exit 1")
+    try expect(2, "python3 could not make .build/transformers; as root: apt-get install")
+    // A venv whose pip has no network.
+    try standIns.add(
+      "python3",
+      """
+      mkdir -p "$3/bin"
+      printf '#!/bin/bash\\necho retrying; echo "ERROR: no network"; exit 1\\n' >"$3/bin/pip"
+      chmod +x "$3/bin/pip"
+      """)
+    try expect(1, "pip could not install torch and transformers: ERROR: no network")
+  }
+}
