@@ -10,7 +10,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let parametersBytes: Int
   /// Gradient, with the partial sums of the rank's samples.
   public let gradientsBytes: Int
-  /// Adam's two moments, this rank's share.
+  /// Adam's two moments, and the average of the parameters where one is kept, this rank's share.
   public let momentsBytes: Int
   /// Buffers that receive other ranks' gradients.
   public let reductionBytes: Int
@@ -45,7 +45,7 @@ public struct MemoryPlan: Codable, Sendable {
     gradientsBytes = Self.bytes(
       Double(layout.count) * Double(GradientAccumulator.bufferCount(samples: samples)))
     momentsBytes =
-      2 * float
+      (config.optimizer.average > 0 ? 3 : 2) * float
       * GradientReduction.ownedRanges(layout: layout, rank: 0, ranks: ranks)
       .reduce(0) { $0 + $1.count }
     reductionBytes = ranks == 1 ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks)

@@ -13,6 +13,8 @@ struct Chart {
     case dotted
     /// Single measurements.
     case points
+    /// Other single measurements.
+    case rings
   }
 
   /// One curve, of one run.
@@ -102,7 +104,7 @@ struct Chart {
     let attributes =
       #"class="\#(series.style.rawValue) run\#(series.run % 6)" data-run="\#(series.run)" data-metric="\#(series.metric)" data-last-x="\#(last.x)" data-last-y="\#(last.y)" clip-path="url(#\#(identifier))""#
     let places = series.points.thinned(to: Self.mostPoints).map(place)
-    if series.style == .points {
+    if [.points, .rings].contains(series.style) {
       let dots = zip(series.points.thinned(to: Self.mostPoints), places).map { point, place in
         #"<circle cx="\#(number(place.x))" cy="\#(number(place.y))" r="3"><title>\#(escaped(series.label)) \#(String(format: "%.4f", point.y)) \#(escaped(unit)) after \#(amount(point.x, "B"))</title></circle>"#
       }

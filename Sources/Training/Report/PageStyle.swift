@@ -31,6 +31,8 @@ enum PageStyle {
     .dotted { stroke: var(--run); stroke-width: 1.5; stroke-dasharray: 1.5 3; }
     .points { stroke: var(--page); fill: var(--run); }
     path.points { stroke: var(--run); stroke-width: 6; stroke-linecap: round; stroke-dasharray: 0 11; }
+    .rings { stroke: var(--run); stroke-width: 1.5; fill: none; }
+    path.rings { stroke-dasharray: 3 8; stroke-width: 5; }
     .run0 { --run: var(--run0); } .run1 { --run: var(--run1); } .run2 { --run: var(--run2); }
     .run3 { --run: var(--run3); } .run4 { --run: var(--run4); } .run5 { --run: var(--run5); }
     .wide { overflow-x: auto; }

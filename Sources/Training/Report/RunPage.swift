@@ -84,6 +84,7 @@ package struct RunPage {
       smoothed("bits_per_byte", "training")
       + plain("prequential_bits_per_byte", "prequential", .dashed)
       + plain("validation_bits_per_byte", "validation", .points)
+      + plain("averaged_validation_bits_per_byte", "validation, averaged weights", .rings)
     bits.levels = compressors.flatMap { part in
       part.results.map {
         Chart.Level(

@@ -101,6 +101,10 @@ package struct MetricKey: Sendable {
       .evaluation, "validation_bits_per_byte", \.validationBitsPerByte, "bits per byte",
       "Mean loss on the validation split, in blocks of data.length bytes, without dropout."),
     MetricKey(
+      .evaluation, "averaged_validation_bits_per_byte", \.averagedValidationBitsPerByte,
+      "bits per byte",
+      "The same by the averaged parameters (optimizer.average); absent where there are none."),
+    MetricKey(
       .evaluation, "validation_bytes", \.validationBytes, "bytes", "Bytes scored."),
     MetricKey(
       .evaluation, "validation_seconds", \.validationSeconds, "seconds", "What that took."),

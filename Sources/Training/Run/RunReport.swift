@@ -102,16 +102,22 @@ final class RunReport {
   }
 
   /// The validation split has been scored, in so many seconds.
-  func evaluation(_ result: EvaluationResult, step: Int, seconds: Double) {
+  ///
+  /// `averaged`: the score of the averaged parameters, where there are.
+  func evaluation(
+    _ result: EvaluationResult, averaged: EvaluationResult?, step: Int, seconds: Double
+  ) {
     progress.message(
       String(
         format: "step %d  validation %.4f bits/byte over %@ in %@", step, result.bitsPerByte,
         amount(Double(result.bytes), "B"), duration(seconds))
         + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
-        .joined())
+        .joined()
+        + (averaged.map { String(format: "; averaged weights %.4f", $0.bitsPerByte) } ?? ""))
     metrics?.write(
       MetricsRecord(
-        step: step, validationBitsPerByte: result.bitsPerByte, validationBytes: result.bytes,
+        step: step, validationBitsPerByte: result.bitsPerByte,
+        averagedValidationBitsPerByte: averaged?.bitsPerByte, validationBytes: result.bytes,
         validationSeconds: seconds, validationCorpora: result.corpora))
   }
 
