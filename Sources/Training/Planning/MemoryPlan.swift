@@ -22,12 +22,14 @@ public struct MemoryPlan: Codable, Sendable {
   public let keptBytes: Int
   /// Copies that `background_checkpoints` writes from.
   public let snapshotBytes: Int
+  /// Weights laid out for the samples of `run.sample_bytes`.
+  public let samplingBytes: Int
   /// Program, libraries and MPI.
   public let programBytes: Int
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
     parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes
-      + scratchBytes + keptBytes + snapshotBytes + programBytes
+      + scratchBytes + keptBytes + snapshotBytes + samplingBytes + programBytes
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
@@ -85,6 +87,10 @@ public struct MemoryPlan: Codable, Sendable {
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(kept) : 0
     snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
+    // Models that are not strict go through whole passes, in the scratch of training.
+    samplingBytes =
+      config.run.sampleBytes > 0 && model.layers.allSatisfy(\.isStrictlyCausal)
+      ? layout.count * float : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }
 

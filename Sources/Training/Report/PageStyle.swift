@@ -24,7 +24,7 @@ enum PageStyle {
     svg path { fill: none; stroke-linejoin: round; }
     .grid { stroke: var(--line); }
     .level { stroke: var(--faint); stroke-dasharray: 6 3; }
-    text.level { stroke: none; }
+    text.level { stroke: var(--page); stroke-width: 4px; stroke-dasharray: none; paint-order: stroke; }
     .raw { stroke: var(--run); stroke-opacity: 0.35; stroke-width: 0.6; }
     .main { stroke: var(--run); stroke-width: 2; }
     .dashed { stroke: var(--run); stroke-width: 1.5; stroke-dasharray: 5 3; }
@@ -39,6 +39,7 @@ enum PageStyle {
     table { border-collapse: collapse; font-size: 14px; }
     th, td { text-align: left; vertical-align: top; padding: 3px 16px 3px 0; border-bottom: 1px solid var(--line); }
     th { color: var(--faint); font-weight: normal; }
+    td { white-space: pre-wrap; overflow-wrap: break-word; }
     pre { overflow-x: auto; font-size: 13px; }
     summary { margin-top: 12px; cursor: pointer; }
 

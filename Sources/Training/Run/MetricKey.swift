@@ -112,6 +112,14 @@ package struct MetricKey: Sendable {
       .evaluation, "validation_corpora", \.validationCorpora, "",
       "Of a mix: name, bits_per_byte and bytes of each corpus, in a list."),
     MetricKey(
+      .evaluation, "validation_positions", \.validationPositions, "",
+      "By the bytes of its window that a byte is predicted from, seen_from to seen_to: bits_per_byte and bytes, in a list."
+    ),
+    MetricKey(
+      .evaluation, "sample", \.sample, "",
+      "The first bytes of the validation split and what the model makes of them, run.sample_bytes; absent where these are 0."
+    ),
+    MetricKey(
       .checkpoint, "checkpoint_seconds", \.checkpointSeconds, "seconds",
       "From the checkpoint's start until it was complete."),
     MetricKey(

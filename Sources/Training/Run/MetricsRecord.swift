@@ -25,6 +25,8 @@ package struct MetricsRecord: Codable, Sendable {
   package var validationBytes: Int?
   package var validationSeconds: Double?
   package var validationCorpora: [CorpusScore]?
+  package var validationPositions: [PositionScore]?
+  package var sample: String?
   package var checkpointSeconds: Double?
   package var checkpointPauseSeconds: Double?
 }

@@ -216,8 +216,20 @@ public final class Trainer {
     state.validationBitsPerByte = score.bitsPerByte
     state.validationStep = state.step
     isSaved = false
+    let seconds = seconds(since: start)
     report.evaluation(
-      score, averaged: averaged, step: state.step, seconds: seconds(since: start))
+      score, averaged: averaged, sample: try sample(), step: state.step, seconds: seconds)
+  }
+
+  /// Text that the model writes, on rank 0; nil on others, and where the config asks for none.
+  private func sample() throws -> String? {
+    guard config.run.sampleBytes > 0 else { return nil }
+    let parameters = try step.currentParameters()
+    return try agree(communicator) {
+      guard communicator.rank == 0 else { return nil }
+      return try TextSample(config, corpus: data.parts[0].corpus)
+        .text(parameters: parameters, engine: engine)
+    }
   }
 
   private func validate(_ parameters: View<Float>) throws -> EvaluationResult? {
