@@ -135,7 +135,9 @@
      float rate, float beta1, float beta2, float epsilon, float decay, float first_correction,     \
      float second_correction),                                                                     \
     (p, gradient, m, v, n, gradient_scale, rate, beta1, beta2, epsilon, decay, first_correction,   \
-     second_correction))
+     second_correction))                                                                           \
+  F(void, follow, (float *average, const float *values, size_t n, float share),                    \
+    (average, values, n, share))
 
 // One instruction set's kernels.
 struct ck_table {

@@ -1,4 +1,4 @@
-// The optimizer's two moments on disk. Each rank writes the pieces it owns with their places in the
+// The optimizer's two moments on disk, and the averages of the parameters where it keeps them. Each rank writes the pieces it owns with their places in the
 // flat layout; a reader collects any ranges from all files, so the number of ranks may change.
 import Compute
 import Foundation
@@ -22,17 +22,20 @@ public struct OptimizerShards: Sendable {
   /// Writes the moments of one rank.
   ///
   /// - `ranges`: the places this rank owns in the flat layout. `first`, `second`: the moments of
-  ///   those ranges, one after the other, `[sum of counts]`.
-  /// - Tensors are named `first_moment.GROUP` and `second_moment.GROUP`, with `#1`, `#2` for
+  ///   those ranges, one after the other, `[sum of counts]`. `averages`: the same of the averaged parameters, or empty.
+  /// - Tensors are named `first_moment.GROUP`, `second_moment.GROUP` and `average.GROUP`, with `#1`, `#2` for
   ///   further pieces of a group; metadata `range.GROUP` is `START-END` in the flat layout.
   /// - Throws: `CheckpointError` when the disk refuses. Traps when sizes disagree or a range lies
   ///   outside the layout's groups.
   public static func write(
     layout: ParameterLayout, ranges: [Range<Int>], first: View<Float>, second: View<Float>,
-    rank: Int, ranks: Int, to folder: String
+    averages: View<Float>? = nil, rank: Int, ranks: Int, to folder: String
   ) throws(CheckpointError) -> FileDigest {
     let total = ranges.reduce(0) { $0 + $1.count }
-    precondition(first.count == total && second.count == total, "moments do not fit the ranges")
+    let averages = averages.flatMap { $0.count > 0 ? $0 : nil }
+    precondition(
+      first.count == total && second.count == total && averages?.count ?? total == total,
+      "moments do not fit the ranges")
     var tensors: [TensorToWrite] = []
     var metadata = ["layout_count": "\(layout.count)", "rank": "\(rank)", "ranks": "\(ranks)"]
     var offset = 0
@@ -51,10 +54,10 @@ public struct OptimizerShards: Sendable {
           name = "\(group.name)#\(copy)"
         }
         metadata["range.\(name)"] = "\(piece.lowerBound)-\(piece.upperBound)"
-        for (moment, values) in [("first", first), ("second", second)] {
+        let parts = [("first_moment", first), ("second_moment", second)]
+        for (part, values) in parts + (averages.map { [("average", $0)] } ?? []) {
           tensors.append(
-            TensorToWrite(
-              name: "\(moment)_moment.\(name)", shape: [piece.count], values: values[local]))
+            TensorToWrite(name: "\(part).\(name)", shape: [piece.count], values: values[local]))
         }
         start = piece.upperBound
         offset = local.upperBound
@@ -91,23 +94,39 @@ public struct OptimizerShards: Sendable {
   public func read(
     ranges: [Range<Int>], first: View<Float>, second: View<Float>
   ) throws(CheckpointError) {
+    try read("first_moment", ranges: ranges, into: first)
+    try read("second_moment", ranges: ranges, into: second)
+  }
+
+  /// Reads the averaged parameters of `ranges` in the same way.
+  public func readAverages(
+    ranges: [Range<Int>], into averages: View<Float>
+  ) throws(CheckpointError) {
+    for piece in pieces
+    where piece.file.tensor("average.\(piece.name)")?.shape != [piece.range.count] {
+      throw CheckpointError(
+        piece.file.path, "has no F32 tensor average.\(piece.name) [\(piece.range.count)]")
+    }
+    try read("average", ranges: ranges, into: averages)
+  }
+
+  private func read(
+    _ part: String, ranges: [Range<Int>], into values: View<Float>
+  ) throws(CheckpointError) {
     let total = ranges.reduce(0) { $0 + $1.count }
-    precondition(first.count == total && second.count == total, "moments do not fit the ranges")
+    precondition(values.count == total, "moments do not fit the ranges")
     var offset = 0
     for range in ranges {
       var start = range.lowerBound
       for piece in pieces where piece.range.overlaps(start..<range.upperBound) {
         // Pieces are sorted, so one that begins later leaves `start` uncovered.
         guard piece.range.contains(start) else { break }
-        let part = start..<min(range.upperBound, piece.range.upperBound)
-        let local = offset..<(offset + part.count)
+        let here = start..<min(range.upperBound, piece.range.upperBound)
+        let local = offset..<(offset + here.count)
         let elements =
-          (part.lowerBound - piece.range.lowerBound)..<(part.upperBound - piece.range.lowerBound)
-        try piece.file.read(
-          "first_moment.\(piece.name)", elements: elements, into: first[local])
-        try piece.file.read(
-          "second_moment.\(piece.name)", elements: elements, into: second[local])
-        start = part.upperBound
+          (here.lowerBound - piece.range.lowerBound)..<(here.upperBound - piece.range.lowerBound)
+        try piece.file.read("\(part).\(piece.name)", elements: elements, into: values[local])
+        start = here.upperBound
         offset = local.upperBound
       }
       guard start == range.upperBound else {

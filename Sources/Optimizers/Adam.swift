@@ -13,14 +13,19 @@ public struct AdamSettings: Sendable, Equatable {
   /// Weight decay; each step subtracts `rate * weightDecay * parameter` where decay applies.
   public var weightDecay: Double
 
+  /// Decay of the average of the parameters; 0 keeps none.
+  public var average: Double
+
   /// All constants at once.
   public init(
-    beta1: Double = 0.9, beta2: Double = 0.98, epsilon: Double = 1e-9, weightDecay: Double = 0
+    beta1: Double = 0.9, beta2: Double = 0.98, epsilon: Double = 1e-9, weightDecay: Double = 0,
+    average: Double = 0
   ) {
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
     self.weightDecay = weightDecay
+    self.average = average
   }
 }
 
@@ -37,6 +42,10 @@ public final class Adam: Sendable {
   public let firstMoment: Buffer<Float>
   /// Averages of the squared gradient, `[sum of range counts]`.
   public let secondMoment: Buffer<Float>
+  /// Averages of the parameters after each step, `[sum of range counts]`; empty where none are kept.
+  ///
+  /// The step i of t counts by `average^(t - i)`, so that the first steps' average is not one of first values.
+  public let averages: Buffer<Float>
 
   /// Number of pieces that may be updated at the same time; see `update(piece:...)`.
   public var pieceCount: Int { pieces.count }
@@ -60,6 +69,7 @@ public final class Adam: Sendable {
     let total = ranges.reduce(0) { $0 + $1.count }
     firstMoment = Buffer(total)
     secondMoment = Buffer(total)
+    averages = Buffer(settings.average > 0 ? total : 0)
     var pieces: [Piece] = []
     var offset = 0
     for range in ranges {
@@ -125,5 +135,20 @@ public final class Adam: Sendable {
       Float(settings.beta1), Float(settings.beta2), Float(settings.epsilon),
       piece.decays ? Float(settings.weightDecay) : 0, Float(firstCorrection),
       Float(secondCorrection))
+    guard averages.count > 0 else { return }
+    let past = DoubleFunctions.power(settings.average, Double(step))
+    ck_follow(
+      averages.view[local].base, parameters[piece.range].base, piece.range.count,
+      Float((1 - settings.average) / (1 - past)))
+  }
+
+  /// Exchanges the owned parameters with their averages; once more, and all is as before.
+  public func swapAverages(parameters: View<Float>) {
+    precondition(averages.count > 0, "no averages are kept")
+    for piece in pieces {
+      for (index, place) in piece.range.enumerated() {
+        swap(&parameters.base[place], &averages.view.base[piece.offset + index])
+      }
+    }
   }
 }

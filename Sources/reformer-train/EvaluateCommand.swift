@@ -59,6 +59,9 @@ struct EvaluateCommand: ParsableCommand {
     help: "Show also what bytes cost by how many bytes of their window they are predicted from.")
   var positions = false
 
+  @Flag(help: "Use the averaged parameters (optimizer.average) instead of the last ones.")
+  var averaged = false
+
   @Option(name: .customLong("set"), help: "Change a key of the stored config (repeatable).")
   var overrides: [String] = []
 
@@ -77,8 +80,9 @@ struct EvaluateCommand: ParsableCommand {
     let progress = Progress(rank: communicator.rank)
     try requireEqual(
       [("program", "\(Program.current)"), ("options", options)], communicator)
-    let stored = try Checkpoint.open(
+    var stored = try Checkpoint.open(
       checkpoint, overrides: overrides, communicator: communicator, report: progress.notice)
+    if averaged { stored = try stored.averaged() }
     let (configs, ablation) = try agree(communicator) {
       (
         try checkedConfigs(of: stored),
@@ -116,7 +120,8 @@ struct EvaluateCommand: ParsableCommand {
         guard communicator.rank == 0 else { continue }
         let report = EvaluationReport(
           step: stored.step, corpus: corpus, split: corpus != nil && split == nil ? nil : part,
-          context: context, stride: stride ?? context, without: ablation.names,
+          context: context, stride: stride ?? context, averaged: averaged,
+          without: ablation.names,
           hashes: config.model.layers.contains(.lsh) ? config.attention.lsh.hashes : nil,
           results: results)
         if json { try printJSON(report) } else { print(report.text(positions: positions)) }
@@ -128,7 +133,7 @@ struct EvaluateCommand: ParsableCommand {
   private var options: String {
     let numbers = [bytes, context ?? 0, stride ?? 0, hashSeeds]
     return
-      "\(split?.rawValue ?? "") \(corpus ?? "") \(numbers) \(hashes ?? "") \(without) \(overrides)"
+      "\(split?.rawValue ?? "") \(corpus ?? "") \(numbers) \(hashes ?? "") \(averaged) \(without) \(overrides)"
   }
 
   private static func list(_ text: String) -> [String] {

@@ -4,9 +4,9 @@ import Foundation
 import Training
 
 /// The score of a checkpoint, and how it was come by.
-struct EvaluationReport: Encodable {
+struct EvaluationReport: Codable {
   /// How the bytes are cut into windows.
-  enum WindowProtocol: String, Encodable {
+  enum WindowProtocol: String, Codable, CaseIterable {
     /// Side by side, nothing carried over.
     case blocks
     /// Each sees bytes of the one before.
@@ -23,6 +23,8 @@ struct EvaluationReport: Encodable {
   let stride: Int
   let hashes: Int?
   let without: [String]
+  /// Whether it is the score of the averaged parameters.
+  let averaged: Bool
   let bitsPerByte: Double
   /// Sample standard deviation over several seeds of hash rotations.
   let bitsPerByteDeviation: Double?
@@ -35,7 +37,8 @@ struct EvaluationReport: Encodable {
 
   /// `results`: by hash seed, at least one.
   init(
-    step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int, without: [String],
+    step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int,
+    averaged: Bool, without: [String],
     hashes: Int?, results: [EvaluationResult]
   ) {
     let mean = EvaluationResult.mean(of: results)
@@ -47,6 +50,7 @@ struct EvaluationReport: Encodable {
     self.stride = stride
     self.hashes = hashes
     self.without = without
+    self.averaged = averaged
     bitsPerByte = mean.bitsPerByte
     bitsPerByteBySeed = results.map(\.bitsPerByte)
     let squares = results.map {
@@ -65,6 +69,7 @@ struct EvaluationReport: Encodable {
   func text(positions showsPositions: Bool) -> String {
     var place = "step \(step)  \(split?.rawValue ?? corpus ?? "")  "
     if split != nil, let corpus { place += "\(corpus)  " }
+    if averaged { place += "averaged weights  " }
     if !without.isEmpty { place += "without \(without.joined(separator: ", "))  " }
     var lines = (corpora ?? []).map {
       place + "\($0.name)  "

@@ -18,11 +18,15 @@ struct ExportCommand: ParsableCommand {
     help: ArgumentHelp("Folder to make.", valueName: "folder"), completion: .directory)
   var to: String
 
+  @Flag(help: "Write the averaged parameters (optimizer.average) instead of the last ones.")
+  var averaged = false
+
   @OptionGroup var changes: ConfigChanges
 
   func run() throws {
-    let found = try Checkpoint.open(
+    var found = try Checkpoint.open(
       checkpoint, overrides: changes.overrides, report: Progress(rank: 0).notice)
+    if averaged { found = try found.averaged() }
     try found.export(to: to)
     print("\(found.folder): step \(found.step) exported to \(to)")
     print("parameters_sha256 \(try found.parametersSHA256())")

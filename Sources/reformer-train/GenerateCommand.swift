@@ -46,6 +46,9 @@ struct GenerateCommand: ParsableCommand {
   @Option(help: "Of the choice: the same seed gives the same bytes, at any number of threads.")
   var seed: UInt64 = 1
 
+  @Flag(help: "Use the averaged parameters (optimizer.average) instead of the last ones.")
+  var averaged = false
+
   @Option(name: .customLong("set"), help: "Change a key of the stored config (repeatable).")
   var overrides: [String] = []
 
@@ -61,7 +64,8 @@ struct GenerateCommand: ParsableCommand {
     try choice.check()
     let text = try Prompt.read(text: prompt, path: promptFile)
     let progress = Progress(rank: 0)
-    let stored = try Checkpoint.open(checkpoint, overrides: overrides, report: progress.notice)
+    var stored = try Checkpoint.open(checkpoint, overrides: overrides, report: progress.notice)
+    if averaged { stored = try stored.averaged() }
     MatrixProducts.current = stored.config.run.matrixProducts
     try stored.withParameters { parameters in
       let generator = try Generator(

@@ -1,4 +1,4 @@
-// `reformer-train help config [KEY]` and `help metrics`: references of the keys of files.
+// `reformer-train help config [KEY]`, `help metrics` and `help schema`: references of the keys of files and outputs.
 import ArgumentParser
 import Training
 
@@ -22,4 +22,20 @@ struct HelpMetricsCommand: ParsableCommand {
     abstract: "Show what the keys of metrics.jsonl mean, and their units.")
 
   func run() { print(MetricKey.reference, terminator: "") }
+}
+
+struct HelpSchemaCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "reformer-train help schema",
+    abstract: "Show the JSON Schema of what a command prints with --json.")
+
+  @Argument(help: "Command, such as evaluate or inspect-verify (default: list all).")
+  var name: String?
+
+  func run() throws {
+    guard let name else {
+      return print(OutputSchemas.all.map { $0.schemaName }.joined(separator: "\n"))
+    }
+    print(try OutputSchemas.text(name))
+  }
 }

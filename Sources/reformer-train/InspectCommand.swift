@@ -17,10 +17,12 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  private struct Report: Encodable {
+  struct Report: Codable {
     let folder: String
     let step: Int
     let parametersSha256: String
+    /// Of the averaged parameters, where there are.
+    let averagedParametersSha256: String?
     let parameters: Int
     let ranks: Int
     let trainedBytes: Int
@@ -31,8 +33,8 @@ struct InspectCommand: ParsableCommand {
     let skipped: [String]
   }
 
-  private struct Verification: Encodable {
-    struct Step: Encodable {
+  struct Verification: Codable {
+    struct Step: Codable {
       let folder: String
       let problem: String?
     }
@@ -45,10 +47,13 @@ struct InspectCommand: ParsableCommand {
     let found = try Checkpoint.open(checkpoint, report: Progress(rank: 0).notice)
     let state = found.state
     let digest = try found.parametersSHA256()
+    let averaged =
+      found.config.optimizer.average > 0 ? try found.averaged().parametersSHA256() : nil
     if json {
       return try printJSON(
         Report(
           folder: found.folder, step: found.step, parametersSha256: digest,
+          averagedParametersSha256: averaged,
           parameters: found.layout.parameterCount, ranks: found.manifest.ranks,
           trainedBytes: state.trainedBytes, validationBitsPerByte: state.validationBitsPerByte,
           prequentialBitsPerByte: state.prequential?.bitsPerByte, corpus: state.corpus,
@@ -62,6 +67,7 @@ struct InspectCommand: ParsableCommand {
       print(String(format: "prequential %.4f bits/byte", bits))
     }
     print("parameters_sha256 \(digest)")
+    if let averaged { print("averaged_parameters_sha256 \(averaged)") }
     print("corpus \(state.corpus)")
     if let origin = state.origin { print(origin.description) }
     print("\n\(found.config.toml)")

@@ -6,8 +6,8 @@ func complain(_ text: String) {
   FileHandle.standardError.write(Data("error: \(text)\n".utf8))
 }
 
-/// Prints a value as one JSON object with snake_case keys.
-func printJSON(_ value: some Encodable) throws {
+/// Prints a value as one JSON object with snake_case keys; `OutputSchemas` say what it has.
+func printJSON(_ value: some JSONOutput) throws {
   let encoder = JSONEncoder()
   encoder.keyEncodingStrategy = .convertToSnakeCase
   encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

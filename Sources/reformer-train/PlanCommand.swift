@@ -24,7 +24,7 @@ struct PlanCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
-  private struct Report: Encodable {
+  struct Report: Codable {
     let parameters: Int
     let flopsPerByte: Double
     /// Of the whole run, all epochs counted.
@@ -86,12 +86,16 @@ struct PlanCommand: ParsableCommand {
     print("memory per rank (\(ranks) ranks, \(threads) threads each)")
     row("parameters", memory.parametersBytes)
     row("gradients and partial sums", memory.gradientsBytes)
-    row("Adam moments (this rank's share)", memory.momentsBytes)
+    row(
+      config.optimizer.average > 0
+        ? "moments and average (rank's share)" : "Adam moments (this rank's share)",
+      memory.momentsBytes)
     row("other ranks' gradients", memory.reductionBytes)
     row("residual streams and gradients", memory.streamsBytes)
     row("scratch", memory.scratchBytes)
     if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
     if memory.snapshotBytes > 0 { row("copy for background checkpoints", memory.snapshotBytes) }
+    if memory.samplingBytes > 0 { row("weights for samples of text", memory.samplingBytes) }
     row("program", memory.programBytes)
     row("peak", memory.peakRssBytes)
     if together > 1 { row("peak of \(together) ranks on a machine", report.peakRssBytesAllRanks) }

@@ -19,6 +19,7 @@ struct ReformerTrain: ParsableCommand {
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
       reformer-train help metrics                the keys of metrics.jsonl
+      reformer-train help schema                 the schemas of what --json prints
 
       Exit codes: 0 done, 1 the run failed, 2 wrong input.
       """,
@@ -54,6 +55,7 @@ struct ReformerTrain: ParsableCommand {
     let rest = Array(words.dropFirst(2))
     if words.starts(with: ["help", "config"]) { return try HelpConfigCommand.parse(rest) }
     if words.starts(with: ["help", "metrics"]) { return try HelpMetricsCommand.parse(rest) }
+    if words.starts(with: ["help", "schema"]) { return try HelpSchemaCommand.parse(rest) }
     return try parseAsRoot(words)
   }
 

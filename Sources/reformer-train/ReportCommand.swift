@@ -1,5 +1,6 @@
 // `reformer-train report`: a picture of one or several runs.
 import ArgumentParser
+import Foundation
 import Training
 
 struct ReportCommand: ParsableCommand {
@@ -27,7 +28,23 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "Write no page, but an event file for TensorBoard of each run into this folder.")
   var tensorboard: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Write no page, but show it to this machine's browsers at http://localhost:PORT, as the runs are now and go on, "
+        + "until Ctrl-C; 0 for any free port.", valueName: "port"))
+  var serve: Int?
+
   func run() throws {
+    if let serve {
+      guard output == nil, !compressors, tensorboard == nil else {
+        throw UserError(
+          "--serve writes nothing; leave --output, --compressors and --tensorboard out")
+      }
+      let server = try ReportServer(folders: runs, port: serve)
+      print("http://localhost:\(server.port)/")
+      fflush(nil)
+      server.run()
+    }
     if let tensorboard {
       guard output == nil, !compressors else {
         throw UserError("--tensorboard writes no page; leave --output and --compressors out")

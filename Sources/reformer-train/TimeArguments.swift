@@ -43,7 +43,7 @@ struct TimeArguments: ParsableArguments {
   var copyGbs: Double?
 
   /// One line of the prediction.
-  struct Prediction: Encodable {
+  struct Prediction: Codable {
     let linkGbps: Double?
     let windowSeconds: Double
     let computationSeconds: Double

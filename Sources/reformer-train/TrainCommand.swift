@@ -77,6 +77,9 @@ struct TrainCommand: ParsableCommand {
         + "there.", valueName: "file"), completion: .file())
   var logFile: String?
 
+  @Flag(help: "Say nothing on standard error but notices, warnings and errors.")
+  var quiet = false
+
   @Flag(
     help:
       "Let ranks, or a resume, differ in the kernels of OpenBLAS; bits then depend on who computes what."
@@ -110,7 +113,7 @@ struct TrainCommand: ParsableCommand {
 
   private func train(_ communicator: any Communicator) throws {
     let progress = try agree(communicator) {
-      try Progress(rank: communicator.rank, logFile: logFile)
+      try Progress(rank: communicator.rank, logFile: logFile, isQuiet: quiet)
     }
     try progress.recordingErrors {
       let config = try agree(communicator) { try arguments.load() }

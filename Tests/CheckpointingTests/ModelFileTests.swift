@@ -104,9 +104,12 @@ struct ModelFileTests {
       let (first, second) = (Buffer<Float>(values.count), Buffer<Float>(values.count))
       first.view.copy(from: values)
       second.view.copy(from: values.map { -$0 })
+      let averages = Buffer<Float>(values.count)
+      averages.view.copy(from: values.map { 2 * $0 })
       let digest = try OptimizerShards.write(
-        layout: layout, ranges: ranges, first: first.view, second: second.view, rank: rank,
-        ranks: writers, to: folder.path)
+        layout: layout, ranges: ranges, first: first.view, second: second.view,
+        averages: averages.view, rank: rank, ranks: writers, to: folder.path)
+      withExtendedLifetime((first, second, averages)) {}
       #expect(digest.name == "optimizer-0000\(rank)-of-0000\(writers).safetensors")
     }
     let shards = try OptimizerShards(folder: folder.path, ranks: writers, layout: layout)
@@ -117,6 +120,8 @@ struct ModelFileTests {
       try shards.read(ranges: ranges, first: first.view, second: second.view)
       #expect(first.view.array == expected)
       #expect(second.view.array == expected.map { -$0 })
+      try shards.readAverages(ranges: ranges, into: first.view)
+      #expect(first.view.array == expected.map { 2 * $0 })
     }
     // One range over all groups, as a single rank may hold it.
     let all = Buffer<Float>(layout.count)
@@ -145,6 +150,9 @@ struct ModelFileTests {
     let (first, second) = (Buffer<Float>(layout.count), Buffer<Float>(layout.count))
     try shards.read(ranges: ranges, first: first.view, second: second.view)
     #expect(first.view.array == moments.view.array)
+    #expect(throws: CheckpointError.self) {
+      try shards.readAverages(ranges: ranges, into: first.view)
+    }
   }
 
   @Test("missing, overlapping and foreign moments are refused")

@@ -294,6 +294,8 @@ static void optimizer(golden *g) {
   for (size_t i = 0; i < n; i++) v[i] = v[i] < 0 ? -v[i] : v[i];
   ck_adam(p, gradient, m, v, n, 0.25f, 1e-3f, 0.9f, 0.98f, 1e-9f, 0.1f, 0.19f, 0.04f);
   give(g, "adam", digest_words(digest_words(digest_words(digest_start, p, n), m, n), v, n));
+  ck_follow(m, p, n, 0.01f);
+  give_words(g, "follow", m, n);
   free(p), free(gradient), free(m), free(v);
 }
 

@@ -71,6 +71,40 @@ struct AdamTests {
     #expect(moved > 0.05)
   }
 
+  @Test("the average is that of the parameters after each step, the later ones counting for more")
+  func averages() {
+    let layout = Self.layout
+    let decay = 0.75
+    let owned = [2048..<3072, 0..<1024]
+    let adam = Adam(
+      settings: AdamSettings(average: decay), ranges: owned,
+      decayRanges: Adam.decayRanges(of: layout))
+    let parameters = Self.buffer(Self.numbers(layout.count, seed: 1))
+    var (sum, weights) = ([Double](repeating: 0, count: 2048), 0.0)
+    for step in 1...6 {
+      let gradients = Self.buffer(Self.numbers(layout.count, seed: UInt64(step) + 1))
+      adam.update(
+        parameters: parameters.view, gradients: gradients.view, rate: 0.1, gradientScale: 1,
+        step: step)
+      let now = owned.flatMap { parameters.view[$0].array }
+      if step == 1 { #expect(adam.averages.view.array == now) }
+      sum = zip(sum, now).map { $0 * decay + Double($1) }
+      weights = weights * decay + 1
+    }
+    let (average, last) = (adam.averages.view.array, parameters.view.array)
+    let worst = zip(average, sum).map { abs(Double($0) - $1 / weights) }.max() ?? .nan
+    // Values of about 1, six roundings of 6e-8 each.
+    #expect(worst < 1e-6)
+    adam.swapAverages(parameters: parameters.view)
+    #expect(owned.flatMap { parameters.view[$0].array } == average)
+    #expect(parameters.view[1024..<2048].array == Array(last[1024..<2048]))
+    #expect(
+      adam.averages.view.array == owned.flatMap { last[$0] } && average != adam.averages.view.array)
+    adam.swapAverages(parameters: parameters.view)
+    #expect(parameters.view.array == last && adam.averages.view.array == average)
+    #expect(Adam(settings: AdamSettings(), ranges: owned, decayRanges: []).averages.count == 0)
+  }
+
   @Test("any cut into owned ranges gives the same bits", arguments: [2, 3, 5])
   func shards(ranks: Int) {
     let layout = Self.layout

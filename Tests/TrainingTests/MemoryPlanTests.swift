@@ -38,7 +38,7 @@ struct MemoryPlanTests {
       [], ["model.heads_per_group=2"], ["attention.lsh.hashes=4", "model.heads_per_group=2"],
       ["model.layers=[local]"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
-      ["run.threads=3"], ["model.activation=gelu"],
+      ["run.threads=3"], ["model.activation=gelu"], ["optimizer.average=0.9"],
       ["run.global_batch=4"], ["model.head_width=40"],
       ["model.head_width=12", "attention.lsh.chunk=48", "attention.local.chunk=20"],
       [

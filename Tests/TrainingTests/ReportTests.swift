@@ -97,7 +97,10 @@ struct ReportTests {
   /// Compares the last point of each curve of run `number` with the last value in its metrics, to a pixel of a page of
   /// 1,440 pixels, where a picture of 460 units is 600 pixels wide.
   private func compareLastPoints(_ page: Page, run number: Int, _ last: [String: Double]) throws {
-    let curves = page.curves.filter { $0.run == "\(number)" }
+    // That by position is of other places.
+    let curves = page.curves.filter {
+      $0.run == "\(number)" && $0.metric != "validation_positions"
+    }
     for curve in curves {
       let place = try #require(curve.drawn.last)
       let value = curve.value(place)
@@ -249,6 +252,99 @@ struct ReportTests {
     #expect(try file("part/report.html").contains("each given the same 3600 bytes"))
     #expect(try report(["part"]).status == 0)
     #expect(try !file("part/report.html").contains("data-level"))
+  }
+
+  @Test("what the model wrote at each evaluation is in the page, and what bytes cost by position")
+  func samples() throws {
+    let options = ["--set", "run.evaluate_every=4", "--set", "run.steps=8"]
+    #expect(
+      try tiny.train("run", options + ["--set", "run.sample_bytes=20"]).status == 0)
+    let records = try file("run/metrics.jsonl").split(separator: "\n").compactMap {
+      try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+    }.filter { $0["validation_bytes"] != nil }
+    let texts = records.compactMap { $0["sample"] as? String }
+    #expect(texts.count == 2)
+    // The first bytes of the validation split, and what generate makes of them with the same choices.
+    let bytes = Array(TinyRun.text().utf8)
+    let start = String(
+      decoding: bytes[(bytes.count * 9 / 10)...].prefix(64), as: UTF8.self)
+    let generated = try ProgramRun(
+      "reformer-train",
+      arguments: [
+        "generate", tiny.output("run"), "--prompt", start, "--bytes", "20", "--temperature", "0.7",
+      ])
+    let text = try #require(texts.last)
+    #expect(text.hasPrefix(start) && generated.status == 0, "\(text)")
+    #expect(generated.output.contains(text.dropFirst(start.count)), "\(generated.output)")
+    let page = try Page(try file("run/report.html"))
+    // All of it but for characters that a page cannot hold.
+    #expect(page.text.contains("What it writes"))
+    for part in text.split(whereSeparator: { $0.isASCII && !$0.isLetter }) {
+      #expect(page.text.contains(part), "\(part) in \(page.text)")
+    }
+    // Neither parameters nor samples depend on the number of ranks.
+    #expect(try tiny.train("plain", options).status == 0)
+    #expect(try tiny.digest("plain") == tiny.digest("run"))
+    let positions = try #require(records.last?["validation_positions"] as? [[String: Any]])
+    let curve = try #require(
+      page.curves.first {
+        $0.metric == "validation_positions" && $0.drawn.count == positions.count
+      })
+    let last = try #require(positions.last?["bits_per_byte"] as? NSNumber).doubleValue
+    #expect(abs(curve.number("data-last-y") - last) < 1e-9)
+    #expect(abs(curve.number("data-last-x") - (6 + log2(90)) / 2) < 1e-9)
+  }
+
+  /// A port that nobody listens at.
+  private static func freePort() throws -> Int {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(listener) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isFound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, size) == 0 && getsockname(listener, $0, &size) == 0
+      }
+    }
+    try #require(isFound)
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+
+  @Test("a server shows the page as the run goes on", .needs(.tools(["curl"])))
+  func server() throws {
+    #expect(try tiny.train("run", ["--steps", "5"]).status == 0)
+    let curl = try #require(ProgramRun.tool("curl"))
+    let port = try Self.freePort()
+    var answers: [String] = []
+    func get(_ path: String, _ options: [String] = []) {
+      let run = try? ProgramRun(
+        executable: curl,
+        arguments: ["-s", "-i", "--max-time", "20", "http://localhost:\(port)\(path)"] + options)
+      answers.append(run?.output ?? "")
+    }
+    let run = try ProgramRun(
+      "reformer-train", arguments: ["report", tiny.output("run"), "--serve", "\(port)"],
+      when: "http://localhost:\(port)/"
+    ) { process in
+      get("/")
+      _ = try? tiny.train("run", ["--resume", "auto", "--steps", "6"])
+      get("/")
+      get("/elsewhere")
+      get("/", ["-d", "text"])
+      process.terminate()
+    }
+    #expect(run.status == 128 + SIGTERM, "\(run.output)")
+    try #require(answers.count == 4)
+    #expect(answers[0].hasPrefix("HTTP/1.1 200 OK") && answers[0].contains("5 of 20"))
+    #expect(answers[1].contains("6 of 20") && answers[1].contains("http-equiv=\"refresh\""))
+    #expect(answers[2].hasPrefix("HTTP/1.1 404") && answers[3].hasPrefix("HTTP/1.1 405"))
+    // What is shown is the page that the run leaves, but for the word that loads it again.
+    let shown = answers[1].drop { $0 != "<" }
+      .replacing(#/<meta http-equiv="refresh" content="5"/>/#, with: "")
+    #expect(try shown == file("run/report.html"))
+    let refused = try report(["run"], ["--serve", "70000"])
+    #expect(refused.status == 2 && refused.output.contains("legal values: 0 to 65535"))
   }
 
   @Test("what is no run is refused in a line; what is damaged in one is left out")

@@ -59,14 +59,44 @@ struct RunLogTests {
     let all = (ranks == 1 ? command : mpirun + command).joined(separator: " ")
     let script = try #require(ProgramRun.tool("script"))
     let run = try ProgramRun(
-      executable: script, arguments: ["-qec", all, "/dev/null"], environment: ["TERM": "xterm"])
+      executable: script, arguments: ["-qec", all, "/dev/null"],
+      environment: ["TERM": "xterm", "NO_COLOR": ""])
     #expect(run.status == 0, "\(run.output)")
-    // A step's line begins where the one before began, and a message clears it.
-    #expect(run.output.contains("\rstep 7/20  loss"), "\(run.output)")
-    #expect(!run.output.contains("\nstep 7/20"), "\(run.output)")
+    // A step's line begins where the one before began, and a message clears it. Half of 20 steps of equal length are
+    // half of the bar, which is in colour.
+    let form =
+      #/\r\[\u{1B}\[36m(#+)\u{1B}\[0m(\.+)\] step 10/20  \d\.\d{3} bits/byte  [\d.]+ .?B/s  \S+ left  [\d.]+ MB/#
+    let bar = try #require(run.output.firstMatch(of: form), "\(run.output)")
+    #expect(abs(bar.1.count - bar.2.count) <= 1, "\(bar.0)")
+    #expect(!run.output.contains("\nstep 10/20"), "\(run.output)")
     #expect(
       run.output.contains(/\r +\r\d{4}-\d\d-\d\d [\d:]+ rank 0 info: step 20  validation/),
       "\(run.output)")
+  }
+
+  @Test("a bar fits the terminal, or is left out, or its text is cut")
+  func bars() {
+    let bar = ProgressBar(share: 0.5, "text")
+    #expect(bar.line(columns: 17, color: nil) == "[#####.....] text")
+    #expect(bar.line(columns: 17, color: .cyan) == "[\u{1B}[36m#####\u{1B}[0m.....] text")
+    #expect(bar.line(columns: 200, color: nil).count == 37)
+    #expect(bar.line(columns: 11, color: nil) == "text")
+    #expect(bar.line(columns: 3, color: nil) == "tex")
+    #expect(ProgressBar(share: 1.5, "").line(columns: 8, color: nil) == "[#####] ")
+    #expect(ProgressBar(share: 0, "").line(columns: 8, color: .cyan) == "[.....] ")
+  }
+
+  @Test("a quiet run says nothing, and its log file all; no colour goes where no terminal is")
+  func quiet() throws {
+    let log = ["--log-file", tiny.output("log"), "--steps", "3"]
+    let run = try tiny.train("run", ["--quiet"] + log)
+    #expect(run.status == 0 && run.output.isEmpty, "\(run.output)")
+    #expect(try lines("log").contains { $0.contains("info: step 3/3  loss ") })
+    #expect(try lines("log").contains { $0.contains("done: checkpoint of step 3") })
+    let again = try tiny.train("run", ["--quiet"])
+    #expect(again.status == 2 && again.output.hasPrefix("error: "), "\(again.output)")
+    let loud = try tiny.train("loud", ["--steps", "3"])
+    #expect(loud.output.contains("\nstep 3/3  loss ") && !loud.output.contains("\u{1B}"))
   }
 
   @Test("metrics name the rank that computed longest")

@@ -1,4 +1,4 @@
-// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
+// Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), and averages of what it moves.
 
 static void CK(adam)(float *p, const float *gradient, float *m, float *v, size_t n,
                      float gradient_scale, float rate, float beta1, float beta2, float epsilon,
@@ -14,5 +14,12 @@ static void CK(adam)(float *p, const float *gradient, float *m, float *v, size_t
     store(m + j, lanes, mean);
     store(v + j, lanes, square);
     store(p + j, lanes, fused(-rate, fused(decay, old, update), old));
+  });
+}
+
+static void CK(follow)(float *average, const float *values, size_t n, float share) {
+  CK_EACH(j, lanes, n, {
+    vf old = load(average + j, lanes);
+    store(average + j, lanes, fused(share, load(values + j, lanes) - old, old));
   });
 }

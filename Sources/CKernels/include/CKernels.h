@@ -213,6 +213,7 @@ void ck_cross_entropy(float *logits, size_t stride, size_t rows, size_t classes,
 void ck_adam(float *p, const float *gradient, float *m, float *v, size_t n, float gradient_scale,
              float rate, float beta1, float beta2, float epsilon, float decay,
              float first_correction, float second_correction);
+void ck_follow(float *average, const float *values, size_t n, float share);  // average += share * (values - average)
 
 #ifdef __cplusplus
 }

@@ -56,11 +56,14 @@ extension Checkpoint {
       if !changes.isEmpty { report("changed since: \(changes.joined(separator: "; "))") }
       try ModelFile.read(
         folder + "/" + ModelFile.name, layout: config.reformer.parameterLayout, into: parameters)
-      try OptimizerShards(
-        folder: folder, ranks: manifest.ranks, layout: config.reformer.parameterLayout
-      ).read(
+      let shards = try OptimizerShards(
+        folder: folder, ranks: manifest.ranks, layout: config.reformer.parameterLayout)
+      try shards.read(
         ranges: optimizer.ranges, first: optimizer.firstMoment.view,
         second: optimizer.secondMoment.view)
+      if optimizer.averages.count > 0 {
+        try shards.readAverages(ranges: optimizer.ranges, into: optimizer.averages.view)
+      }
       var state = state
       state.corpus = fresh.corpus
       state.origin = fresh.origin

@@ -18,6 +18,8 @@ public struct Checkpoint: Sendable {
   /// What it consists of.
   package let manifest: Manifest
   private let corpusIsGiven: Bool
+  /// Whether its parameters are the averaged ones.
+  private var isAveraged = false
 
   /// Opens `path`, a step folder or a run folder (its newest complete step), after verifying every file; all
   /// ranks call it, and rank 0 verifies.
@@ -111,6 +113,20 @@ public struct Checkpoint: Sendable {
   /// Where each parameter lies.
   public var layout: ParameterLayout { config.reformer.parameterLayout }
 
+  /// The same checkpoint with the averages of its parameters in their place.
+  ///
+  /// Throws `UserError` where it has none.
+  public func averaged() throws(UserError) -> Checkpoint {
+    guard config.optimizer.average > 0 else {
+      throw UserError(
+        "\(folder) has no averaged weights: it was trained with optimizer.average = 0; leave --averaged out"
+      )
+    }
+    var checkpoint = self
+    checkpoint.isAveraged = true
+    return checkpoint
+  }
+
   /// Runs `body` with all parameters in `layout`, which are gone when it returns; all ranks call it, and throw where theirs differ.
   public func withParameters<Result>(
     communicator: any Communicator = SoloCommunicator(), _ body: (View<Float>) throws -> Result
@@ -118,6 +134,12 @@ public struct Checkpoint: Sendable {
     let parameters = try agree(communicator) {
       let parameters = Buffer<Float>(layout.parameterBufferCount)
       try ModelFile.read(folder + "/" + ModelFile.name, layout: layout, into: parameters.view)
+      if isAveraged {
+        let shards = try OptimizerShards(folder: folder, ranks: manifest.ranks, layout: layout)
+        for range in layout.groups.map(\.range) {
+          try shards.readAverages(ranges: [range], into: parameters.view[range])
+        }
+      }
       return parameters
     }
     return try withExtendedLifetime(parameters) {

@@ -8,6 +8,8 @@ struct CheckpointContent {
   let parameters: View<Float>
   let firstMoment: View<Float>
   let secondMoment: View<Float>
+  /// Empty where none are kept.
+  let averages: View<Float>
 }
 
 /// One rank's files; writing them talks to nobody, so that any thread may do it.
@@ -37,7 +39,7 @@ struct CheckpointFiles: Sendable {
     files.append(
       try OptimizerShards.write(
         layout: layout, ranges: ranges, first: content.firstMoment, second: content.secondMoment,
-        rank: rank, ranks: ranks, to: folder))
+        averages: content.averages, rank: rank, ranks: ranks, to: folder))
     return files
   }
 }

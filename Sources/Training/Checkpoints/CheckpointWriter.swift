@@ -41,9 +41,11 @@ final class CheckpointWriter {
     let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
       parameters: Buffer(communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
-      firstMoment: Buffer(moments), secondMoment: Buffer(moments))
+      firstMoment: Buffer(moments), secondMoment: Buffer(moments),
+      averages: Buffer(step.optimizer.averages.count))
     // Memory costs time when it is touched first: better now than in the first pause.
-    for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment] {
+    for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment, copies.averages]
+    where buffer.count > 0 {
       buffer.view.fill(0)
     }
     snapshot = copies
@@ -65,6 +67,7 @@ final class CheckpointWriter {
       if snapshot.parameters.count > 0 { snapshot.parameters.view.copy(from: parameters) }
       snapshot.firstMoment.view.copy(from: optimizer.firstMoment.view)
       snapshot.secondMoment.view.copy(from: optimizer.secondMoment.view)
+      snapshot.averages.view.copy(from: optimizer.averages.view)
       pending = BackgroundSave(saved, from: snapshot, files: files)
       metrics?.write(
         MetricsRecord(step: saved.step, checkpointPauseSeconds: Training.seconds(since: start)))
@@ -93,7 +96,8 @@ final class CheckpointWriter {
     let optimizer = step.optimizer
     let content = CheckpointContent(
       state: saved, parameters: try step.currentParameters(),
-      firstMoment: optimizer.firstMoment.view, secondMoment: optimizer.secondMoment.view)
+      firstMoment: optimizer.firstMoment.view, secondMoment: optimizer.secondMoment.view,
+      averages: optimizer.averages.view)
     try begin(step: saved.step)
     try finish(saved) { try files.write(content) }
     finished(saved, &state, since: start)
@@ -177,6 +181,8 @@ struct Snapshot: Sendable {
   let parameters: Buffer<Float>
   let firstMoment: Buffer<Float>
   let secondMoment: Buffer<Float>
+  /// Empty where none are kept.
+  let averages: Buffer<Float>
 }
 
 /// This rank's files of one checkpoint, being written by a thread.
@@ -193,7 +199,8 @@ final class BackgroundSave: Sendable {
         try files.write(
           CheckpointContent(
             state: state, parameters: snapshot.parameters.view,
-            firstMoment: snapshot.firstMoment.view, secondMoment: snapshot.secondMoment.view))
+            firstMoment: snapshot.firstMoment.view, secondMoment: snapshot.secondMoment.view,
+            averages: snapshot.averages.view))
       }
       result.withLock { $0 = outcome }
     }

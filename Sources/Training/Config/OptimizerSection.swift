@@ -22,6 +22,7 @@ package struct OptimizerSection: Sendable, Equatable {
   package var epsilon = 1e-9
   package var weightDecay = 0.0
   package var clip = 1.0
+  package var average = 0.0
 
   /// Kernels take these as 32-bit numbers, where they must neither vanish nor overflow.
   private static let (least, most) = (1e-30, 1e30)
@@ -64,5 +65,9 @@ package struct OptimizerSection: Sendable, Equatable {
       Key(
         "clip", \.clip, .from(0, to: most, zero: "for no clipping"), .free,
         "Largest norm of the gradient."),
+      Key(
+        "average", \.average, .from(0, below: 1), .fixed,
+        "Decay per step of an average of the parameters, scored beside them and saved; 0 keeps none."
+      ),
     ])
 }

@@ -35,7 +35,7 @@ public struct RunConfig: Sendable, Equatable {
   public var adam: AdamSettings {
     AdamSettings(
       beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon,
-      weightDecay: optimizer.weightDecay)
+      weightDecay: optimizer.weightDecay, average: optimizer.average)
   }
 
   /// The learning rate's course.

@@ -26,6 +26,7 @@ package struct RunSection: Sendable, Equatable {
   package var matrixProducts = MatrixProducts.tiles
   package var evaluateEvery = 0
   package var evaluateBytes = 0
+  package var sampleBytes = 0
   package var checkpointEvery = 0
   package var keep = 2
   package var keepEvery = 0
@@ -79,6 +80,9 @@ package struct RunSection: Sendable, Equatable {
         "evaluate_bytes", \.evaluateBytes,
         .from(0, to: 1 << 50, zero: "takes the whole split"), .free,
         "Validation bytes per evaluation."),
+      Key(
+        "sample_bytes", \.sampleBytes, .from(0, to: 1 << 16, zero: "writes none"), .free,
+        "Bytes of text to write at each evaluation, after the first ones of the validation split."),
       Key(
         "checkpoint_every", \.checkpointEvery,
         .from(0, to: mostSteps, zero: "saves at the end only"), .free,

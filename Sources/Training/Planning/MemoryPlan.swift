@@ -10,7 +10,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let parametersBytes: Int
   /// Gradient, with the partial sums of the rank's samples.
   public let gradientsBytes: Int
-  /// Adam's two moments, this rank's share.
+  /// Adam's two moments, and the average of the parameters where one is kept, this rank's share.
   public let momentsBytes: Int
   /// Buffers that receive other ranks' gradients.
   public let reductionBytes: Int
@@ -22,12 +22,14 @@ public struct MemoryPlan: Codable, Sendable {
   public let keptBytes: Int
   /// Copies that `background_checkpoints` writes from.
   public let snapshotBytes: Int
+  /// Weights laid out for the samples of `run.sample_bytes`.
+  public let samplingBytes: Int
   /// Program, libraries and MPI.
   public let programBytes: Int
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
     parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes
-      + scratchBytes + keptBytes + snapshotBytes + programBytes
+      + scratchBytes + keptBytes + snapshotBytes + samplingBytes + programBytes
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
@@ -45,7 +47,7 @@ public struct MemoryPlan: Codable, Sendable {
     gradientsBytes = Self.bytes(
       Double(layout.count) * Double(GradientAccumulator.bufferCount(samples: samples)))
     momentsBytes =
-      2 * float
+      (config.optimizer.average > 0 ? 3 : 2) * float
       * GradientReduction.ownedRanges(layout: layout, rank: 0, ranks: ranks)
       .reduce(0) { $0 + $1.count }
     reductionBytes = ranks == 1 ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks)
@@ -85,6 +87,10 @@ public struct MemoryPlan: Codable, Sendable {
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(kept) : 0
     snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
+    // Models that are not strict go through whole passes, in the scratch of training.
+    samplingBytes =
+      config.run.sampleBytes > 0 && model.layers.allSatisfy(\.isStrictlyCausal)
+      ? layout.count * float : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }
 

@@ -13,6 +13,8 @@ struct Chart {
     case dotted
     /// Single measurements.
     case points
+    /// Other single measurements.
+    case rings
   }
 
   /// One curve, of one run.
@@ -33,9 +35,18 @@ struct Chart {
     let y: Double
   }
 
+  /// What the horizontal axis counts.
+  enum Across {
+    /// Bytes trained on.
+    case trained
+    /// Bytes of the window that a byte is predicted from; points have their binary logarithm.
+    case seen
+  }
+
   let title: String
   /// What the numbers of the vertical axis are.
   let unit: String
+  var across = Across.trained
   var series: [Series] = []
   var levels: [Level] = []
 
@@ -69,7 +80,7 @@ struct Chart {
     for tick in x.ticks {
       let across = number(place(CurvePoint(x: tick, y: 0)).x)
       lines.append(
-        #"<text x="\#(across)" y="\#(number(Self.bottom + 18))" text-anchor="middle">\#(label(tick))</text>"#
+        #"<text x="\#(across)" y="\#(number(Self.bottom + 18))" text-anchor="middle">\#(acrossLabel(tick))</text>"#
       )
     }
     for (index, level) in levels.enumerated() {
@@ -88,7 +99,7 @@ struct Chart {
       <svg viewBox="0 0 \#(Int(Self.width)) \#(Int(Self.height))" role="img" aria-label="\#(escaped(title))" data-left="\#(Self.left)" data-right="\#(Self.right)" data-top="\#(Self.top)" data-bottom="\#(Self.bottom)" data-x-from="\#(x.from)" data-x-to="\#(x.to)" data-y-from="\#(y.from)" data-y-to="\#(y.to)">
       <clipPath id="\#(identifier)"><rect x="\#(Self.left - 4)" y="\#(Self.top - 4)" width="\#(Self.right - Self.left + 8)" height="\#(Self.bottom - Self.top + 8)"/></clipPath>
       \#(lines.joined(separator: "\n"))
-      <text x="\#(number(Self.right))" y="\#(number(Self.height - 5))" text-anchor="end">bytes trained on</text>
+      <text x="\#(number(Self.right))" y="\#(number(Self.height - 5))" text-anchor="end">\#(across == .trained ? "bytes trained on" : "bytes seen in the window")</text>
       </svg>
       """#
   }
@@ -102,9 +113,9 @@ struct Chart {
     let attributes =
       #"class="\#(series.style.rawValue) run\#(series.run % 6)" data-run="\#(series.run)" data-metric="\#(series.metric)" data-last-x="\#(last.x)" data-last-y="\#(last.y)" clip-path="url(#\#(identifier))""#
     let places = series.points.thinned(to: Self.mostPoints).map(place)
-    if series.style == .points {
+    if [.points, .rings].contains(series.style) {
       let dots = zip(series.points.thinned(to: Self.mostPoints), places).map { point, place in
-        #"<circle cx="\#(number(place.x))" cy="\#(number(place.y))" r="3"><title>\#(escaped(series.label)) \#(String(format: "%.4f", point.y)) \#(escaped(unit)) after \#(amount(point.x, "B"))</title></circle>"#
+        #"<circle cx="\#(number(place.x))" cy="\#(number(place.y))" r="3"><title>\#(escaped(series.label)) \#(String(format: "%.4f", point.y)) \#(escaped(unit)) \#(across == .trained ? "after" : "from") \#(amount(across == .trained ? point.x : exp2(point.x), "B"))</title></circle>"#
       }
       return "<g \(attributes)>\(dots.joined())</g>"
     }
@@ -126,6 +137,10 @@ struct Chart {
     // Sizes are compared with nothing.
     if unit == "bytes" { least = 0 }
     return Axis(least, greatest - least > 2 * (usual - least) ? usual : max(usual, greatest))
+  }
+
+  private func acrossLabel(_ value: Double) -> String {
+    label(across == .trained ? value : exp2(value).rounded())
   }
 
   private func label(_ value: Double) -> String {

@@ -43,6 +43,21 @@ struct MetricsFile {
     }
   }
 
+  /// What the model wrote, by step.
+  var samples: [(step: Int, bitsPerByte: Double?, text: String)] {
+    evaluations.compactMap { record in
+      record.sample.map { (record.step, record.validationBitsPerByte, $0) }
+    }
+  }
+
+  /// The last evaluation's bits per byte over the bytes seen in the window, each range of them at its middle.
+  var positions: [CurvePoint] {
+    (evaluations.last?.validationPositions ?? []).map { part in
+      CurvePoint(
+        x: (log2(Double(part.seenFrom)) + log2(Double(part.seenTo))) / 2, y: part.bitsPerByte)
+    }
+  }
+
   /// The last value of the key called `name`.
   func last(_ name: String) -> Double? {
     let key = MetricKey.named(name)

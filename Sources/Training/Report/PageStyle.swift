@@ -24,19 +24,22 @@ enum PageStyle {
     svg path { fill: none; stroke-linejoin: round; }
     .grid { stroke: var(--line); }
     .level { stroke: var(--faint); stroke-dasharray: 6 3; }
-    text.level { stroke: none; }
+    text.level { stroke: var(--page); stroke-width: 4px; stroke-dasharray: none; paint-order: stroke; }
     .raw { stroke: var(--run); stroke-opacity: 0.35; stroke-width: 0.6; }
     .main { stroke: var(--run); stroke-width: 2; }
     .dashed { stroke: var(--run); stroke-width: 1.5; stroke-dasharray: 5 3; }
     .dotted { stroke: var(--run); stroke-width: 1.5; stroke-dasharray: 1.5 3; }
     .points { stroke: var(--page); fill: var(--run); }
     path.points { stroke: var(--run); stroke-width: 6; stroke-linecap: round; stroke-dasharray: 0 11; }
+    .rings { stroke: var(--run); stroke-width: 1.5; fill: none; }
+    path.rings { stroke-dasharray: 3 8; stroke-width: 5; }
     .run0 { --run: var(--run0); } .run1 { --run: var(--run1); } .run2 { --run: var(--run2); }
     .run3 { --run: var(--run3); } .run4 { --run: var(--run4); } .run5 { --run: var(--run5); }
     .wide { overflow-x: auto; }
     table { border-collapse: collapse; font-size: 14px; }
     th, td { text-align: left; vertical-align: top; padding: 3px 16px 3px 0; border-bottom: 1px solid var(--line); }
     th { color: var(--faint); font-weight: normal; }
+    td { white-space: pre-wrap; overflow-wrap: break-word; }
     pre { overflow-x: auto; font-size: 13px; }
     summary { margin-top: 12px; cursor: pointer; }
 

@@ -84,6 +84,7 @@ package struct RunPage {
       smoothed("bits_per_byte", "training")
       + plain("prequential_bits_per_byte", "prequential", .dashed)
       + plain("validation_bits_per_byte", "validation", .points)
+      + plain("averaged_validation_bits_per_byte", "validation, averaged weights", .rings)
     bits.levels = compressors.flatMap { part in
       part.results.map {
         Chart.Level(
@@ -95,8 +96,17 @@ package struct RunPage {
       smoothed("step_seconds", "step")
       + means("mean_rank_seconds", "computing, mean of ranks", .dashed)
       + means("communication_exposed_seconds", "waiting for other ranks", .dotted)
+    let positions = Chart(
+      title: "Bits by position", unit: "bits per byte, last validation", across: .seen,
+      series: runs.indices.flatMap { run in
+        [Chart.Style.main, .points].map { style in
+          Chart.Series(
+            run: run, metric: "validation_positions", label: "validation", style: style,
+            points: runs[run].metrics.positions)
+        }
+      })
     return [
-      bits,
+      bits, positions,
       Chart(
         title: "Throughput", unit: "bytes per second",
         series: smoothed("bytes_per_second", "all ranks")),
@@ -133,7 +143,10 @@ package struct RunPage {
   }
 
   /// The page.
-  package var html: String {
+  package var html: String { html(reloading: nil) }
+
+  /// The page, which a browser loads again every so many seconds, if any.
+  func html(reloading seconds: Int?) -> String {
     let title = runs.map(\.name).joined(separator: ", ")
     let names = runs.enumerated().map { index, run in
       #"<span class="name run\#(index % 6)">\#(escaped(run.name))</span>"#
@@ -143,7 +156,7 @@ package struct RunPage {
       <html xmlns="http://www.w3.org/1999/xhtml" lang="en">
       <head>
       <meta charset="utf-8"/>
-      <meta name="viewport" content="width=device-width, initial-scale=1"/>
+      <meta name="viewport" content="width=device-width, initial-scale=1"/>\(seconds.map { #"<meta http-equiv="refresh" content="\#($0)"/>"# } ?? "")
       <title>\(escaped(title))</title>
       <style>\(PageStyle.text)</style>
       </head>
@@ -154,6 +167,7 @@ package struct RunPage {
       \(charts.map(figure).joined(separator: "\n"))
       </div>
       <p class="note">Running means are over a fiftieth of the bytes. Values far above nineteen in twenty others may lie above a picture. \(escaped(notes))</p>
+      \(RunTables.samples(runs))
       \(RunTables.differences(runs))
       \(RunTables.checkpoints(runs))
       \(RunTables.origins(runs))

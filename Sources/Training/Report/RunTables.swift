@@ -68,6 +68,30 @@ enum RunTables {
     return table("", head: [""] + runs.map(\.name), rows.compactMap { $0 })
   }
 
+  /// What each run wrote as it learnt.
+  static func samples(_ runs: [RunHistory]) -> String {
+    let rows = runs.flatMap { run in
+      run.metrics.samples.map { sample in
+        [
+          run.name, "\(sample.step)", sample.bitsPerByte.map { String(format: "%.4f", $0) } ?? "",
+          printable(sample.text),
+        ]
+      }
+    }
+    return table(
+      "What it writes", head: ["run", "step", "validation bits/byte", "text"], rows)
+  }
+
+  /// `text` with each character that a page cannot hold as a dot.
+  private static func printable(_ text: String) -> String {
+    String(
+      String.UnicodeScalarView(
+        text.unicodeScalars.map { scalar in
+          let isControl = scalar.properties.generalCategory == .control && scalar != "\n"
+          return isControl || (scalar.value & 0xFFFE) == 0xFFFE ? "\u{B7}" : scalar
+        }))
+  }
+
   /// The keys whose values differ between the configs.
   static func differences(_ runs: [RunHistory]) -> String {
     guard runs.count > 1 else { return "" }

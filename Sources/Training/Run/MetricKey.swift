@@ -101,12 +101,24 @@ package struct MetricKey: Sendable {
       .evaluation, "validation_bits_per_byte", \.validationBitsPerByte, "bits per byte",
       "Mean loss on the validation split, in blocks of data.length bytes, without dropout."),
     MetricKey(
+      .evaluation, "averaged_validation_bits_per_byte", \.averagedValidationBitsPerByte,
+      "bits per byte",
+      "The same by the averaged parameters (optimizer.average); absent where there are none."),
+    MetricKey(
       .evaluation, "validation_bytes", \.validationBytes, "bytes", "Bytes scored."),
     MetricKey(
       .evaluation, "validation_seconds", \.validationSeconds, "seconds", "What that took."),
     MetricKey(
       .evaluation, "validation_corpora", \.validationCorpora, "",
       "Of a mix: name, bits_per_byte and bytes of each corpus, in a list."),
+    MetricKey(
+      .evaluation, "validation_positions", \.validationPositions, "",
+      "By the bytes of its window that a byte is predicted from, seen_from to seen_to: bits_per_byte and bytes, in a list."
+    ),
+    MetricKey(
+      .evaluation, "sample", \.sample, "",
+      "The first bytes of the validation split and what the model makes of them, run.sample_bytes; absent where these are 0."
+    ),
     MetricKey(
       .checkpoint, "checkpoint_seconds", \.checkpointSeconds, "seconds",
       "From the checkpoint's start until it was complete."),

@@ -21,9 +21,12 @@ package struct MetricsRecord: Codable, Sendable {
   package var trainedBytes: Int?
   package var prequentialBitsPerByte: Double?
   package var validationBitsPerByte: Double?
+  package var averagedValidationBitsPerByte: Double?
   package var validationBytes: Int?
   package var validationSeconds: Double?
   package var validationCorpora: [CorpusScore]?
+  package var validationPositions: [PositionScore]?
+  package var sample: String?
   package var checkpointSeconds: Double?
   package var checkpointPauseSeconds: Double?
 }

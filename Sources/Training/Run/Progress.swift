@@ -7,21 +7,27 @@ import Logging
 /// Messages have time, level and rank. The line of progress stays in place on a terminal, mpirun's too.
 public final class Progress {
   private let isActive: Bool
+  private let isQuiet: Bool
   private let terminal = Terminal()
   private let log: RunLog
   private let logger: Logger
 
   /// Progress of one rank.
-  public convenience init(rank: Int) { self.init(rank: rank, file: nil) }
+  public convenience init(rank: Int) { self.init(rank: rank, file: nil, isQuiet: false) }
 
   /// Progress of one rank, told in the file at `logFile` too, if any.
-  public convenience init(rank: Int, logFile: String?) throws(UserError) {
-    self.init(rank: rank, file: try logFile.map { path throws(UserError) in try LogFile(path) })
+  ///
+  /// Where it `isQuiet`, standard error has notices, warnings and errors only; the file has all.
+  public convenience init(rank: Int, logFile: String?, isQuiet: Bool) throws(UserError) {
+    self.init(
+      rank: rank, file: try logFile.map { path throws(UserError) in try LogFile(path) },
+      isQuiet: isQuiet)
   }
 
-  private init(rank: Int, file: LogFile?) {
+  private init(rank: Int, file: LogFile?, isQuiet: Bool) {
     isActive = rank == 0
-    let log = RunLog(rank: rank, terminal: terminal, file: file)
+    self.isQuiet = isQuiet
+    let log = RunLog(rank: rank, terminal: terminal, file: file, isQuiet: isQuiet)
     self.log = log
     logger = Logger(label: "reformer-train") { _ in log }
   }
@@ -46,15 +52,21 @@ public final class Progress {
   /// The state of a long piece of work; on a terminal it replaces the state before.
   ///
   /// Elsewhere it is written only where `isMilestone`, or when nothing was for a minute; in the log file only where
-  /// `isMilestone`.
-  public func update(_ text: String, isMilestone: Bool) {
+  /// `isMilestone`. `bar`: what a terminal shows instead of the text.
+  func update(_ text: String, isMilestone: Bool, bar: ProgressBar?) {
     guard isActive else { return }
+    if isMilestone { log.record(.info, text) }
+    guard !isQuiet else { return }
     if terminal.isWatched {
-      terminal.show(text)
+      if let bar { terminal.show(bar) } else { terminal.show(text) }
     } else if isMilestone || terminal.quietSeconds > 60 {
       terminal.write(line: text)
     }
-    if isMilestone { log.record(.info, text) }
+  }
+
+  /// The same without a bar.
+  public func update(_ text: String, isMilestone: Bool) {
+    update(text, isMilestone: isMilestone, bar: nil)
   }
 
   /// Removes the state line before something else is printed.

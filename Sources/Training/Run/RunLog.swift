@@ -9,11 +9,14 @@ struct RunLog: LogHandler {
   private let rank: Int
   private let terminal: Terminal
   private let file: LogFile?
+  /// Whether standard error is spared what a person need not know.
+  private let isQuiet: Bool
   var metadata = Logger.Metadata()
   var metadataProvider: Logger.MetadataProvider?
   var logLevel = Logger.Level.info
 
-  init(rank: Int, terminal: Terminal, file: LogFile?) {
+  init(rank: Int, terminal: Terminal, file: LogFile?, isQuiet: Bool) {
+    self.isQuiet = isQuiet
     self.rank = rank
     self.terminal = terminal
     self.file = file
@@ -26,7 +29,9 @@ struct RunLog: LogHandler {
 
   func log(event: LogEvent) {
     let line = "\(Self.now()) rank \(rank) \(event.level): \(event.message)"
-    terminal.write(line: line)
+    if !isQuiet || event.level > .info {
+      terminal.write(line: line, color: event.level >= .warning ? .yellow : nil)
+    }
     file?.append(line, terminal)
   }
 

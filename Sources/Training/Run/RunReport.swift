@@ -71,14 +71,21 @@ final class RunReport {
     let bits = result.lossNats / log(2)
     let bytes = Double(windows.byteCount(step: state.step))
     if reason == nil {
+      let speed = amount(bytes / typical, "B/s")
+      let left = windows.byteCount(after: state.step, through: lastStep)
+      let time = duration(typical / bytes * left)
+      // Bytes tell how far a run is: steps may be of different lengths.
+      let all = windows.byteCount(after: 0, through: lastStep)
       progress.update(
         String(
           format: "step %d/%d  loss %.4f nats  %.3f bits/byte  %@  gradient %.2f  %@ left",
-          state.step, lastStep, result.lossNats, bits, amount(bytes / typical, "B/s"),
-          result.gradientNorm,
-          duration(
-            typical / bytes * windows.byteCount(after: state.step, through: lastStep))),
-        isMilestone: isLast || state.step == lastStep || state.step % config.run.logEvery == 0)
+          state.step, lastStep, result.lossNats, bits, speed, result.gradientNorm, time),
+        isMilestone: isLast || state.step == lastStep || state.step % config.run.logEvery == 0,
+        bar: ProgressBar(
+          share: 1 - left / all,
+          String(
+            format: "step %d/%d  %.3f bits/byte  %@  %@ left  %@", state.step, lastStep, bits,
+            speed, time, amount(Double(peakResidentBytes()), "B"))))
     }
     // JSON has no word for what is not finite.
     let finite = { (value: Double) in value.isFinite ? value : nil }
@@ -102,17 +109,25 @@ final class RunReport {
   }
 
   /// The validation split has been scored, in so many seconds.
-  func evaluation(_ result: EvaluationResult, step: Int, seconds: Double) {
+  ///
+  /// `averaged`: the score of the averaged parameters, where there are. `sample`: what the model has written, if anything.
+  func evaluation(
+    _ result: EvaluationResult, averaged: EvaluationResult?, sample: String?, step: Int,
+    seconds: Double
+  ) {
     progress.message(
       String(
         format: "step %d  validation %.4f bits/byte over %@ in %@", step, result.bitsPerByte,
         amount(Double(result.bytes), "B"), duration(seconds))
         + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
-        .joined())
+        .joined()
+        + (averaged.map { String(format: "; averaged weights %.4f", $0.bitsPerByte) } ?? ""))
     metrics?.write(
       MetricsRecord(
-        step: step, validationBitsPerByte: result.bitsPerByte, validationBytes: result.bytes,
-        validationSeconds: seconds, validationCorpora: result.corpora))
+        step: step, validationBitsPerByte: result.bitsPerByte,
+        averagedValidationBitsPerByte: averaged?.bitsPerByte, validationBytes: result.bytes,
+        validationSeconds: seconds, validationCorpora: result.corpora,
+        validationPositions: result.positions, sample: sample))
   }
 
   /// The run has ended in order; `stopped` says who asked for it before the last step.

@@ -13,8 +13,19 @@ final class Terminal: Sendable {
   /// Whether somebody watches, so that a line can stay in place.
   let isWatched = isatty(STDERR_FILENO) == 1 || Terminal.isLauncherWatched
 
-  /// Writes a line of its own, above the one that stays.
-  func write(line: String) {
+  /// Whether it shows colours; NO_COLOR (no-color.org) is a user's way to say no.
+  private let hasColors: Bool
+
+  init() {
+    let variables = ProcessInfo.processInfo.environment
+    hasColors =
+      isWatched && !["", "dumb"].contains(variables["TERM"] ?? "")
+      && (variables["NO_COLOR"] ?? "").isEmpty
+  }
+
+  /// Writes a line of its own, above the one that stays; in a colour where there are colours.
+  func write(line: String, color: TerminalColor? = nil) {
+    let line = hasColors ? color?.applied(to: line) ?? line : line
     state.withLock { state in
       Self.clear(&state)
       Self.write(line + "\n", &state)
@@ -22,12 +33,30 @@ final class Terminal: Sendable {
   }
 
   /// Replaces the line that stays.
-  func show(_ line: String) {
+  func show(_ line: String) { show(line, length: line.count) }
+
+  /// Replaces the line that stays by a bar.
+  func show(_ bar: ProgressBar) {
+    // A line that reaches the edge would make a new one, and nothing would stay in place.
+    let columns = Self.columns - 1
+    show(
+      bar.line(columns: columns, color: hasColors ? .cyan : nil),
+      length: bar.line(columns: columns, color: nil).count)
+  }
+
+  private func show(_ line: String, length: Int) {
     state.withLock { state in
-      let rest = String(repeating: " ", count: max(0, state.stayingLength - line.count))
+      let rest = String(repeating: " ", count: max(0, state.stayingLength - length))
       Self.write("\r" + line + rest, &state)
-      state.stayingLength = line.count
+      state.stayingLength = length
     }
+  }
+
+  /// How wide it is; 80 where it does not say, as behind mpirun.
+  private static var columns: Int {
+    var size = winsize()
+    let isKnown = ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0
+    return isKnown ? Int(size.ws_col) : 80
   }
 
   /// Removes the line that stays.

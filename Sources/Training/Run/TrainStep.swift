@@ -122,6 +122,23 @@ package final class TrainStep {
     return parameters.view
   }
 
+  /// Runs `body` with the averaged parameters in the place of the others; all ranks call it.
+  ///
+  /// Each rank exchanges its share in place, and sends it to the others: it takes time, but no memory.
+  func withAverages<Result>(_ body: (View<Float>) throws -> Result) throws -> Result {
+    try swapAverages()
+    let result = Swift.Result { try body(parameters.view) }
+    try swapAverages()
+    return try result.get()
+  }
+
+  private func swapAverages() throws {
+    try exchange.endGather()
+    optimizer.swapAverages(parameters: parameters.view)
+    try exchange.shareParameters(parameters.view[0..<model.layout.count])
+    try exchange.endGather()
+  }
+
   /// Takes step `step` (1 for the first).
   ///
   /// `window` gives that of a sample. `objection` may name a reason to skip the step,

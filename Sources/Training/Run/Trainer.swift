@@ -200,23 +200,43 @@ public final class Trainer {
   private func evaluate() throws {
     let start = ContinuousClock.now
     let score: EvaluationResult?
+    var averaged: EvaluationResult?
+    let hasAverages = config.optimizer.average > 0 && state.step > 0
     do {
-      score = try evaluator.run(
-        parameters: step.currentParameters(), split: .validation, context: config.data.length,
-        stride: config.data.length, limit: config.run.evaluateBytes,
-        progress: report.evaluation(share:))
+      score = try validate(step.currentParameters())
+      if hasAverages, score != nil { averaged = try step.withAverages(validate) }
     } catch  where isOfAllRanks(error) {
       evaluationFailure = error
       return
     }
-    guard let score else {
+    guard let score, (averaged != nil) == hasAverages else {
       isStopped = true
       return
     }
     state.validationBitsPerByte = score.bitsPerByte
     state.validationStep = state.step
     isSaved = false
-    report.evaluation(score, step: state.step, seconds: seconds(since: start))
+    let seconds = seconds(since: start)
+    report.evaluation(
+      score, averaged: averaged, sample: try sample(), step: state.step, seconds: seconds)
+  }
+
+  /// Text that the model writes, on rank 0; nil on others, and where the config asks for none.
+  private func sample() throws -> String? {
+    guard config.run.sampleBytes > 0 else { return nil }
+    let parameters = try step.currentParameters()
+    return try agree(communicator) {
+      guard communicator.rank == 0 else { return nil }
+      return try TextSample(config, corpus: data.parts[0].corpus)
+        .text(parameters: parameters, engine: engine)
+    }
+  }
+
+  private func validate(_ parameters: View<Float>) throws -> EvaluationResult? {
+    try evaluator.run(
+      parameters: parameters, split: .validation, context: config.data.length,
+      stride: config.data.length, limit: config.run.evaluateBytes,
+      progress: report.evaluation(share:))
   }
 
   /// Ends the run where replicas differ: what was not compared is never saved.
