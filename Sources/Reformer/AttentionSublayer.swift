@@ -147,8 +147,7 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
       fractionBits: target.fractionBits)
   }
 
-  /// The group's output: of a whole sequence, of its start with what later rows need of it, or of one row of each of
-  /// several sequences.
+  /// The group's output: of a sequence, of its start with what later rows need, or of a row of each of several.
   private func attend(_ activations: Activations, firstHead: Int, pass: Pass) {
     let group = activations.group
     func pasts(_ sequence: SequencePast) -> [any HeadPast] {
@@ -161,32 +160,28 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
         }
       }
     }
-    switch pass.continuation {
-    case nil:
-      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
-    case .start(let sequence):
-      // Before the pass turns them.
-      let heads = pasts(sequence)
-      pass.engine.pool.run(group.heads) { head, scratch in
-        for row in 0..<group.length {
-          scratch.frame {
-            heads[head].enter(
-              HeadRow(group, head: head, row: row, position: row, rotary: pass.rotary),
-              scratch: scratch)
-          }
-        }
-      }
-      attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
-    case .step(let sequences, let position):
+    func row(_ row: Int, head: Int, at position: Int) -> HeadRow {
+      HeadRow(group, head: head, row: row, position: position, rotary: pass.rotary)
+    }
+    if case .step(let sequences, let position) = pass.continuation {
       let heads = sequences.map(pasts)
-      pass.engine.pool.run(sequences.count * group.heads) { task, scratch in
-        let (row, head) = task.quotientAndRemainder(dividingBy: group.heads)
-        let own = HeadRow(
-          group, head: head, row: row, position: position, rotary: pass.rotary)
-        heads[row][head].enter(own, scratch: scratch)
-        heads[row][head].attend(own, scratch: scratch)
+      return pass.engine.pool.run(sequences.count * group.heads) { task, scratch in
+        let (index, head) = task.quotientAndRemainder(dividingBy: group.heads)
+        let own = row(index, head: head, at: position)
+        heads[index][head].enter(own, scratch: scratch)
+        heads[index][head].attend(own, scratch: scratch)
       }
     }
+    if case .start(let sequence) = pass.continuation {
+      // Before the pass turns the rows.
+      let heads = pasts(sequence)
+      pass.engine.pool.run(group.heads) { head, scratch in
+        for index in 0..<group.length {
+          scratch.frame { heads[head].enter(row(index, head: head, at: index), scratch: scratch) }
+        }
+      }
+    }
+    attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
   }
 
   func backward(
