@@ -12,6 +12,9 @@ extension AuditReport: JSONOutput { static let schemaName = "audit" }
 extension BenchmarkReport: JSONOutput { static let schemaName = "benchmark" }
 extension ReductionReport: JSONOutput { static let schemaName = "benchmark-reduction" }
 extension ConformanceReport: JSONOutput { static let schemaName = "conformance" }
+extension TrainingConformanceReport: JSONOutput {
+  static let schemaName = "conformance-training"
+}
 extension DoctorReport: JSONOutput { static let schemaName = "doctor" }
 extension EvaluationReport: JSONOutput { static let schemaName = "evaluate" }
 extension InspectCommand.Report: JSONOutput { static let schemaName = "inspect" }
@@ -22,8 +25,8 @@ extension PlanCommand.Report: JSONOutput { static let schemaName = "plan" }
 enum OutputSchemas {
   static let all: [any JSONOutput.Type] = [
     AuditReport.self, BenchmarkReport.self, ReductionReport.self, ConformanceReport.self,
-    DoctorReport.self, EvaluationReport.self, InspectCommand.Report.self,
-    InspectCommand.Verification.self, PlanCommand.Report.self,
+    TrainingConformanceReport.self, DoctorReport.self, EvaluationReport.self,
+    InspectCommand.Report.self, InspectCommand.Verification.self, PlanCommand.Report.self,
   ]
 
   /// The schema called `name`, as it stands in docs/schemas/NAME.json.

@@ -47,12 +47,13 @@ struct OutputSchemaTests {
     let tiny = try TinyRun()
     #expect(try tiny.train("run", ["--steps", "6"]).status == 0)
     let run = tiny.output("run")
-    let fixture = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-      .appendingPathComponent("Fixtures/local").path
+    let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Fixtures").path
     var commands: [(String, Int?, [String])] = [
       ("audit", nil, ["audit", run, "--windows", "1"]),
       ("benchmark", nil, ["benchmark", "--config", tiny.config, "--steps", "1"]),
-      ("conformance", nil, ["conformance", fixture]),
+      ("conformance", nil, ["conformance", "\(fixtures)/local"]),
+      ("conformance-training", nil, ["conformance", "\(fixtures)/training"]),
       ("doctor", nil, ["doctor"]),
       ("evaluate", nil, ["evaluate", run, "--hashes", "1,2", "--hash-seeds", "2"]),
       (
