@@ -259,9 +259,12 @@ struct ReportTests {
     let options = ["--set", "run.evaluate_every=4", "--set", "run.steps=8"]
     #expect(
       try tiny.train("run", options + ["--set", "run.sample_bytes=20"]).status == 0)
-    let records = try file("run/metrics.jsonl").split(separator: "\n").compactMap {
-      try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
-    }.filter { $0["validation_bytes"] != nil }
+    func evaluations(_ run: String) throws -> [[String: Any]] {
+      try file("\(run)/metrics.jsonl").split(separator: "\n").compactMap {
+        try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+      }.filter { $0["validation_bytes"] != nil }
+    }
+    let records = try evaluations("run")
     let texts = records.compactMap { $0["sample"] as? String }
     #expect(texts.count == 2)
     // The first bytes of the validation split, and what generate makes of them with the same choices.
@@ -283,6 +286,11 @@ struct ReportTests {
       #expect(page.text.contains(part), "\(part) in \(page.text)")
     }
     // Neither parameters nor samples depend on the number of ranks.
+    if ProgramRun.mpirun != nil {
+      let both = try tiny.train("both", ranks: 2, options + ["--set", "run.sample_bytes=20"])
+      #expect(both.status == 0, "\(both.output)")
+      #expect(try evaluations("both").compactMap { $0["sample"] as? String } == texts)
+    }
     #expect(try tiny.train("plain", options).status == 0)
     #expect(try tiny.digest("plain") == tiny.digest("run"))
     let positions = try #require(records.last?["validation_positions"] as? [[String: Any]])

@@ -227,8 +227,9 @@ public final class Trainer {
     let parameters = try step.currentParameters()
     return try agree(communicator) {
       guard communicator.rank == 0 else { return nil }
+      // An engine of its own: between tasks of the run's messages move, which only the run's thread may do.
       return try TextSample(config, corpus: data.parts[0].corpus)
-        .text(parameters: parameters, engine: engine)
+        .text(parameters: parameters, engine: Engine(threads: 1))
     }
   }
 
