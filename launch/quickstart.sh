@@ -25,7 +25,7 @@ if ! run launch/corpus.sh enwiki-sample; then
   corpus=(--set "run.name=$name" --set data.corpus=corpora/foldoc)
 fi
 
-say "4/5 training on two ranks (about five minutes)"
+say "4/5 training on two ranks (about six minutes)"
 run launch/local.sh 2 train --config configs/quickstart.toml "${corpus[@]}" --resume auto "$@"
 
 say "5/5 scoring the test split with the newest checkpoint (about a minute)"
