@@ -44,8 +44,10 @@ struct StartFromTests {
     }
     // The imported model says 96 positions, and what stands for "auto" is computed from them.
     let from = ["--from", tiny.output("imported"), "--set", "run.steps=10"]
+    // What a preset is called is no part of the model.
+    let named = ["--set", "model.preset=paper"]
     let scratch = try bits(train("scratch", ["--set", "run.steps=10"]), step: 10)
-    let run = try train("from", from)
+    let run = try train("from", from + named)
     #expect(try bits(run, step: 10) < scratch - 0.5, "\(run.output)")
     #expect(run.output.contains("starting from \(tiny.output("imported")), step 0"))
 

@@ -89,7 +89,7 @@ extension ConfigKey {
   /// How much a layer looks at is not among them, nor what only training or rounding depends on.
   fileprivate var isOfModel: Bool {
     let isFree = [
-      "model.dropout", "model.attention_dropout", "model.heads_per_group",
+      "model.preset", "model.dropout", "model.attention_dropout", "model.heads_per_group",
       "model.residual_fraction_bits", "attention.local.chunk", "attention.local.chunks_before",
       "attention.lsh.chunk", "attention.lsh.chunks_before", "attention.lsh.hashes",
       "attention.lsh.buckets", "attention.lsh.window",
