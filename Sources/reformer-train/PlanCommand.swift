@@ -95,7 +95,7 @@ struct PlanCommand: ParsableCommand {
     row("scratch", memory.scratchBytes)
     if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
     if memory.snapshotBytes > 0 { row("copy for background checkpoints", memory.snapshotBytes) }
-    if memory.samplingBytes > 0 { row("weights for samples of text", memory.samplingBytes) }
+    if memory.samplingBytes > 0 { row("samples of text", memory.samplingBytes) }
     row("program", memory.programBytes)
     row("peak", memory.peakRssBytes)
     if together > 1 { row("peak of \(together) ranks on a machine", report.peakRssBytesAllRanks) }

@@ -22,7 +22,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let keptBytes: Int
   /// Copies that `background_checkpoints` writes from.
   public let snapshotBytes: Int
-  /// Weights laid out for the samples of `run.sample_bytes`.
+  /// For the samples of `run.sample_bytes`, which are written by an engine of their own.
   public let samplingBytes: Int
   /// Program, libraries and MPI.
   public let programBytes: Int
@@ -36,6 +36,20 @@ public struct MemoryPlan: Codable, Sendable {
   static let soloProgramBytes = 30 << 20
   /// What MPI adds to a rank.
   static let mpiBytes = 14 << 20
+
+  /// Passes over a sample by one thread; strict models also keep their weights laid out, and keys and values.
+  private static func samplingBytes(_ config: RunConfig) -> Int {
+    var config = TextSample.shortened(config)
+    config.run.sampleBytes = 0
+    let passes = MemoryPlan(config, ranks: 1, threads: 1)
+    let model = config.reformer
+    let isStrict = model.layers.allSatisfy(\.isStrictlyCausal)
+    let kept =
+      model.parameterLayout.count + 2 * model.layers.count * model.length * model.heads
+      * model.headWidth
+    return passes.streamsBytes + passes.scratchBytes
+      + (isStrict ? kept * MemoryLayout<Float>.size : 0)
+  }
 
   /// Plans rank 0 of `ranks`, which needs most, with `threads` threads.
   public init(_ config: RunConfig, ranks: Int, threads: Int) {
@@ -87,10 +101,7 @@ public struct MemoryPlan: Codable, Sendable {
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(kept) : 0
     snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
-    // Models that are not strict go through whole passes, in the scratch of training.
-    samplingBytes =
-      config.run.sampleBytes > 0 && model.layers.allSatisfy(\.isStrictlyCausal)
-      ? layout.count * float : 0
+    samplingBytes = config.run.sampleBytes > 0 ? Self.samplingBytes(config) : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }
 
