@@ -8,14 +8,15 @@ import Testing
 struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
-    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttention = smallLSH
+    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttention = smallLSH,
+    activation: Activation = .relu, isRotary: Bool = false
   ) -> ReformerConfig {
     smallConfig(
       [
         .local, .lsh, .full, .local, .lsh, .local, .full, .lsh, .local, .local, .lsh, .lsh,
-      ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: .relu,
+      ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
-      attentionDropout: 0.1, lsh: lsh)
+      attentionDropout: 0.1, lsh: lsh, isRotary: isRotary)
   }
 
   private static let sights = [smallLSH, strictLSH(hashes: 3), strictLSH(hashes: 1, window: 11)]
@@ -52,6 +53,23 @@ struct ExactnessTests {
     #expect(gradients.bitPatterns == keeping.gradients.view.array.bitPatterns)
     // Kept activations leave the streams at the top: that model did not recompute.
     #expect(keeping.model.currentStreams.first != recomputing.model.currentStreams.first)
+  }
+
+  @Test(
+    "rotary positions and squared relu: streams come back, and gradients are those of kept activations",
+    arguments: [5, 300], sights)
+  func rotary(length: Int, lsh: LSHAttention) throws {
+    let config = deep(lsh: lsh, activation: .relu2, isRotary: true)
+    let recomputing = try ModelProbe(config, length: length, disorder: 0.05)
+    let keeping = try ModelProbe(
+      config, length: length, threads: 2, keepActivations: true, disorder: 0.05)
+    let losses = [try recomputing.step(), try keeping.step()]
+    #expect(losses[0] == losses[1])
+    let gradients = recomputing.gradients.view.array.bitPatterns
+    #expect(gradients == keeping.gradients.view.array.bitPatterns)
+    try recomputing.step()
+    let recovered = recomputing.model.currentStreams
+    #expect(recovered == recomputing.embeddedStreams())
   }
 
   @Test("stored activations of several blocks of positions give the same gradients, bit for bit")
