@@ -3,8 +3,8 @@
 # inputs: the tests' fuzzing with more inputs, another seed, and no more than 1 GB of address space, so that an input
 # that asks for more ends the run. A crash ends it too; the input that did it is then kept, and named.
 #
-# Needs: launch/setup.sh done. Builds the tests first. A million inputs per reader take about twenty minutes, most of them for models of
-# transformers.
+# Needs: launch/setup.sh done. Builds the tests first. A million inputs per reader take about twenty minutes, most of
+# them for models of transformers.
 #   launch/fuzz.sh [INPUTS [SEED]]      INPUTS per reader, default 1000000; SEED default: the time
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

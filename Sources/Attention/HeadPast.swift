@@ -116,8 +116,8 @@ extension HeadRow {
     return copy
   }
 
-  /// The key, turned, times its scale into `out` `[1, K]`: of unit length over sqrt(K) where it shares the query's projection, over
-  /// sqrt(K) otherwise.
+  /// The key, turned, times its scale into `out` `[1, K]`: of unit length over sqrt(K) where it shares the query's
+  /// projection, over sqrt(K) otherwise.
   func scaleKey(sharesQueryKey: Bool, into out: Matrix, scratch: ScratchArena) {
     scratch.frame {
       let (scale, place) = (scratch.matrix(1, 1), scratch.integers(1))

@@ -1,5 +1,6 @@
-// The optimizer's two moments on disk, and the averages of the parameters where it keeps them. Each rank writes the pieces it owns with their places in the
-// flat layout; a reader collects any ranges from all files, so the number of ranks may change.
+// The optimizer's two moments on disk, and the averages of the parameters where it keeps them. Each rank writes the
+// pieces it owns with their places in the flat layout; a reader collects any ranges from all files, so the number of
+// ranks may change.
 import Compute
 import Foundation
 

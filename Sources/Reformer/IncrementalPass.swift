@@ -121,8 +121,7 @@ public final class IncrementalPass {
     Pass(
       parameters: parameters, length: rows.upperBound, rows: rows, address: address,
       isTraining: false, givenRotations: [:], rotary: rotary, engine: engine, kept: nil,
-      prepared: prepared,
-      continuation: continuation)
+      prepared: prepared, continuation: continuation)
   }
 }
 

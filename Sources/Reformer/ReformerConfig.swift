@@ -84,7 +84,7 @@ public struct ReformerConfig: Sendable {
 
   /// Throws for the first size that no model can have, or that does not fit the others.
   public func check() throws(ReformerError) {
-    let most = Self.mostPositions
+    let most = Self.largest
     for (name, size) in [
       ("vocabulary", vocabulary), ("length", length), ("width", width), ("heads", heads),
       ("head width", headWidth), ("feed-forward width", feedForwardWidth),
@@ -122,14 +122,14 @@ public struct ReformerConfig: Sendable {
       "n-gram counts of \(vocabulary) token ids", "at most \(NGramRow.mostTokens)")
   }
 
-  private static let mostPositions = 1 << 27
+  private static let largest = 1 << 27
 
   private func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
     if !holds { throw .config("\(what); legal: \(legal)") }
   }
 
   private func checkAxes() throws(ReformerError) {
-    let most = Self.mostPositions
+    let most = Self.largest
     // Positions past the product would wrap around to rows of others.
     let positions = axialShape.reduce(1) { min($0 * max(0, min($1, most)), most) }
     try require(

@@ -7,19 +7,7 @@ import Training
 
 @Suite("Config keys")
 struct ConfigKeyTests {
-  private static let file = """
-    run.name = "test"
-    run.steps = 10
-    data.corpus = "books.txt"
-    data.length = 4096
-    model.width = 64
-    model.layers = ["local", "lsh"]
-    model.heads = 4
-    model.head_width = 16
-    model.feed_forward_width = 128
-    model.axial_shape = [64, 64]
-    model.axial_widths = [16, 48]
-    """
+  private static let file = MinimalConfig.toml + MinimalConfig.axes
 
   private static func config(
     _ overrides: [String] = [], _ file: String = file

@@ -1,27 +1,12 @@
 import TestSupport
 import Testing
-
 import Training
 
 @Suite("Presets of a model")
 struct ModelPresetTests {
   private static func config(_ text: String, _ overrides: [String] = []) throws -> RunConfig {
-    try RunConfig(
-      toml: """
-        run.name = "test"
-        run.steps = 10
-        data.corpus = "books.txt"
-        data.length = 4096
-        model.width = 64
-        model.layers = ["local", "lsh"]
-        model.heads = 4
-        model.head_width = 16
-        model.feed_forward_width = 128
-        \(text)
-        """, file: "a.toml", overrides: overrides)
+    try RunConfig(toml: MinimalConfig.toml + text, file: "a.toml", overrides: overrides)
   }
-
-  private static let axes = "model.axial_shape = [64, 64]\nmodel.axial_widths = [16, 48]\n"
 
   @Test("native sets keys that the config leaves open, wherever it is named")
   func native() throws {
@@ -43,7 +28,7 @@ struct ModelPresetTests {
   @Test("the last name counts, and --set of a key wins over the preset")
   func last() throws {
     let config = try Self.config(
-      Self.axes + "model.preset = \"native\"", ["model.preset=none"])
+      MinimalConfig.axes + "model.preset = \"native\"", ["model.preset=none"])
     #expect(config.model.positions == .axial && config.model.ngrams.orders.isEmpty)
     let set = try Self.config(
       "model.preset = \"native\"", ["attention.lsh.window=5", "model.ngrams.orders=[]"])
@@ -57,7 +42,7 @@ struct ModelPresetTests {
       "model.layers=[local,full]",
     ])
   func paper(setting: String) throws {
-    let text = Self.axes + "model.preset = \"paper\""
+    let text = MinimalConfig.axes + "model.preset = \"paper\""
     #expect(try Self.config(text).model.preset == .paper)
     let more =
       setting == "model.positions=rotary" ? ["model.axial_shape=[]", "model.axial_widths=[]"] : []
