@@ -6,7 +6,13 @@
 #define CK_FUNCTIONS(F)                                                                            \
   F(void, add, (float *x, const float *y, size_t n), (x, y, n))                                    \
   F(void, scale, (float *x, size_t n, float s), (x, n, s))                                         \
+  F(void, weighted_sum,                                                                            \
+    (const float *x, float a, const float *y, float b, float *out, size_t n),                      \
+    (x, a, y, b, out, n))                                                                          \
+  F(void, multiply, (const float *x, const float *y, float factor, float *out, size_t n),          \
+    (x, y, factor, out, n))                                                                        \
   F(double, sum_squares, (const float *x, size_t n), (x, n))                                       \
+  F(void, add_squares, (const float *x, double *sums, size_t n), (x, sums, n))                     \
   F(void, column_sum,                                                                              \
     (const float *x, size_t x_stride, size_t rows, size_t width, float *out),                      \
     (x, x_stride, rows, width, out))                                                               \

@@ -5,9 +5,17 @@
 // ends the exchange.
 import Compute
 
+/// How the groups of a layout are shared out over ranks.
+public enum GroupShares: Sendable {
+  /// Each in one contiguous piece per rank, cut at segments.
+  case cut
+  /// Each as a whole to one rank, for optimizers that need whole tensors: dealt in turn, the largest first.
+  case whole
+}
+
 /// The exchange of gradients and parameters between ranks.
 ///
-/// Every group of the layout is cut at segments in one contiguous piece per rank. With one rank
+/// Every group of the layout is cut in one contiguous piece per rank, which may be empty. With one rank
 /// everything passes straight through.
 public final class GradientReduction {
   /// The ranks.
@@ -18,6 +26,7 @@ public final class GradientReduction {
   public let ownedRanges: [Range<Int>]
 
   private let pool: WorkerPool?
+  private let owners: [Int]?
   // What the other ranks send for this rank's piece: inbox[group][source].
   private let inbox: [[View<Float>]]
   private let inboxMemory: Buffer<Float>
@@ -37,14 +46,18 @@ public final class GradientReduction {
   }
 
   /// Allocates all buffers; sums run on `pool` if there is one.
-  public init(communicator: any Communicator, layout: ParameterLayout, pool: WorkerPool? = nil) {
+  public init(
+    communicator: any Communicator, layout: ParameterLayout, shares: GroupShares = .cut,
+    pool: WorkerPool? = nil
+  ) {
     precondition(layout.groups.count * Purpose.allCases.count < 32768, "more groups than MPI tags")
     self.communicator = communicator
     self.layout = layout
     self.pool = pool
     let rank = communicator.rank
     let size = communicator.size
-    let owned = Self.ownedRanges(layout: layout, rank: rank, ranks: size)
+    owners = Self.owners(layout: layout, ranks: size, shares: shares)
+    let owned = Self.ownedRanges(layout: layout, rank: rank, ranks: size, shares: shares)
     ownedRanges = owned
     let memory = Buffer<Float>((size - 1) * owned.reduce(0) { $0 + $1.count })
     var offset = 0
@@ -68,14 +81,38 @@ public final class GradientReduction {
     return most % least == 0 && (most / least).nonzeroBitCount == 1
   }
 
-  /// The pieces of each group that `rank` of `ranks` owns; sizes differ by at most one segment.
+  /// The pieces of each group that `rank` of `ranks` owns, rank 0 the most; where groups are cut, sizes differ by at
+  /// most one segment.
   public static func ownedRanges(
-    layout: ParameterLayout, rank: Int, ranks: Int
+    layout: ParameterLayout, rank: Int, ranks: Int, shares: GroupShares = .cut
   ) -> [Range<Int>] {
-    layout.groups.map { piece(of: $0.range, rank: rank, ranks: ranks) }
+    let owners = owners(layout: layout, ranks: ranks, shares: shares)
+    return layout.groups.enumerated().map { index, group in
+      piece(of: group.range, owner: owners?[index], rank: rank, ranks: ranks)
+    }
   }
 
-  private static func piece(of range: Range<Int>, rank: Int, ranks: Int) -> Range<Int> {
+  /// By group, the rank that owns all of it; nil where groups are cut.
+  private static func owners(
+    layout: ParameterLayout, ranks: Int, shares: GroupShares
+  ) -> [Int]? {
+    guard shares == .whole else { return nil }
+    let sizes = layout.groups.map(\.range.count)
+    var owners = sizes.map { _ in 0 }
+    let order = sizes.indices.sorted { (sizes[$1], $0) < (sizes[$0], $1) }
+    for (turn, group) in order.enumerated() { owners[group] = turn % ranks }
+    return owners
+  }
+
+  private func piece(group: Int, rank: Int) -> Range<Int> {
+    Self.piece(
+      of: layout.groups[group].range, owner: owners?[group], rank: rank, ranks: communicator.size)
+  }
+
+  private static func piece(
+    of range: Range<Int>, owner: Int?, rank: Int, ranks: Int
+  ) -> Range<Int> {
+    if let owner { return rank == owner ? range : range.lowerBound..<range.lowerBound }
     let segments = range.count / ParameterLayout.segment
     // The first ranks take one segment more where the count does not divide.
     let (each, longer) = segments.quotientAndRemainder(dividingBy: ranks)
@@ -84,8 +121,11 @@ public final class GradientReduction {
   }
 
   /// Bytes of the buffers on the rank that needs most, for the memory plan.
-  public static func bufferBytes(layout: ParameterLayout, ranks: Int) -> Int {
-    let owned = ownedRanges(layout: layout, rank: 0, ranks: ranks).reduce(0) { $0 + $1.count }
+  public static func bufferBytes(
+    layout: ParameterLayout, ranks: Int, shares: GroupShares = .cut
+  ) -> Int {
+    let owned = ownedRanges(layout: layout, rank: 0, ranks: ranks, shares: shares)
+      .reduce(0) { $0 + $1.count }
     return (ranks - 1) * owned * MemoryLayout<Float>.size
       + layout.count / ParameterLayout.segment * MemoryLayout<Double>.size
   }
@@ -102,8 +142,7 @@ public final class GradientReduction {
     if startedGroups.isEmpty { try postReceives() }
     startedGroups.append(group)
     for peer in peers {
-      let piece = Self.piece(
-        of: layout.groups[group].range, rank: peer, ranks: communicator.size)
+      let piece = piece(group: group, rank: peer)
       guard !piece.isEmpty else { continue }
       sends.append(
         try communicator.startSend(
@@ -230,8 +269,7 @@ public final class GradientReduction {
     for group in layout.groups.indices {
       var transfers: [Transfer] = []
       for peer in peers {
-        let piece = Self.piece(
-          of: layout.groups[group].range, rank: peer, ranks: communicator.size)
+        let piece = piece(group: group, rank: peer)
         guard !piece.isEmpty else { continue }
         transfers.append(
           try communicator.startReceive(into: part(piece), from: peer, tag: tag(purpose, group)))

@@ -45,6 +45,29 @@ public enum Kernels {
     ck_column_sum(x.base, x.stride, x.rows, x.columns, sums.base)
   }
 
+  /// out = factor * x + otherFactor * y; `out` may be one of them.
+  public static func weightedSum(
+    _ x: View<Float>, by factor: Float, _ y: View<Float>, by otherFactor: Float,
+    into out: View<Float>
+  ) {
+    precondition(x.count == out.count && y.count == out.count, "shapes of a weighted sum")
+    ck_weighted_sum(x.base, factor, y.base, otherFactor, out.base, out.count)
+  }
+
+  /// out = factor * x * y, number by number.
+  public static func multiply(
+    _ x: View<Float>, _ y: View<Float>, by factor: Float, into out: View<Float>
+  ) {
+    precondition(x.count == out.count && y.count == out.count, "shapes of a product by number")
+    ck_multiply(x.base, y.base, factor, out.base, out.count)
+  }
+
+  /// sums[j] += x[j]^2.
+  public static func addSquares(of x: View<Float>, to sums: View<Double>) {
+    precondition(x.count == sums.count, "\(x.count) squares into \(sums.count) sums")
+    ck_add_squares(x.base, sums.base, x.count)
+  }
+
   /// Inner products of matching rows.
   public static func rowDots(_ a: Matrix, _ b: Matrix, into out: View<Float>) {
     precondition(

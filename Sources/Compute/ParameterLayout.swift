@@ -3,8 +3,10 @@
 
 /// What a tensor is, which decides how an optimizer treats it.
 public enum ParameterKind: Sendable, Hashable {
-  /// Multiplies activations.
+  /// Multiplies activations inside the model.
   case matrix
+  /// Multiplies the last activations, into logits.
+  case output
   /// Biases and gains.
   case vector
   /// Rows looked up by token.
@@ -13,6 +15,11 @@ public enum ParameterKind: Sendable, Hashable {
   case table
   /// Counts of what the windows of a run hold: no gradient moves them.
   case counts
+}
+
+extension ParameterKind {
+  /// Whether it multiplies activations.
+  public var multiplies: Bool { self == .matrix || self == .output }
 }
 
 /// What a tensor holds before the first step.
@@ -51,7 +58,7 @@ public struct ParameterSpecification: Sendable, Hashable {
   ///
   /// Biases and gains are left alone, and so are looked-up rows: those that a batch does not show would shrink
   /// without a gradient to hold them.
-  public var decays: Bool { kind == .matrix }
+  public var decays: Bool { kind.multiplies }
 }
 
 /// One tensor inside a flat parameter buffer.

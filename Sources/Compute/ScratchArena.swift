@@ -107,6 +107,9 @@ public final class ScratchArena: @unchecked Sendable {
   /// Lends `count` 32-bit integers with undefined contents until the enclosing frame ends.
   public func integers(_ count: Int) -> View<Int32> { take(count, as: Int32.self) }
 
+  /// Lends `count` doubles with undefined contents until the enclosing frame ends.
+  public func doubles(_ count: Int) -> View<Double> { take(count, as: Double.self) }
+
   /// Lends a dense matrix with undefined contents until the enclosing frame ends.
   public func matrix(_ rows: Int, _ columns: Int) -> Matrix {
     Matrix(floats(rows * columns), rows: rows, columns: columns)

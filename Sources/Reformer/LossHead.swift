@@ -22,7 +22,7 @@ struct LossHead {
       epsilon: config.layerNormEpsilon)
     // First logits are near 0.
     weight = layout.add(
-      "lm_head.decoder.weight", [config.vocabulary, width], .matrix,
+      "lm_head.decoder.weight", [config.vocabulary, width], .output,
       config.reading(inputs: width, scale: 0.1))
     bias = layout.add("lm_head.bias", [config.vocabulary], .vector, .constant(0))
     for tensor in NGramMixture.parameters(config) { _ = layout.add(tensor) }

@@ -20,7 +20,7 @@ extension Pass {
   ///
   /// Called once by each part of the model before its gradients.
   func begin(_ slots: [Slot], gradients: View<Float>) {
-    for slot in slots where isInSpans || slot.specification.kind != .matrix {
+    for slot in slots where isInSpans || !slot.specification.kind.multiplies {
       zero(gradients[slot.range])
     }
   }

@@ -88,7 +88,7 @@ struct PlanCommand: ParsableCommand {
     row("gradients and partial sums", memory.gradientsBytes)
     row(
       config.optimizer.average > 0
-        ? "moments and average (rank's share)" : "Adam moments (this rank's share)",
+        ? "moments and average (rank's share)" : "moments (rank's share)",
       memory.momentsBytes)
     row("other ranks' gradients", memory.reductionBytes)
     row("residual streams and gradients", memory.streamsBytes)

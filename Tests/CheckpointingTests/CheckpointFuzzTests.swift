@@ -51,10 +51,9 @@ struct CheckpointFuzzTests {
     _ = try ModelFile.write(layout: layout, parameters: values.view, to: folder.path)
     let half = layout.groups[0].range.upperBound
     for (rank, range) in [0..<half, half..<layout.count].enumerated() {
-      let moments = Buffer<Float>(range.count)
       _ = try OptimizerShards.write(
-        layout: layout, ranges: [range], first: moments.view, second: moments.view, rank: rank,
-        ranks: 2, to: folder.path)
+        layout: layout, shards: Moments.of([range]) { _ in 0 }, rank: rank, ranks: 2,
+        to: folder.path)
     }
     func content(_ name: String) throws -> [UInt8] {
       try Array(Data(contentsOf: URL(fileURLWithPath: folder.path(name))))
@@ -68,15 +67,15 @@ struct CheckpointFuzzTests {
     }
     #expect(problem == nil)
     let shard = OptimizerShards.fileName(rank: 1, ranks: 2)
-    let moments = Buffer<Float>(layout.count)
+    let moments = Moments.of([0..<layout.count]) { _ in 0 }
     // Any of the shards may be the one to be named, or the folder where a part is missing.
     let shardProblem = try Fuzzing(inputs: 400).problem(
       folder.path, samples: [content(shard)],
       words: ["0-\(half)", "\(half)-\(layout.count)", "--", "#1", "range.layers.0", "9-8"]
     ) { input in
       try folder.write(shard, input)
-      try OptimizerShards(folder: folder.path, ranks: 2, layout: layout).read(
-        ranges: [0..<layout.count], first: moments.view, second: values.view)
+      let shards = try OptimizerShards(folder: folder.path, ranks: 2, layout: layout)
+      for moment in moments { try shards.read(into: moment) }
     }
     #expect(shardProblem == nil)
   }

@@ -21,8 +21,8 @@ struct DamageTests {
     let files = [
       try ModelFile.write(layout: layout, parameters: values.view, to: partial),
       try OptimizerShards.write(
-        layout: layout, ranges: [0..<layout.count], first: values.view, second: values.view,
-        rank: 0, ranks: 1, to: partial),
+        layout: layout, shards: Moments.of([0..<layout.count]) { Float($0) }, rank: 0, ranks: 1,
+        to: partial),
       try SmallFile.write(Array("[run]\nsteps = 3\n".utf8), to: partial + "/config.toml"),
       try SmallFile.write(Array("{}\n".utf8), to: partial + "/config.json"),
       try SmallFile.write(Array("{\"step\": 12}\n".utf8), to: partial + "/state.json"),

@@ -100,34 +100,28 @@ struct ModelFileTests {
     let layout = Self.layout()
     for rank in 0..<writers {
       let ranges = Self.ranges(layout, rank: rank, ranks: writers)
-      let values = ranges.flatMap { $0.map(Float.init) }
-      let (first, second) = (Buffer<Float>(values.count), Buffer<Float>(values.count))
-      first.view.copy(from: values)
-      second.view.copy(from: values.map { -$0 })
-      let averages = Buffer<Float>(values.count)
-      averages.view.copy(from: values.map { 2 * $0 })
       let digest = try OptimizerShards.write(
-        layout: layout, ranges: ranges, first: first.view, second: second.view,
-        averages: averages.view, rank: rank, ranks: writers, to: folder.path)
-      withExtendedLifetime((first, second, averages)) {}
+        layout: layout, shards: Moments.of(ranges, averages: true) { Float($0) }, rank: rank,
+        ranks: writers, to: folder.path)
       #expect(digest.name == "optimizer-0000\(rank)-of-0000\(writers).safetensors")
     }
     let shards = try OptimizerShards(folder: folder.path, ranks: writers, layout: layout)
     for rank in 0..<readers {
-      let ranges = Self.ranges(layout, rank: rank, ranks: readers)
-      let expected = ranges.flatMap { $0.map(Float.init) }
-      let (first, second) = (Buffer<Float>(expected.count), Buffer<Float>(expected.count))
-      try shards.read(ranges: ranges, first: first.view, second: second.view)
-      #expect(first.view.array == expected)
-      #expect(second.view.array == expected.map { -$0 })
-      try shards.readAverages(ranges: ranges, into: first.view)
-      #expect(first.view.array == expected.map { 2 * $0 })
+      try expect(shards, Self.ranges(layout, rank: rank, ranks: readers), averages: true)
     }
     // One range over all groups, as a single rank may hold it.
-    let all = Buffer<Float>(layout.count)
-    let minus = Buffer<Float>(layout.count)
-    try shards.read(ranges: [0..<layout.count], first: all.view, second: minus.view)
-    #expect(all.view.array == (0..<layout.count).map(Float.init))
+    try expect(shards, [0..<layout.count], averages: true)
+  }
+
+  /// Reads the moments of `ranges` and compares them with those that were written.
+  private func expect(
+    _ shards: OptimizerShards, _ ranges: [Range<Int>], averages: Bool = false
+  ) throws {
+    for expected in Moments.of(ranges, averages: averages, { Float($0) }) {
+      let shard = LayoutShard(expected.name, ranges: ranges)
+      try shards.read(into: shard)
+      #expect(shard.values.view.array == expected.values.view.array, "\(expected.name)")
+    }
   }
 
   @Test("two pieces of one group have names of their own")
@@ -135,23 +129,45 @@ struct ModelFileTests {
     let folder = try TemporaryFolder()
     defer { withExtendedLifetime(folder) {} }
     let layout = Self.layout()
-    let moments = Self.counting(layout.count)
     // Reversed halves: the second piece of `embeddings` comes first.
     let ranges = [100..<layout.count, 0..<100]
     _ = try OptimizerShards.write(
-      layout: layout, ranges: ranges, first: moments.view, second: moments.view, rank: 0, ranks: 1,
-      to: folder.path)
+      layout: layout, shards: Moments.of(ranges) { Float($0) }, rank: 0, ranks: 1, to: folder.path)
     let names = try SafetensorsReader(
       folder.path(OptimizerShards.fileName(rank: 0, ranks: 1))
     ).tensors.map(\.name)
     #expect(names.contains("first_moment.embeddings"))
     #expect(names.contains("second_moment.embeddings#1"))
     let shards = try OptimizerShards(folder: folder.path, ranks: 1, layout: layout)
-    let (first, second) = (Buffer<Float>(layout.count), Buffer<Float>(layout.count))
-    try shards.read(ranges: ranges, first: first.view, second: second.view)
-    #expect(first.view.array == moments.view.array)
+    try expect(shards, ranges)
     #expect(throws: CheckpointError.self) {
-      try shards.readAverages(ranges: ranges, into: first.view)
+      try shards.read(into: LayoutShard("average", ranges: ranges))
+    }
+  }
+
+  @Test("what is kept for some places only is read for these, whoever wrote it")
+  func partOfPlaces() throws {
+    let folder = try TemporaryFolder()
+    defer { withExtendedLifetime(folder) {} }
+    let layout = Self.layout()
+    let groups = layout.groups.map(\.range)
+    // Of the first group all moments, of the others a few second ones: rows and columns of a matrix, say.
+    let few = groups.dropFirst().map { $0.lowerBound..<$0.lowerBound + 7 }
+    for (rank, first, second) in [(0, [], few), (1, [groups[0]], [groups[0]])] {
+      let shards = [
+        Moments.of(first, { Float($0) })[0], Moments.of(second, { Float($0) })[1],
+      ]
+      _ = try OptimizerShards.write(
+        layout: layout, shards: shards, rank: rank, ranks: 2, to: folder.path)
+    }
+    let shards = try OptimizerShards(folder: folder.path, ranks: 2, layout: layout)
+    try expect(shards, [groups[0]])
+    let rest = Moments.of([groups[0]] + few, { Float($0) })[1]
+    let read = LayoutShard(rest.name, ranges: rest.ranges)
+    try shards.read(into: read)
+    #expect(read.values.view.array == rest.values.view.array)
+    #expect(throws: CheckpointError.self) {
+      try shards.read(into: LayoutShard("first_moment", ranges: few))
     }
   }
 
@@ -161,16 +177,14 @@ struct ModelFileTests {
     defer { withExtendedLifetime(folder) {} }
     let layout = Self.layout()
     func write(_ range: Range<Int>, rank: Int) throws {
-      let moments = Buffer<Float>(range.count)
       _ = try OptimizerShards.write(
-        layout: layout, ranges: [range], first: moments.view, second: moments.view, rank: rank,
-        ranks: 2, to: folder.path)
+        layout: layout, shards: Moments.of([range]) { _ in 0 }, rank: rank, ranks: 2,
+        to: folder.path)
     }
     func message(_ layout: ParameterLayout, reading count: Int = 0) -> String {
-      let (first, second) = (Buffer<Float>(count), Buffer<Float>(count))
       do throws(CheckpointError) {
         let shards = try OptimizerShards(folder: folder.path, ranks: 2, layout: layout)
-        try shards.read(ranges: [0..<count], first: first.view, second: second.view)
+        try shards.read(into: LayoutShard("second_moment", ranges: [0..<count]))
         return "no error"
       } catch {
         return error.description
@@ -180,10 +194,10 @@ struct ModelFileTests {
     #expect(message(layout).contains("optimizer-00001-of-00002.safetensors: cannot be opened"))
     try write(1010..<layout.count, rank: 1)
     #expect(message(layout, reading: 1000) == "no error")
-    #expect(message(layout, reading: 1500).contains("no optimizer file holds the moments"))
+    #expect(message(layout, reading: 1500).contains("no optimizer file holds second_moment"))
     #expect(message(layout, reading: 1500).contains("element 1000"))
     try write(990..<layout.count, rank: 1)
-    #expect(message(layout).contains("overlap 0..<1000"))
+    #expect(message(layout).contains("overlaps 0..<1000"))
     try write(1000..<layout.count, rank: 1)
     #expect(message(layout, reading: layout.count) == "no error")
     let other = ParameterLayout(groups: [("g", [("x", [5])])])

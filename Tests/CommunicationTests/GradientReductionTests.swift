@@ -16,11 +16,14 @@ struct GradientReductionTests {
   static let layout = RandomGradients.layout
 
   /// One step of `batch` samples over `ranks` threads; groups start in the order of backward.
-  private func step(batch: Int, ranks: Int, threads: Int = 0) throws -> [Seen] {
+  private func step(
+    batch: Int, ranks: Int, threads: Int = 0, shares: GroupShares = .cut
+  ) throws -> [Seen] {
     try ThreadedCommunicator.run(ranks: ranks) { communicator in
       let pool = threads > 0 ? WorkerPool(threadCount: threads) : nil
       let layout = Self.layout
-      let reduction = GradientReduction(communicator: communicator, layout: layout, pool: pool)
+      let reduction = GradientReduction(
+        communicator: communicator, layout: layout, shares: shares, pool: pool)
       let accumulator = GradientAccumulator(count: layout.count)
       let first = batch * communicator.rank / ranks
       let end = batch * (communicator.rank + 1) / ranks
@@ -134,6 +137,41 @@ struct GradientReductionTests {
       let sizes = owned.map { $0[index].count }
       #expect((sizes.max() ?? 0) - (sizes.min() ?? 0) <= ParameterLayout.segment)
     }
+  }
+
+  @Test("whole groups give the same bits as cut ones", arguments: [1, 2, 3, 4, 8])
+  func wholeGroups(ranks: Int) throws {
+    let cut = try step(batch: 24, ranks: ranks)
+    let whole = try step(batch: 24, ranks: ranks, shares: .whole)
+    for (rank, seen) in whole.enumerated() {
+      #expect(seen.gathered.bits == cut[rank].gathered.bits)
+      #expect(seen.squaredNorm == cut[rank].squaredNorm)
+      for (index, group) in Self.layout.groups.enumerated() {
+        let owners = whole.filter { $0.owned[index] == group.range }
+        #expect(
+          owners.count == 1 && (seen.owned[index] == group.range || seen.owned[index].isEmpty))
+      }
+    }
+  }
+
+  @Test("whole groups are dealt in turn, the largest first")
+  func dealtGroups() {
+    func owners(_ ranks: Int) -> [Int?] {
+      Self.layout.groups.indices.map { group in
+        (0..<ranks).first {
+          !GradientReduction.ownedRanges(
+            layout: Self.layout, rank: $0, ranks: ranks, shares: .whole)[group].isEmpty
+        }
+      }
+    }
+    // Groups of 3, 1, 9 and 1 segments.
+    #expect(owners(1) == [0, 0, 0, 0])
+    #expect(owners(2) == [1, 0, 0, 1])
+    #expect(owners(3) == [1, 2, 0, 0])
+    #expect(owners(5) == [1, 2, 0, 3])
+    // Rank 0 of 3 owns 9 + 1 segments.
+    let bytes = GradientReduction.bufferBytes(layout: Self.layout, ranks: 3, shares: .whole)
+    #expect(bytes == 2 * 10 * 1_024 * 4 + 14 * 8)
   }
 
   @Test("buffers for the plan are what the others send and a number per segment")

@@ -29,6 +29,11 @@ struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
   static let all = [
     Self("add", arrays: 2) { a, _, n in ck_add(a[0], a[1], n) },
     Self("scale", arrays: 1) { a, _, n in ck_scale(a[0], n, 1.7) },
+    Self("weighted sum", arrays: 3) { a, _, n in ck_weighted_sum(a[0], 0.3, a[1], -1.7, a[2], n) },
+    Self("weighted sum in place", arrays: 2) { a, _, n in
+      ck_weighted_sum(a[0], 0.3, a[1], -1.7, a[0], n)
+    },
+    Self("multiply", arrays: 3) { a, _, n in ck_multiply(a[0], a[1], 0.7, a[2], n) },
     Self("stream to float", arrays: 2) { a, _, n in
       ck_stream_to_float(integers(a[0]), a[1], n, 0x1p-18)
     },
@@ -157,6 +162,28 @@ struct ElementwiseKernelTests {
     let exact = a.reduce(0.0) { $0 + Double($1) * Double($1) }
     // Squares of floats are exact in double; only the additions round.
     #expect(abs(squares - exact) <= 1e-15 * Double(a.count) * exact)
+  }
+
+  @Test(
+    "weighted sums, products and squares of numbers agree with double precision",
+    arguments: kernelLevels, awkwardSizes)
+  func numbers(level: Int32, size: Int) {
+    var dice = Dice(6)
+    let (x, y, before) = (dice.floats(size), dice.floats(size), dice.floats(size))
+    var (sum, product) = (x, x)
+    var squares = before.map(Double.init)
+    atLevel(level) {
+      ck_weighted_sum(x, 0.3, y, -1.7, &sum, size)
+      ck_multiply(x, y, 0.7, &product, size)
+      ck_add_squares(x, &squares, size)
+    }
+    let pairs = zip(x, y).map { (Double($0), Double($1)) }
+    // Two roundings of numbers of about 1 each.
+    #expect(worstError(sum, pairs.map { 0.3 * $0 - 1.7 * $1 }, absolute: 3e-7) <= 1)
+    #expect(worstError(product, pairs.map { 0.7 * $0 * $1 }, absolute: 2e-7) <= 1)
+    // Squares of floats are exact in double.
+    let exact = x.map { Double($0) * Double($0) }
+    #expect(squares == zip(before, exact).map { Double($0) + $1 })
   }
 
   @Test("columns sum the same in one call and in a call per row", arguments: kernelLevels)

@@ -68,6 +68,7 @@ enum { size_count = sizeof sizes / sizeof *sizes, most = 257 };
 
 static void vectors(golden *g) {
   uint64_t add = digest_start, scale = add, squares = add, columns = add, dots = add;
+  uint64_t weighted = add, product = add, added = add;
   for (size_t s = 0; s < size_count; s++) {
     const size_t n = sizes[s];
     float *x = floats(g, 5 * n, 3), *y = floats(g, 5 * n, 2), *out = floats(g, n, 1);
@@ -77,6 +78,14 @@ static void vectors(golden *g) {
     dots = digest_words(dots, out, n < 5 ? n : 5);
     ck_column_sum(x, n, 5, n, out);
     columns = digest_words(columns, out, n);
+    double sums[most];
+    for (size_t i = 0; i < n; i++) sums[i] = out[i];
+    ck_add_squares(x, sums, n);
+    added = digest_words(added, sums, 2 * n);
+    ck_weighted_sum(x, 0.3f, y, -1.7f, out, n);
+    weighted = digest_words(weighted, out, n);
+    ck_multiply(x, y, 0.7f, out, n);
+    product = digest_words(product, out, n);
     ck_add(x, y, 5 * n);
     add = digest_words(add, x, 5 * n);
     ck_scale(y, 5 * n, 1.7f);
@@ -85,7 +94,10 @@ static void vectors(golden *g) {
   }
   give(g, "add", add);
   give(g, "scale", scale);
+  give(g, "weighted_sum", weighted);
+  give(g, "multiply", product);
   give(g, "sum_squares", squares);
+  give(g, "add_squares", added);
   give(g, "column_sum", columns);
   give(g, "row_dot", dots);
 }

@@ -1,6 +1,6 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, a run in stages, one with rotary positions, one with counts, and a resume with other threads in the
-// middle.
+// windows a step, a run in stages, one with rotary positions, one with counts, one of each other optimizer, and a resume
+// with other threads in the middle.
 import Foundation
 import TestSupport
 import Training
@@ -116,7 +116,23 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         model.ngrams.rows = 400
         attention.local.chunk = 24
         """),
+    GoldenRun(name: "muon", keys: optimizer + "optimizer.kind = \"muon\""),
+    GoldenRun(name: "adafactor", keys: optimizer + "optimizer.kind = \"adafactor\""),
   ]
+
+  // Square, tall and wide matrices, tables and counts.
+  private static let optimizer = """
+    data.length = 300
+    model.layers = ["local", "lsh"]
+    model.axial_shape = [15, 20]
+    model.axial_widths = [10, 22]
+    model.ngrams.orders = [2, 3]
+    model.ngrams.rows = 400
+    attention.local.chunk = 24
+    attention.lsh.chunk = 16
+    attention.lsh.buckets = [4, 8]
+
+    """
 
   private static let common = """
     data.split = [0.8, 0.1, 0.1]

@@ -39,6 +39,8 @@ struct MemoryPlanTests {
       ["model.layers=[local]"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
       ["run.threads=3"], ["model.activation=gelu"], ["optimizer.average=0.9"],
+      ["optimizer.kind=muon", "model.feed_forward_width=2048"],
+      ["optimizer.kind=adafactor", "optimizer.average=0.9"],
       ["run.global_batch=4"], ["model.head_width=40"],
       ["model.head_width=12", "attention.lsh.chunk=48", "attention.local.chunk=20"],
       [

@@ -164,7 +164,9 @@ struct RunConfigTests {
       ("data.split", "[0.5, 0.5]", "a list of 3 entries"),
       ("data.split", "[0.0, 0.5, 0.5]", "the first above 0"),
       ("data.split", "[1.1, -0.1, 0.0]", "from 0 to 1"),
-      ("optimizer.kind", "\"sgd\"", "\"adam\""),
+      ("optimizer.kind", "\"sgd\"", "\"adam\" or \"muon\" or \"adafactor\""),
+      ("optimizer.momentum", "1.0", "0 to below 1"),
+      ("optimizer.momentum", "0.9", "0.95, its default, unless optimizer.kind = \"muon\""),
       ("optimizer.learning_rate", "0.0", "a number from 1e-30"),
       ("optimizer.learning_rate", "inf", "a number from 1e-30"),
       ("optimizer.learning_rate", "\"fast\"", "a number"),
@@ -209,6 +211,22 @@ struct RunConfigTests {
     #expect(text.contains("; legal values: "), "\(text)")
     #expect(text.contains(legal), "\(text)")
     #expect(!text.contains("\n"))
+  }
+
+  @Test(
+    "constants that the optimizer has not are refused, and taken where it has them",
+    arguments: [
+      ("adam", "momentum", "0.8"), ("adafactor", "momentum", "0.8"), ("adafactor", "beta1", "0.8"),
+      ("adafactor", "beta2", "0.9"), ("adafactor", "epsilon", "0.001"),
+    ])
+  func foreignConstants(kind: String, key: String, value: String) throws {
+    let keys = { (kind: String) in
+      ["optimizer.kind": "\"\(kind)\"", "optimizer.\(key)": value]
+    }
+    let text = Self.message(Self.file(keys(kind)))
+    #expect(text.hasPrefix("a.toml: optimizer.\(key) = \(value); legal values: "), "\(text)")
+    #expect(text.contains("its default") && !text.contains("\n"), "\(text)")
+    _ = try Self.config(keys("muon"))
   }
 
   @Test(

@@ -8,6 +8,22 @@ static void CK(scale)(float *x, size_t n, float s) {
   CK_EACH(j, m, n, { store(x + j, m, load(x + j, m) * s); });
 }
 
+static void CK(weighted_sum)(const float *x, float a, const float *y, float b, float *out,
+                             size_t n) {
+  CK_EACH(j, m, n, { store(out + j, m, fused(a, load(x + j, m), b * load(y + j, m))); });
+}
+
+static void CK(multiply)(const float *x, const float *y, float factor, float *out, size_t n) {
+  CK_EACH(j, m, n, { store(out + j, m, load(x + j, m) * load(y + j, m) * factor); });
+}
+
+static void CK(add_squares)(const float *x, double *sums, size_t n) {
+  CK_EACH(j, m, n, {
+    const vf v = load(x + j, m);
+    for (size_t i = 0; i < m; i++) sums[j + i] += (double)v[i] * v[i];
+  });
+}
+
 static double CK(sum_squares)(const float *x, size_t n) {
   vd sum[4] = {0};
   CK_EACH4(j, m, k, n, {

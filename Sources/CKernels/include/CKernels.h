@@ -44,7 +44,11 @@ double ck_double_cos(double x);
 // ---- Vectors
 void ck_add(float *x, const float *y, size_t n);                    // x += y
 void ck_scale(float *x, size_t n, float s);                         // x *= s
+// out = a x + b y, and out = factor x y, number by number; out may be x or y.
+void ck_weighted_sum(const float *x, float a, const float *y, float b, float *out, size_t n);
+void ck_multiply(const float *x, const float *y, float factor, float *out, size_t n);
 double ck_sum_squares(const float *x, size_t n);                    // sum of x*x, in double
+void ck_add_squares(const float *x, double *sums, size_t n);        // sums[j] += x[j]^2
 // out[j] += sum over rows of x[i][j]
 void ck_column_sum(const float *x, size_t x_stride, size_t rows, size_t width, float *out);
 // out[i] = a[i] . b[i]

@@ -25,7 +25,7 @@ extension Checkpoint {
   /// - Returns: the state to go on with. - Throws: `UserError` when the run would be another.
   func resume(
     as config: RunConfig, data: RunData, fresh: TrainingState,
-    allowMixedMachines: Bool, parameters: View<Float>, optimizer: Adam,
+    allowMixedMachines: Bool, parameters: View<Float>, optimizer: Optimizer,
     communicator: any Communicator, report: (String) -> Void
   ) throws -> TrainingState {
     guard !isImported else {
@@ -58,12 +58,7 @@ extension Checkpoint {
         folder + "/" + ModelFile.name, layout: config.reformer.parameterLayout, into: parameters)
       let shards = try OptimizerShards(
         folder: folder, ranks: manifest.ranks, layout: config.reformer.parameterLayout)
-      try shards.read(
-        ranges: optimizer.ranges, first: optimizer.firstMoment.view,
-        second: optimizer.secondMoment.view)
-      if optimizer.averages.count > 0 {
-        try shards.readAverages(ranges: optimizer.ranges, into: optimizer.averages.view)
-      }
+      for shard in optimizer.shards { try shards.read(into: shard) }
       var state = state
       state.corpus = fresh.corpus
       state.origin = fresh.origin

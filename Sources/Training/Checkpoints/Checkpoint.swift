@@ -137,7 +137,7 @@ public struct Checkpoint: Sendable {
       if isAveraged {
         let shards = try OptimizerShards(folder: folder, ranks: manifest.ranks, layout: layout)
         for range in layout.groups.map(\.range) {
-          try shards.readAverages(ranges: [range], into: parameters.view[range])
+          try shards.read("average", ranges: [range], into: parameters.view[range])
         }
       }
       return parameters

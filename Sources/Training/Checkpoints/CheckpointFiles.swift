@@ -6,10 +6,8 @@ import Compute
 struct CheckpointContent {
   let state: TrainingState
   let parameters: View<Float>
-  let firstMoment: View<Float>
-  let secondMoment: View<Float>
-  /// Empty where none are kept.
-  let averages: View<Float>
+  /// What this rank's optimizer keeps.
+  let shards: [LayoutShard]
 }
 
 /// One rank's files; writing them talks to nobody, so that any thread may do it.
@@ -17,8 +15,6 @@ struct CheckpointFiles: Sendable {
   let store: CheckpointStore
   let config: RunConfig
   let layout: ParameterLayout
-  /// What this rank owns of the moments.
-  let ranges: [Range<Int>]
   let rank: Int
   let ranks: Int
 
@@ -38,8 +34,7 @@ struct CheckpointFiles: Sendable {
     }
     files.append(
       try OptimizerShards.write(
-        layout: layout, ranges: ranges, first: content.firstMoment, second: content.secondMoment,
-        averages: content.averages, rank: rank, ranks: ranks, to: folder))
+        layout: layout, shards: content.shards, rank: rank, ranks: ranks, to: folder))
     return files
   }
 }

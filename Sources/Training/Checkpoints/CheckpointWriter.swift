@@ -32,20 +32,17 @@ final class CheckpointWriter {
     self.progress = progress
     self.step = step
     files = CheckpointFiles(
-      store: store, config: config, layout: step.model.layout, ranges: step.optimizer.ranges,
-      rank: communicator.rank, ranks: communicator.size)
+      store: store, config: config, layout: step.model.layout, rank: communicator.rank,
+      ranks: communicator.size)
     guard config.run.backgroundCheckpoints else {
       snapshot = nil
       return
     }
-    let moments = step.optimizer.firstMoment.count
     let copies = Snapshot(
       parameters: Buffer(communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
-      firstMoment: Buffer(moments), secondMoment: Buffer(moments),
-      averages: Buffer(step.optimizer.averages.count))
+      shards: step.optimizer.shards.map { LayoutShard($0.name, ranges: $0.ranges) })
     // Memory costs time when it is touched first: better now than in the first pause.
-    for buffer in [copies.parameters, copies.firstMoment, copies.secondMoment, copies.averages]
-    where buffer.count > 0 {
+    for buffer in [copies.parameters] + copies.shards.map(\.values) where buffer.count > 0 {
       buffer.view.fill(0)
     }
     snapshot = copies
@@ -60,14 +57,13 @@ final class CheckpointWriter {
     let start = ContinuousClock.now
     _ = try settle(&state, waiting: true)
     let saved = state.asCheckpoint
-    let optimizer = step.optimizer
     let parameters = try step.currentParameters()
     return try tolerate {
       try begin(step: saved.step)
       if snapshot.parameters.count > 0 { snapshot.parameters.view.copy(from: parameters) }
-      snapshot.firstMoment.view.copy(from: optimizer.firstMoment.view)
-      snapshot.secondMoment.view.copy(from: optimizer.secondMoment.view)
-      snapshot.averages.view.copy(from: optimizer.averages.view)
+      for (copy, shard) in zip(snapshot.shards, step.optimizer.shards) {
+        copy.values.view.copy(from: shard.values.view)
+      }
       pending = BackgroundSave(saved, from: snapshot, files: files)
       metrics?.write(
         MetricsRecord(step: saved.step, checkpointPauseSeconds: Training.seconds(since: start)))
@@ -93,11 +89,8 @@ final class CheckpointWriter {
   private func saveNow(_ state: inout TrainingState) throws {
     let start = ContinuousClock.now
     let saved = state.asCheckpoint
-    let optimizer = step.optimizer
     let content = CheckpointContent(
-      state: saved, parameters: try step.currentParameters(),
-      firstMoment: optimizer.firstMoment.view, secondMoment: optimizer.secondMoment.view,
-      averages: optimizer.averages.view)
+      state: saved, parameters: try step.currentParameters(), shards: step.optimizer.shards)
     try begin(step: saved.step)
     try finish(saved) { try files.write(content) }
     finished(saved, &state, since: start)
@@ -179,10 +172,7 @@ final class CheckpointWriter {
 struct Snapshot: Sendable {
   /// Empty but on rank 0.
   let parameters: Buffer<Float>
-  let firstMoment: Buffer<Float>
-  let secondMoment: Buffer<Float>
-  /// Empty where none are kept.
-  let averages: Buffer<Float>
+  let shards: [LayoutShard]
 }
 
 /// This rank's files of one checkpoint, being written by a thread.
@@ -198,9 +188,7 @@ final class BackgroundSave: Sendable {
       let outcome = Result {
         try files.write(
           CheckpointContent(
-            state: state, parameters: snapshot.parameters.view,
-            firstMoment: snapshot.firstMoment.view, secondMoment: snapshot.secondMoment.view,
-            averages: snapshot.averages.view))
+            state: state, parameters: snapshot.parameters.view, shards: snapshot.shards))
       }
       result.withLock { $0 = outcome }
     }

@@ -1,12 +1,6 @@
 // `[optimizer]`: how parameters follow gradients.
 import Optimizers
 
-/// Optimizers a config may name.
-public enum OptimizerKind: String, Codable, Sendable, CaseIterable {
-  /// Adam with decoupled weight decay.
-  case adam
-}
-
 extension OptimizerKind: ConfigChoice {}
 
 /// `[optimizer]`; `keys` says what each property means.
@@ -20,6 +14,7 @@ package struct OptimizerSection: Sendable, Equatable {
   package var beta1 = 0.9
   package var beta2 = 0.98
   package var epsilon = 1e-9
+  package var momentum = 0.95
   package var weightDecay = 0.0
   package var clip = 1.0
   package var average = 0.0
@@ -32,10 +27,14 @@ package struct OptimizerSection: Sendable, Equatable {
   static let keys = SectionKeys(
     name: "optimizer", text: "how parameters follow gradients",
     keys: [
-      Key("kind", \.kind, .any, .fixed, "The method."),
+      Key(
+        "kind", \.kind, .any, .fixed,
+        "The method. muon: orthogonal steps for the matrices of layers, adam for the rest. adafactor: squares by row "
+          + "and column, in little memory. Both want whole tensors, so a rank owns whole parts of the model."
+      ),
       Key(
         "learning_rate", \.learningRate, .from(least, to: most), .free,
-        "Peak learning rate."),
+        "Peak learning rate. With adafactor, as a share of the root mean square of a tensor."),
       Key(
         "schedule", \.schedule, .any, .free,
         "Course of the learning rate after warm-up: constant, with the inverse square root of the step, or "
@@ -52,13 +51,16 @@ package struct OptimizerSection: Sendable, Equatable {
         "Steps of linear warm-up."),
       Key(
         "beta1", \.beta1, .from(0, below: 1), .free,
-        "Decay of the average of gradients."),
+        "Adam's decay of the average of gradients."),
       Key(
         "beta2", \.beta2, .from(0, below: 1), .free,
-        "Decay of the average of squared gradients."),
+        "Adam's decay of the average of squared gradients."),
       Key(
         "epsilon", \.epsilon, .from(least, to: 1), .free,
-        "Added to the root of the second moment."),
+        "What Adam adds to the root of the second moment."),
+      Key(
+        "momentum", \.momentum, .from(0, below: 1), .free,
+        "Muon's decay of the average of gradients."),
       Key(
         "weight_decay", \.weightDecay, .from(0, to: most), .free,
         "Decoupled weight decay of matrices."),

@@ -14,6 +14,7 @@ extension RunConfig {
     try validateData()
     try validateStages()
     try validateModel()
+    try validateOptimizer()
     // All rounds are one sorted list with 32-bit places.
     let places = 1 << 30
     try require(
@@ -91,6 +92,22 @@ extension RunConfig {
     guard !holds else { return }
     let key = ConfigKey.named(key)
     throw key.refusal(of: key.get(self), legal: legal())
+  }
+
+  /// A constant of another method, which would be ignored, is a mistake.
+  private func validateOptimizer() throws(ConfigError) {
+    let (kind, usual) = (optimizer.kind, OptimizerSection())
+    try require(
+      "optimizer.momentum", kind == .muon || optimizer.momentum == usual.momentum,
+      "\(usual.momentum), its default, unless optimizer.kind = \"muon\"")
+    for (name, given, ofAdam) in [
+      ("beta1", optimizer.beta1, usual.beta1), ("beta2", optimizer.beta2, usual.beta2),
+      ("epsilon", optimizer.epsilon, usual.epsilon),
+    ] {
+      try require(
+        "optimizer.\(name)", kind != .adafactor || given == ofAdam,
+        "\(ofAdam), its default, with optimizer.kind = \"adafactor\"")
+    }
   }
 
   private func validateModel() throws(ConfigError) {

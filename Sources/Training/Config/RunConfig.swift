@@ -1,6 +1,7 @@
 // A run's config: what the TOML file says, typed, and what follows from it. Each section has a file of its own with
 // its keys (ConfigKey.swift); RunConfigFile.swift reads and writes them, RunConfig+Validation.swift checks combinations.
 import Attention
+import Communication
 import Compute
 import Optimizers
 import Reformer
@@ -31,12 +32,16 @@ public struct RunConfig: Sendable, Equatable {
       ngrams: model.ngrams)
   }
 
-  /// Adam's constants.
-  public var adam: AdamSettings {
-    AdamSettings(
-      beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon,
+  /// The optimizer and its constants.
+  public var optimizerSettings: OptimizerSettings {
+    OptimizerSettings(
+      kind: optimizer.kind, beta1: optimizer.beta1, beta2: optimizer.beta2,
+      epsilon: optimizer.epsilon, momentum: optimizer.momentum,
       weightDecay: optimizer.weightDecay, average: optimizer.average)
   }
+
+  /// How parameters are shared out over ranks.
+  public var groupShares: GroupShares { optimizer.kind.needsWholeTensors ? .whole : .cut }
 
   /// The learning rate's course.
   public var learningRateSchedule: LearningRateSchedule {

@@ -2,6 +2,7 @@
 import Attention
 import Communication
 import Compute
+import Optimizers
 import Reformer
 
 /// Predicted memory of one rank, in bytes.
@@ -10,7 +11,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let parametersBytes: Int
   /// Gradient, with the partial sums of the rank's samples.
   public let gradientsBytes: Int
-  /// Adam's two moments, and the average of the parameters where one is kept, this rank's share.
+  /// The optimizer's moments, and the average of the parameters where one is kept, this rank's share.
   public let momentsBytes: Int
   /// Buffers that receive other ranks' gradients.
   public let reductionBytes: Int
@@ -51,7 +52,7 @@ public struct MemoryPlan: Codable, Sendable {
       + (isStrict ? kept * MemoryLayout<Float>.size : 0)
   }
 
-  /// Plans rank 0 of `ranks`, which needs most, with `threads` threads.
+  /// Plans the rank of `ranks` that needs most, with `threads` threads.
   public init(_ config: RunConfig, ranks: Int, threads: Int) {
     let model = config.reformer
     let layout = model.parameterLayout
@@ -60,11 +61,22 @@ public struct MemoryPlan: Codable, Sendable {
     parametersBytes = layout.parameterBufferCount * float
     gradientsBytes = Self.bytes(
       Double(layout.count) * Double(GradientAccumulator.bufferCount(samples: samples)))
-    momentsBytes =
-      (config.optimizer.average > 0 ? 3 : 2) * float
-      * GradientReduction.ownedRanges(layout: layout, rank: 0, ranks: ranks)
-      .reduce(0) { $0 + $1.count }
-    reductionBytes = ranks == 1 ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks)
+    let shares = config.groupShares
+    let averages = config.optimizer.average > 0
+    // Rank 0 owns most parameters; where groups are owned whole, another may have more moments.
+    let owned = (0..<(shares == .cut ? 1 : min(ranks, layout.groups.count))).map { rank in
+      let ranges = GradientReduction.ownedRanges(
+        layout: layout, rank: rank, ranks: ranks, shares: shares)
+      let pieces = OptimizerPieces(kind: config.optimizer.kind, layout: layout, ranges: ranges)
+      return (
+        numbers: pieces.momentCount + (averages ? LayoutShard.count(ranges) : 0),
+        scratch: pieces.scratchCount
+      )
+    }
+    momentsBytes = (owned.map(\.numbers).max() ?? 0) * float
+    reductionBytes =
+      ranks == 1
+      ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks, shares: shares)
     let (length, width) = (model.length, model.width)
     streamsBytes = 16 * length * width + 20 * length
 
@@ -75,7 +87,8 @@ public struct MemoryPlan: Codable, Sendable {
     var attention = 0
     var perThread =
       Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
-    var kept = 0.0
+    perThread = max(perThread, owned.map(\.scratch).max() ?? 0)
+    var activations = 0.0
     for layer in model.layers {
       let projections = layer.projections.count
       let group =
@@ -88,7 +101,7 @@ public struct MemoryPlan: Codable, Sendable {
       let projecting = gradients + packed + block * (width + projections * features)
       attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
       perThread = max(perThread, scratch.perThread)
-      kept += Double(model.heads / heads * group + 3 * length * width + length * hidden)
+      activations += Double(model.heads / heads * group + 3 * length * width + length * hidden)
     }
     let feedForward =
       4 * width * model.feedForwardWidth
@@ -99,7 +112,7 @@ public struct MemoryPlan: Codable, Sendable {
     let embedding = 2 * block * width
     scratchBytes = Self.bytes(
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
-    keptBytes = config.run.keepActivations ? Self.bytes(kept) : 0
+    keptBytes = config.run.keepActivations ? Self.bytes(activations) : 0
     snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
     samplingBytes = config.run.sampleBytes > 0 ? Self.samplingBytes(config) : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)

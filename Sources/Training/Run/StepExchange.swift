@@ -37,7 +37,8 @@ final class StepExchange: PassObserver {
     self.stop = stop
     pool = engine.pool
     overlaps = config.run.overlap && communicator.size > 1
-    reduction = GradientReduction(communicator: communicator, layout: layout, pool: pool)
+    reduction = GradientReduction(
+      communicator: communicator, layout: layout, shares: config.groupShares, pool: pool)
     accumulator = GradientAccumulator(count: layout.count, pool: pool)
     pool.betweenTasks = { [weak self] in self?.afterTile() }
   }

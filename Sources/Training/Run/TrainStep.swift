@@ -82,7 +82,7 @@ private struct Agreement {
 /// The moving parts of a step.
 package final class TrainStep {
   let model: ReformerModel
-  let optimizer: Adam
+  let optimizer: Optimizer
   private let parameters: Buffer<Float>
   private let config: RunConfig
   private let engine: Engine
@@ -109,9 +109,8 @@ package final class TrainStep {
     parameters = Buffer(model.layout.parameterBufferCount)
     exchange = StepExchange(
       config: config, layout: model.layout, communicator: communicator, engine: engine, stop: stop)
-    optimizer = Adam(
-      settings: config.adam, ranges: exchange.ownedRanges,
-      decayRanges: Adam.decayRanges(of: model.layout))
+    optimizer = Optimizer(
+      settings: config.optimizerSettings, layout: model.layout, ranges: exchange.ownedRanges)
     plan = config.stepPlan
     schedule = config.learningRateSchedule
   }
@@ -257,7 +256,7 @@ package final class TrainStep {
     engine.pool.run(optimizer.pieceCount) { piece, scratch in
       optimizer.update(
         piece: piece, parameters: parameters.view, gradients: gradients, rate: rate,
-        gradientScale: scale, step: step)
+        gradientScale: scale, step: step, scratch: scratch)
       scratch.lap(.optimizer)
     }
   }
