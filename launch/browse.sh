@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Opens the page of a run in headless Chromium, as wide as a phone and as a desk: fails where the console says anything,
-# where a curve is not drawn or where the page is wider than the window; leaves a screenshot of each.
+# where a curve is not drawn or does not end at the last value of metrics.jsonl, to a pixel, or where the page is wider
+# than the window; leaves a screenshot of each.
 #
-# Without RUN it trains configs/debug.toml on docs/ first, some seconds. Needs chromium (launch/setup.sh chromium).
+# Without RUN it trains configs/debug.toml on docs/ first, some seconds. Needs chromium and python3
+# (launch/setup.sh chromium python3).
 #   launch/browse.sh [RUN [FOLDER-FOR-SCREENSHOTS]]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -32,6 +34,17 @@ document.getElementById("page").onload = event => {
   const curves = [...page.querySelectorAll("[data-metric]")];
   const empty = curves.filter(curve => curve.getBoundingClientRect().width < 20);
   document.body.dataset.result = [curves.length, empty.length, page.documentElement.scrollWidth].join(" ");
+  // Where a curve ends on the screen, as a value by the axis on the screen, and how much of a value a pixel is.
+  document.body.dataset.ends = curves.map(curve => {
+    const picture = curve.ownerSVGElement, axis = picture.dataset;
+    const last = curve.tagName == "path" ? curve.getPointAtLength(curve.getTotalLength()) : {
+      x: curve.lastElementChild.cx.baseVal.value, y: curve.lastElementChild.cy.baseVal.value };
+    const down = y => new DOMPoint(0, y).matrixTransform(picture.getScreenCTM()).y;
+    const end = new DOMPoint(last.x, last.y).matrixTransform(curve.getScreenCTM()).y;
+    const pixel = (axis.yTo - axis.yFrom) / (down(axis.bottom) - down(axis.top));
+    const value = Number(axis.yFrom) + (down(axis.bottom) - end) * pixel;
+    return [curve.dataset.metric, curve.dataset.lastY, value, pixel].join(" ");
+  }).join(";");
 };
 </script>
 HTML
@@ -52,6 +65,23 @@ for width in 390 1440; do
   ((curves >= 8)) || fail 1 "only $curves curves at $width pixels"
   ((empty == 0)) || fail 1 "$empty of $curves curves are not drawn at $width pixels"
   ((across <= width)) || fail 1 "the page is $across pixels wide in a window of $width"
+  python3 - "$work/dom" "$folder/metrics.jsonl" <<'PYTHON' || fail 1 "a curve does not end at its last value (above)"
+import json, re, sys
+
+last = {}
+for line in open(sys.argv[2]):
+    last.update(json.loads(line))
+ends = re.search('data-ends="([^"]*)"', open(sys.argv[1]).read()).group(1).split(";")
+compared = 0
+for end in ends:
+    metric, told, drawn, pixel = end.split(" ")
+    # Means and positions are not in the file as such.
+    value = last.get(metric) if isinstance(last.get(metric), (int, float)) else float(told)
+    compared += metric in last
+    if abs(float(told) - value) > 1e-12 * abs(value) or abs(float(drawn) - value) > float(pixel):
+        sys.exit(f"{metric}: the last value is {value}, the page says {told} and draws {drawn}")
+assert compared >= 6, f"only {compared} curves are of keys of metrics.jsonl"
+PYTHON
   browse --window-size="$width,1600" --screenshot="$screenshots/report-$width.png" \
     "file://$work/report.html" >/dev/null
   [[ -s $screenshots/report-$width.png ]] || fail 1 "no screenshot at $width pixels"

@@ -53,13 +53,16 @@ public struct AttentionPass {
   public let parameters: OwnParameters
   /// Angles that queries and keys are turned by, where positions are rotary.
   public let rotary: RotaryPositions?
+  /// Where what hashes come to is counted, if it is.
+  public let hashTally: HashTally?
   /// Threads and memory.
   public let engine: Engine
 
   /// All parts at once.
   public init(
     address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
-    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, engine: Engine
+    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, hashTally: HashTally? = nil,
+    engine: Engine
   ) {
     self.address = address
     self.layer = layer
@@ -68,6 +71,7 @@ public struct AttentionPass {
     self.givenRotations = givenRotations
     self.parameters = parameters
     self.rotary = rotary
+    self.hashTally = hashTally
     self.engine = engine
   }
 }

@@ -32,6 +32,15 @@ extension LSHAttention {
         scratch.lap(.hash)
       }
       sortLists(buckets, length: length, into: saved, engine: engine)
+      if let tally = pass.hashTally {
+        let padded = saved.order.count / group.heads
+        for head in 0..<group.heads {
+          let counts = counts(
+            buckets: buckets[head * hashes * length..<(head + 1) * hashes * length],
+            order: saved.order[head * padded..<(head + 1) * padded], length: length)
+          tally.add(counts, layer: pass.layer)
+        }
+      }
     }
   }
 

@@ -71,8 +71,8 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     AttentionPass(
       address: address ?? pass.address, layer: layer, firstHead: firstHead,
       dropout: pass.isTraining ? config.attentionDropout : 0,
-      givenRotations: pass.givenRotations[layer],
-      parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary, engine: pass.engine)
+      givenRotations: pass.givenRotations[layer], parameters: own.map { pass.parameters[$0.range] },
+      rotary: pass.rotary, hashTally: pass.hashTally, engine: pass.engine)
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.

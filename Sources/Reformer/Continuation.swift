@@ -37,7 +37,7 @@ final class SequencePast {
   ) -> NGramMixture.Common {
     let common = counts ?? make(arena)
     counts = common
-    common.earlier.add(counted..<position + 1, of: window.inputs)
+    common.add(counted..<position + 1)
     counted = position + 1
     return common
   }

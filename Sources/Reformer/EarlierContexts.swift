@@ -49,7 +49,8 @@ package struct EarlierContexts: Sendable {
     for index in orders.indices { add(range, of: tokens, index) }
   }
 
-  private func add(_ range: Range<Int>, of tokens: View<Int32>, _ index: Int) {
+  /// The same for one of the orders.
+  func add(_ range: Range<Int>, of tokens: View<Int32>, _ index: Int) {
     let (order, slots) = (orders[index], latest.count / orders.count)
     let latest = latest[index * slots..<(index + 1) * slots]
     let links = links[index * capacity..<(index + 1) * capacity]
@@ -68,6 +69,9 @@ package struct EarlierContexts: Sendable {
       }
     }
   }
+
+  /// The latest earlier position with the context of `position`, -1 for none.
+  func place(_ index: Int, _ position: Int) -> Int { Int(links[index * capacity + position]) }
 
   /// What followed the earlier places of the context of `position`.
   package func followers(_ index: Int, _ position: Int, of tokens: View<Int32>) -> Followers {

@@ -11,19 +11,22 @@ import Compute
 struct NGramMixture {
   let tables: NGramTables
   /// Contexts of the window that are looked for in it, ascending.
-  private let windowOrders: [Int]
-  /// `[contexts, 16, 15]`, tables first, by how often a context was there and how many tokens have followed it: added to
-  /// the logit of the share that goes to the next shorter context.
-  private let escapes: Slot
-  /// `[tables + 1, window's contexts + 1, 2, 2]`, by the longest contexts that are known and whether one token alone has
-  /// followed the last: added to the weights of counts and network.
+  let windowOrders: [Int]
+  /// `[contexts + rules of passages, 16, 15]`, tables first, by how often a context was there and how many tokens have
+  /// followed it, or by the tokens of a passage without a miss and its misses: added to the logit of the share that goes
+  /// to the next shorter context.
+  let escapes: Slot
+  /// `[tables + 1, window's contexts + 1, 2, 4, 2]`, by the longest contexts that are known, whether one token alone has
+  /// followed the last, and the length of a repeated passage: added to the weights of counts and network.
   private let weights: Slot
 
-  private static let sizes = 16
+  static let sizes = 16
+  /// Kinds of repeated passages: none, and three lengths.
+  static let passageLengths = 4
   // Few numbers that each position moves a little: they may move in longer steps than the network's.
-  private static let pace: Float = 8
+  static let pace: Float = 8
   // What mixing raises lower ones to.
-  private static let leastProbability: Float = 1e-30
+  static let leastProbability: Float = 1e-30
   // Of shares, as logarithms.
   private static let mostOdds = 30.0
   // Where training begins; a network without training says nothing.
@@ -38,9 +41,11 @@ struct NGramMixture {
       ? []
       : [
         ParameterSpecification(
-          "ngrams.escapes", [tables + window, sizes, Followers.places], .vector, .constant(0)),
+          "ngrams.escapes",
+          [tables + window + RepeatedPassages.rules.count, sizes, Followers.places], .vector,
+          .constant(0)),
         ParameterSpecification(
-          "ngrams.weights", [tables + 1, window + 1, 2, 2], .vector, .constant(0)),
+          "ngrams.weights", [tables + 1, window + 1, 2, passageLengths, 2], .vector, .constant(0)),
       ]
   }
 
@@ -71,6 +76,14 @@ struct NGramMixture {
     let shares: Shares
     /// Where contexts of the window stood before in it.
     let earlier: EarlierContexts
+    /// Which passages of it may be going on again.
+    let passages: RepeatedPassages
+
+    /// Adds the positions of `range`, which follow those that are known.
+    func add(_ range: Range<Int>) {
+      earlier.add(range, of: window.inputs)
+      passages.add(range, of: window.inputs)
+    }
   }
 
   /// Computes the shares, in memory lent by `arena`.
@@ -94,12 +107,14 @@ struct NGramMixture {
   func common(
     _ window: Window, _ parameters: View<Float>, shares: Shares, from arena: ScratchArena
   ) -> Common {
-    Common(
+    let length = window.length
+    return Common(
       window: window, parameters: parameters, shares: shares,
       earlier: EarlierContexts(
-        capacity: window.length, orders: windowOrders,
-        memory: arena.integers(
-          EarlierContexts.size(capacity: window.length, orders: windowOrders))))
+        capacity: length, orders: windowOrders,
+        memory: arena.integers(EarlierContexts.size(capacity: length, orders: windowOrders))),
+      passages: RepeatedPassages(
+        capacity: length, memory: arena.integers(RepeatedPassages.size(capacity: length))))
   }
 
   /// That of a pass over `window`, in memory lent by the engine's scratch.
@@ -108,6 +123,7 @@ struct NGramMixture {
     let common = common(
       window, pass.parameters, shares: shares(pass.parameters, from: scratch), from: scratch)
     common.earlier.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
+    common.passages.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
     return common
   }
 
@@ -147,152 +163,5 @@ struct NGramMixture {
         sums[2 * Int(buckets[index]) + part] += Self.pace * dots.row(part)[index]
       }
     }
-  }
-
-  /// Sets `p` `[V]` to what counts say of the token after `position`; returns the place in `weights`.
-  ///
-  /// `gradient`: that of the likelihood of the target, times the scale, is added to it.
-  private func predict(
-    _ position: Int, into p: View<Float>, common: Common,
-    gradient: (sums: View<Float>, scale: Float)?
-  ) -> Int {
-    let contexts = tables.tables.count + windowOrders.count
-    return withUnsafeTemporaryAllocation(of: Followers.self, capacity: contexts) { followers in
-      let isNew = tableFollowers(position, into: followers, common: common)
-      for index in windowOrders.indices {
-        followers.initializeElement(
-          at: tables.tables.count + index,
-          to: common.earlier.followers(index, position, of: common.window.inputs))
-      }
-      shortest(
-        tables.followers(of: common.window.inputs[position], in: common.parameters),
-        without: isNew ? Int(common.window.targets[position]) : -1,
-        anywhere: common.shares.anywhere,
-        into: p)
-      return withUnsafeTemporaryAllocation(of: Known.self, capacity: contexts) { known in
-        interpolate(
-          followers, target: Int(common.window.targets[position]), lowered: common.shares.lowered,
-          into: p,
-          known: known, gradient: gradient)
-      }
-    }
-  }
-
-  /// What followed the contexts of tables.
-  ///
-  /// Where the window comes again, its own count is taken out as it went in; returns whether it went on to the shortest.
-  private func tableFollowers(
-    _ position: Int, into followers: UnsafeMutableBufferPointer<Followers>, common: Common
-  ) -> Bool {
-    let window = common.window
-    let target = Int(window.targets[position])
-    return withUnsafeTemporaryAllocation(of: NGramRow.self, capacity: tables.tables.count) { rows in
-      tables.rows(window.inputs, position, in: common.parameters) {
-        rows.initializeElement(at: $0, to: $1)
-      }
-      var leavesOut = window.isRepeated && target >= 0
-      for index in rows.indices.reversed() {
-        let row = rows[index]
-        let count = row.isKnown && leavesOut ? row.count(of: target) : 0
-        if count > 0 { leavesOut = count == 1 }
-        followers.initializeElement(
-          at: index, to: row.isKnown ? row.followers(without: count > 0 ? target : -1) : Followers()
-        )
-      }
-      return leavesOut
-    }
-  }
-
-  /// A context that is known, as one position finds it.
-  private struct Known {
-    /// Its place in `escapes`.
-    let cell: Int
-    /// Share of the next shorter context, and its own.
-    let share: Float
-    let own: Float
-    /// What it says of the position's target.
-    let target: Float
-    /// What the next shorter one says of the target.
-    let shorter: Float
-  }
-
-  /// `p` `[V]`, what the shortest context says, becomes what all say; otherwise as `predict`.
-  private func interpolate(
-    _ contexts: UnsafeMutableBufferPointer<Followers>, target: Int, lowered: View<Float>,
-    into p: View<Float>, known: UnsafeMutableBufferPointer<Known>,
-    gradient: (sums: View<Float>, scale: Float)?
-  ) -> Int {
-    let tableCount = tables.tables.count
-    var (knownCount, longest, longestOfWindow, isSingle) = (0, 0, 0, 0)
-    for (index, followers) in contexts.enumerated() where followers.kinds > 0 {
-      let (total, kinds) = (followers.total, followers.kinds)
-      var discounts: Float = 0
-      for place in 0..<kinds { discounts += Self.discount(followers[place].count) }
-      let cell = (index * Self.sizes + Self.size(total)) * Followers.places + kinds - 1
-      let base = discounts / Float(total)
-      let rest = (1.001 - base) * lowered[cell]
-      let (share, own) = (base / (base + rest), rest / (base + rest))
-      let unit = 1 / ((1 - base) * Float(total))
-      let shorter = target >= 0 ? p[target] : 0
-      Kernels.scale(p, by: share)
-      var ofTarget: Float = 0
-      for place in 0..<kinds {
-        let (token, count) = followers[place]
-        let part = (Float(count) - Self.discount(count)) * unit
-        p[token] += own * part
-        if token == target { ofTarget = part }
-      }
-      known[knownCount] = Known(
-        cell: cell, share: share, own: own, target: ofTarget, shorter: shorter)
-      knownCount += 1
-      if index < tableCount {
-        longest = index + 1
-      } else {
-        longestOfWindow = index - tableCount + 1
-      }
-      isSingle = kinds == 1 ? 1 : 0
-    }
-    if let gradient, target >= 0 {
-      // From the longest context down: what is left of the mass, relative to what the target got in the end.
-      var left = gradient.scale * Self.pace / max(p[target], Self.leastProbability)
-      for index in (0..<knownCount).reversed() {
-        let context = known[index]
-        let slope = (context.shorter - context.target) * context.share * context.own
-        gradient.sums[context.cell] -= slope * left
-        left *= context.share
-      }
-    }
-    return 2 * (longest * (windowOrders.count + 1) + longestOfWindow) + isSingle
-  }
-
-  /// What followed a token, interpolated with what stands anywhere; `without`: a token to count once less.
-  private func shortest(
-    _ counts: View<Float>, without: Int, anywhere: View<Float>, into p: View<Float>
-  ) {
-    var (total, discounts) = (0, Float(0))
-    func count(_ token: Int) -> Int { Int(counts.base[token]) - (token == without ? 1 : 0) }
-    for token in 0..<counts.count {
-      let count = count(token)
-      guard count > 0 else { continue }
-      (total, discounts) = (total + count, discounts + Self.discount(count))
-    }
-    p.copy(from: anywhere)
-    guard total > 0 else { return }
-    Kernels.scale(p, by: discounts / Float(total))
-    for token in 0..<counts.count {
-      let count = count(token)
-      if count > 0 { p.base[token] += (Float(count) - Self.discount(count)) / Float(total) }
-    }
-  }
-
-  /// What a count gives to tokens that were not there; the formula's customary sizes.
-  private static func discount(_ count: Int) -> Float {
-    count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2
-  }
-
-  /// Half powers of two in a count, at most 15.
-  private static func size(_ count: Int) -> Int {
-    let number = Float(count)
-    return min(2 * Int(number.exponent) + (number.significand >= 1.414_213_5 ? 1 : 0), sizes - 1)
   }
 }

@@ -52,6 +52,8 @@ struct Pass {
   let kept: KeptActivations?
   /// What follows from the parameters alone, where they stay the same from pass to pass.
   var prepared: PreparedParameters?
+  /// Where what hashes come to is counted, if it is.
+  var hashTally: HashTally?
   /// Sequences that go on, or are to go on, after this pass.
   var continuation: Continuation?
 

@@ -155,10 +155,12 @@ public struct NGramSizes: Sendable, Equatable {
     self.rows = rows
   }
 
-  /// Numbers of 32 bits that a pass over `length` positions needs for the contexts of its window.
+  /// Numbers of 32 bits that a pass over `length` positions needs for the contexts and passages of its window.
   public func scratch(length: Int) -> Int {
     orders.isEmpty
-      ? 0 : EarlierContexts.size(capacity: length, orders: EarlierContexts.orders(orders))
+      ? 0
+      : EarlierContexts.size(capacity: length, orders: EarlierContexts.orders(orders))
+        + RepeatedPassages.size(capacity: length)
   }
 
   /// What is wrong with them, if anything, and what would be right.

@@ -110,15 +110,16 @@ public final class ReformerModel {
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
   /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
-  ///   is not scored.
+  ///   is not scored. `hashTally`: counts what the hashes come to.
   /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
     givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil, losses: View<Float>? = nil,
-    observer: any PassObserver = Unobserved()
+    hashTally: HashTally? = nil, observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
-    let pass = pass(parameters, window, address, isTraining: false, givenRotations)
+    var pass = pass(parameters, window, address, isTraining: false, givenRotations)
+    pass.hashTally = hashTally
     let rowLoss = rowLoss.view[0..<window.length]
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     try parts.stack.forward(streams, pass: pass, observer: observer)

@@ -85,6 +85,13 @@ final class AttentionProbe {
       dropout: 0, givenRotations: nil, engine: engine)
   }
 
+  /// Counts what the next passes hash.
+  func count(_ tally: HashTally) {
+    pass = AttentionPass(
+      address: pass.address, layer: pass.layer, firstHead: pass.firstHead, dropout: pass.dropout,
+      givenRotations: pass.givenRotations, rotary: pass.rotary, hashTally: tally, engine: engine)
+  }
+
   /// Changes how the pass pass.
   func draw(
     dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil, isRotary: Bool? = nil
@@ -204,7 +211,8 @@ final class AttentionProbe {
     }
   }
 
-  private func hashed(
+  /// Buckets of one head, `[round][position]`, naively, and how clear the closest decision was.
+  func hashed(
     head: Int, hashes: Int, buckets: [Int]
   ) -> (buckets: [[Int]], smallestMargin: Double) {
     var rotations = drawnRotations(head: head, hashes: hashes, buckets: buckets)

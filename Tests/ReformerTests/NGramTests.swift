@@ -35,7 +35,7 @@ struct NGramTests {
   /// Counts by their definition.
   ///
   /// A context has seen a token as often as longer contexts that end in it have, each once; the longest as often as it
-  /// was there. Behind them the contexts of the window, as often as they were there before.
+  /// was there. Behind them the contexts of the window, as often as they were there before, and the passages it repeats.
   private struct Reference {
     /// A context, shortest lengths first: `counts[i]` has that of `orders[i]`.
     private var counts: [[[Int32]: [Int32: Int]]]
@@ -88,6 +88,12 @@ struct NGramTests {
         { followers[tokens[place + 1], default: 0] += 1 }
         apply(followers, to: &p, isShortest: false)
       }
+      for rule in ReferencePassages.rules {
+        guard let next = rule.expectations(Array(tokens[...position]))[position] else { continue }
+        let mass = Double(2 * next[2] + 3) / Double(min(next[1], 64) + 2 * next[2] + 4)
+        let share = mass / (mass + 1.001 - mass)
+        p = (0..<vocabulary).map { share * p[$0] + ($0 == next[0] ? 1 - share : 0) }
+      }
       return p
     }
 
@@ -129,7 +135,12 @@ struct NGramTests {
     let probe = try Self.probe(config, counted: [1, 2, 3])
     Self.decide(probe, byCounts: true)
     probe.values("ngrams.escapes").fill(0)
-    let tokens = madeUpTokens(41, vocabulary: 5, seed: 9)
+    // A passage of 20 tokens comes again, one of them changed.
+    var tokens = madeUpTokens(41, vocabulary: 5, seed: 9)
+    tokens[21...] = tokens[0..<20]
+    tokens[36] = (tokens[36] + 1) % 5
+    let passages = ReferencePassages.rules.map { $0.expectations(tokens) }
+    #expect(passages.allSatisfy { $0.contains { $0 != nil } })
     probe.inputs = Array(tokens.dropLast())
     let logits = try probe.logits()
     let reference = Reference(orders: [2, 4], vocabulary: 5, events: Self.events([1, 2, 3]))

@@ -285,11 +285,21 @@ struct ReportTests {
     for part in text.split(whereSeparator: { $0.isASCII && !$0.isLetter }) {
       #expect(page.text.contains(part), "\(part) in \(page.text)")
     }
-    // Neither parameters nor samples depend on the number of ranks.
+    let hashing = try #require(records.last?["validation_hashing"] as? [[String: Any]])
+    #expect(hashing.map { $0["layer"] as? Int } == [1])
+    let shares = ["bucket_balance", "same_bucket_share", "alone_share"].map {
+      (hashing[0][$0] as? NSNumber)?.doubleValue ?? .nan
+    }
+    #expect(shares.allSatisfy { (0...1).contains($0) } && shares[0] > 0, "\(shares)")
+    #expect(page.text.contains("What hashing does"))
+    for share in shares { #expect(page.text.contains(String(format: "%.3f", share))) }
+    // Neither parameters nor samples nor counts depend on the number of ranks.
     if ProgramRun.mpirun != nil {
       let both = try tiny.train("both", ranks: 2, options + ["--set", "run.sample_bytes=20"])
       #expect(both.status == 0, "\(both.output)")
-      #expect(try evaluations("both").compactMap { $0["sample"] as? String } == texts)
+      let twice = try evaluations("both")
+      #expect(twice.compactMap { $0["sample"] as? String } == texts)
+      #expect(twice.last?["validation_hashing"] as? NSArray == hashing as NSArray)
     }
     #expect(try tiny.train("plain", options).status == 0)
     #expect(try tiny.digest("plain") == tiny.digest("run"))

@@ -67,17 +67,22 @@ extension HuggingFaceConfig {
     "add_cross_attention": .bool(false),
     "cross_attention_hidden_size": .null,
     "pruned_heads": .object([:]),
+    // Some old configs have it; with true it would be another model.
+    "sinusoidal_pos_embds": .bool(false),
   ]
 
-  /// Keys of transformers that say how a model is started, cut into pieces, called or decoded from.
+  /// Keys of transformers that say how a model is started, cut into pieces, called or decoded from, and some of old
+  /// configs that its Reformer does not read (`num_chunks_before` without `lsh_` or `local_`, say).
   private static let idle: Set<String> = [
-    "_name_or_path", "axial_norm_std", "bad_words_ids", "begin_suppress_tokens", "bos_token_id",
+    "_name_or_path", "attention_probs_dropout_prob", "axial_norm_std", "bad_words_ids",
+    "begin_suppress_tokens", "bos_token_id",
     "chunk_size_feed_forward", "chunk_size_lm_head", "classifier_dropout", "decoder_start_token_id",
     "diversity_penalty", "do_sample", "dtype", "early_stopping", "encoder_no_repeat_ngram_size",
     "eos_token_id", "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id",
     "forced_eos_token_id", "id2label", "initializer_range", "intermediate_size", "label2id",
     "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups",
-    "num_beams", "num_return_sequences", "output_attentions", "output_hidden_states", "output_past",
+    "num_beams", "num_chunks_after", "num_chunks_before", "num_return_sequences",
+    "output_attentions", "output_hidden_states", "output_past",
     "output_scores", "pad_token_id", "prefix", "problem_type", "remove_invalid_values",
     "repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id",
     "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class",

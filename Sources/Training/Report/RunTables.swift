@@ -82,6 +82,23 @@ enum RunTables {
       "What it writes", head: ["run", "step", "validation bits/byte", "text"], rows)
   }
 
+  /// What the hashes of each layer came to in the last evaluation.
+  static func hashing(_ runs: [RunHistory]) -> String {
+    let rows = runs.flatMap { run in
+      (run.metrics.evaluations.last?.validationHashing ?? []).map { score in
+        [run.name, "\(score.layer)"]
+          + [score.bucketBalance, score.sameBucketShare, score.aloneShare].map {
+            String(format: "%.3f", $0)
+          }
+      }
+    }
+    return table(
+      "What hashing does",
+      head: [
+        "run", "layer", "balance of buckets", "keys seen of the own bucket", "queries left alone",
+      ], rows)
+  }
+
   /// `text` with each character that a page cannot hold as a dot.
   private static func printable(_ text: String) -> String {
     String(

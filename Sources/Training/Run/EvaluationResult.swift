@@ -1,4 +1,5 @@
 // What an evaluation comes to: the figures of a split, and how they add up from its windows.
+import Attention
 import Corpus
 import Foundation
 
@@ -16,6 +17,8 @@ public struct EvaluationResult: Sendable, Equatable {
   public let corpora: [CorpusScore]?
   /// By the bytes seen before, fewest first.
   public let positions: [PositionScore]
+  /// Of each layer that hashed, in order.
+  public let hashing: [HashScore]
 }
 
 /// The score of one corpus of a mix.
@@ -40,8 +43,29 @@ public struct PositionScore: Codable, Sendable, Equatable {
   public let bytes: Int
 }
 
+/// How well the hashes of a layer do what they are for.
+public struct HashScore: Codable, Sendable, Equatable {
+  /// Index of the layer, from 0.
+  public let layer: Int
+  /// 1 where all buckets of a list are of a size, 1 / buckets where one has everything: the squared length of lists by the
+  /// squared sizes of their buckets times the number of these.
+  public let bucketBalance: Double
+  /// Of the keys that queries see in the lists, themselves left out, the share that hash as the query does.
+  public let sameBucketShare: Double
+  /// The share of queries that see nothing but themselves.
+  public let aloneShare: Double
+
+  /// The shares that `counts` come to, of at least one query.
+  init(layer: Int, _ counts: HashCounts) {
+    self.layer = layer
+    bucketBalance = Double(counts.squaredLengths) / Double(counts.squaredBuckets)
+    sameBucketShare = Double(counts.keysOfBucket) / Double(max(1, counts.keys))
+    aloneShare = Double(counts.queriesAlone) / Double(counts.queries)
+  }
+}
+
 extension EvaluationResult {
-  /// The mean of several scores of the same bytes.
+  /// The mean of several scores of the same bytes, with what hashes came to in the first.
   public static func mean(of all: [EvaluationResult]) -> EvaluationResult {
     func mean(_ value: (EvaluationResult) -> Double) -> Double {
       all.reduce(0) { $0 + value($1) } / Double(all.count)
@@ -60,7 +84,7 @@ extension EvaluationResult {
         PositionScore(
           seenFrom: part.seenFrom, seenTo: part.seenTo,
           bitsPerByte: mean { $0.positions[index].bitsPerByte }, bytes: part.bytes)
-      })
+      }, hashing: first.hashing)
   }
 }
 
@@ -155,7 +179,9 @@ struct EvaluationTally {
   }
 
   /// As a whole score, in windows of `context` bytes.
-  func result(context: Int, corpora: [CorpusScore]?) -> EvaluationResult {
+  func result(
+    context: Int, corpora: [CorpusScore]?, hashing: [HashScore]
+  ) -> EvaluationResult {
     EvaluationResult(
       bitsPerByte: bits(nats, per: bytes), bytes: bytes,
       bitsPerCharacter: characters.flatMap { $0 > 0 ? bits(nats, per: $0) : nil },
@@ -165,7 +191,7 @@ struct EvaluationTally {
         return PositionScore(
           seenFrom: 1 << place, seenTo: min(context, (2 << place) - 1),
           bitsPerByte: bits(sight.nats, per: sight.bytes), bytes: sight.bytes)
-      })
+      }, hashing: hashing)
   }
 }
 

@@ -1,5 +1,6 @@
 // Bits per byte on held-out bytes. Windows are shared out over the ranks; their losses are added in window
 // order, so the figure has the same bits at any rank count.
+import Attention
 import Communication
 import Compute
 import Corpus
@@ -46,9 +47,10 @@ public struct Evaluator {
       ).enumerated().map { Place(corpus: part.corpus, index: $0, window: $1) }
     }
     let start = ContinuousClock.now
+    let hashTally = HashTally()
     let own = ownLosses(
       of: windows, hashSeed: hashSeed, carried: context - stride, parameters: parameters,
-      progress: progress)
+      hashTally: hashTally, progress: progress)
     communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: seconds(since: start))
     let reports = try communicator.gatherAll(
       doubles: agree(communicator) { try own.get().flatMap(\.numbers) }
@@ -60,21 +62,39 @@ public struct Evaluator {
     if let wrong = losses.firstIndex(where: { !$0.nats.isFinite }) {
       throw RunFailure("evaluation: the loss of \(windows[wrong].description) is not finite")
     }
-    return score(windows, losses, carried: context - stride, context: context)
+    return score(
+      windows, losses, carried: context - stride, context: context,
+      hashing: try hashScores(hashTally))
+  }
+
+  /// What the hashes of each layer came to in the windows of all ranks.
+  private func hashScores(_ own: HashTally) throws -> [HashScore] {
+    let reports = try communicator.gatherAll(
+      doubles: model.config.layers.indices.flatMap { layer in
+        (own.layers[layer] ?? HashCounts()).numbers.map(Double.init)
+      })
+    return model.config.layers.indices.compactMap { layer in
+      let width = HashCounts().numbers.count
+      let counts = reports.reduce(HashCounts()) { sum, report in
+        sum + HashCounts(numbers: report[layer * width..<(layer + 1) * width].map { Int($0) })
+      }
+      return counts.queries > 0 ? HashScore(layer: layer, counts) : nil
+    }
   }
 
   /// Loss of each of this rank's windows; of fewer when the run is asked to stop.
   private func ownLosses(
     of windows: [Place], hashSeed: Int, carried: Int, parameters: View<Float>,
-    progress: (Double) -> Void
+    hashTally: HashTally, progress: (Double) -> Void
   ) -> Result<[WindowLoss], any Error> {
     var own: [WindowLoss] = []
     do {
       for index in stride(from: communicator.rank, to: windows.count, by: communicator.size) {
         guard !stop.isMade else { break }
         own.append(
-          try loss(of: windows[index], hashSeed: hashSeed, carried: carried, parameters: parameters)
-        )
+          try loss(
+            of: windows[index], hashSeed: hashSeed, carried: carried, parameters: parameters,
+            hashTally: hashTally))
         progress(Double(index + 1) / Double(windows.count))
       }
     } catch ReformerError.stopped {
@@ -87,7 +107,8 @@ public struct Evaluator {
 
   /// The figures, added up in the order of the windows.
   private func score(
-    _ windows: [Place], _ losses: [WindowLoss], carried: Int, context: Int
+    _ windows: [Place], _ losses: [WindowLoss], carried: Int, context: Int,
+    hashing: [HashScore]
   ) -> EvaluationResult {
     var all = EvaluationTally()
     var scores: [CorpusScore] = []
@@ -101,7 +122,8 @@ public struct Evaluator {
       all.add(own)
       scores.append(own.score(name: part.name))
     }
-    return all.result(context: context, corpora: scores.count > 1 ? scores : nil)
+    return all.result(
+      context: context, corpora: scores.count > 1 ? scores : nil, hashing: hashing)
   }
 
   /// One window, and its number among those of its corpus: a corpus has the same score alone as in
@@ -123,7 +145,7 @@ public struct Evaluator {
 
   /// Loss of the window's targets, given its bytes and `carried` bytes before them, as far as the stretch reaches.
   private func loss(
-    of place: Place, hashSeed: Int, carried: Int, parameters: View<Float>
+    of place: Place, hashSeed: Int, carried: Int, parameters: View<Float>, hashTally: HashTally
   ) throws -> WindowLoss {
     let seen = place.seen(carried: carried)
     let unscored = place.window.bytes.lowerBound - seen.lowerBound
@@ -133,7 +155,7 @@ public struct Evaluator {
       parameters: parameters,
       window: Window(bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored),
       address: .unseen(config, window: place.index, hashSeed: hashSeed),
-      losses: losses.view, observer: StopWatch(stop: stop))
+      losses: losses.view, hashTally: hashTally, observer: StopWatch(stop: stop))
     return WindowLoss(
       nats: nats, losses: losses.view.array, unscored: unscored, scored: bytes[(unscored + 1)...])
   }

@@ -116,6 +116,10 @@ package struct MetricKey: Sendable {
       "By the bytes of its window that a byte is predicted from, seen_from to seen_to: bits_per_byte and bytes, in a list."
     ),
     MetricKey(
+      .evaluation, "validation_hashing", \.validationHashing, "",
+      "Of each layer that hashes: layer (from 0), bucket_balance (1 where buckets are of a size), same_bucket_share (of the keys that queries see in sorted lists) and alone_share (of queries that see nothing but themselves), in a list."
+    ),
+    MetricKey(
       .evaluation, "sample", \.sample, "",
       "The first bytes of the validation split and what the model makes of them, run.sample_bytes; absent where these are 0."
     ),

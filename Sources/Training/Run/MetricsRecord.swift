@@ -26,6 +26,7 @@ package struct MetricsRecord: Codable, Sendable {
   package var validationSeconds: Double?
   package var validationCorpora: [CorpusScore]?
   package var validationPositions: [PositionScore]?
+  package var validationHashing: [HashScore]?
   package var sample: String?
   package var checkpointSeconds: Double?
   package var checkpointPauseSeconds: Double?

@@ -127,7 +127,8 @@ final class RunReport {
         step: step, validationBitsPerByte: result.bitsPerByte,
         averagedValidationBitsPerByte: averaged?.bitsPerByte, validationBytes: result.bytes,
         validationSeconds: seconds, validationCorpora: result.corpora,
-        validationPositions: result.positions, sample: sample))
+        validationPositions: result.positions,
+        validationHashing: result.hashing.isEmpty ? nil : result.hashing, sample: sample))
   }
 
   /// The run has ended in order; `stopped` says who asked for it before the last step.
