@@ -30,7 +30,7 @@ struct ReferencePassages {
       }
       if let other = (0..<position).last(where: { common($0) >= order }),
         other != followed?.place,
-        followed == nil || common(other) >= followed!.hits + lead
+        common(other) >= (followed.map { $0.hits + lead } ?? 0)
       {
         followed = (other, common(other), [])
       }
