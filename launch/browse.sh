@@ -32,7 +32,8 @@ frame() {
 document.getElementById("page").onload = event => {
   const page = event.target.contentDocument;
   const curves = [...page.querySelectorAll("[data-metric]")];
-  const empty = curves.filter(curve => curve.getBoundingClientRect().width < 20);
+  // A single evaluation is a point.
+  const empty = curves.filter(curve => curve.getBoundingClientRect().width < 2);
   document.body.dataset.result = [curves.length, empty.length, page.documentElement.scrollWidth].join(" ");
   // Where a curve ends on the screen, as a value by the axis on the screen, and how much of a value a pixel is.
   document.body.dataset.ends = curves.map(curve => {
