@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 run "$program" report "$folder" --compressors --output "$work/report.html" >/dev/null
 {
   printf '%s' "$prompt"
-  run "$program" generate "$folder" --prompt "$prompt" --bytes 400 --temperature 0.6 --seed 1
+  run "$program" generate "$folder" --prompt "$prompt" --bytes 400 --temperature 0.8 --seed 1
 } >"$work/text"
 
 mkdir -p docs/pictures
