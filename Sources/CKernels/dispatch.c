@@ -5,20 +5,25 @@
 
 #include "table.h"
 
-enum { LEVEL_SCALAR, LEVEL_AVX2, LEVEL_AVX512, LEVEL_COUNT };
+enum { LEVEL_SCALAR, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_BF16, LEVEL_COUNT };
 
-static const char *const level_names[LEVEL_COUNT] = {"portable", "avx2", "avx512"};
+struct level {
+  const char *name;
+  const struct ck_table *kernels;
+  const struct ck_pair_table *pairs;
+};
 
-static const struct ck_table *const level_tables[LEVEL_COUNT] = {
-    &ck_table_scalar,
+static const struct level levels[LEVEL_COUNT] = {
+    {"portable", &ck_table_scalar, &ck_pair_table_scalar},
 #if defined(__x86_64__)
-    &ck_table_avx2,
-    &ck_table_avx512,
+    {"avx2", &ck_table_avx2, &ck_pair_table_avx2},
+    {"avx512", &ck_table_avx512, &ck_pair_table_avx512},
+    {"avx512-bf16", &ck_table_avx512, &ck_pair_table_avx512_bf16},
 #endif
 };
 
-static _Atomic(const struct ck_table *) active_table;
-static _Thread_local const struct ck_table *thread_table;  // set by tests, else NULL
+static _Atomic(const struct level *) active_level;
+static _Thread_local const struct level *thread_level;  // set by tests, else NULL
 
 int ck_best_level(void) {
 #if defined(__x86_64__)
@@ -28,7 +33,7 @@ int ck_best_level(void) {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-      return LEVEL_AVX512;
+      return __builtin_cpu_supports("avx512bf16") ? LEVEL_AVX512_BF16 : LEVEL_AVX512;
     }
     return LEVEL_AVX2;
   }
@@ -42,51 +47,49 @@ static int first_level(void) {
   const char *wanted = getenv("REFORMER_INSTRUCTIONS");
   const int best = ck_best_level();
   for (int level = 0; wanted && level <= best; level++) {
-    if (strcmp(wanted, level_names[level]) == 0) return level;
+    if (strcmp(wanted, levels[level].name) == 0) return level;
   }
   return best;
 }
 
 const char *ck_refused_level(void) {
   const char *wanted = getenv("REFORMER_INSTRUCTIONS");
-  return wanted && strcmp(wanted, level_names[first_level()]) != 0 ? wanted : NULL;
+  return wanted && strcmp(wanted, levels[first_level()].name) != 0 ? wanted : NULL;
 }
 
 int ck_level_is_forced(void) { return first_level() != ck_best_level(); }
 
-// The table in use. Two threads that both find none choose the same one, so the race is harmless.
-static const struct ck_table *table(void) {
-  if (__builtin_expect(thread_table != NULL, 0)) return thread_table;
-  const struct ck_table *current = atomic_load_explicit(&active_table, memory_order_relaxed);
+// The level in use. Two threads that both find none choose the same one, so the race is harmless.
+static const struct level *level_in_use(void) {
+  if (__builtin_expect(thread_level != NULL, 0)) return thread_level;
+  const struct level *current = atomic_load_explicit(&active_level, memory_order_relaxed);
   if (__builtin_expect(current == NULL, 0)) {
-    current = level_tables[first_level()];
-    atomic_store_explicit(&active_table, current, memory_order_relaxed);
+    current = &levels[first_level()];
+    atomic_store_explicit(&active_level, current, memory_order_relaxed);
   }
   return current;
 }
 
-int ck_active_level(void) {
-  const struct ck_table *current = table();
-  int level = LEVEL_SCALAR;
-  while (level_tables[level] != current) level++;
-  return level;
-}
+int ck_active_level(void) { return (int)(level_in_use() - levels); }
 
 int ck_set_level(int level) {
   if (level < LEVEL_SCALAR || level > ck_best_level()) return -1;
-  atomic_store_explicit(&active_table, level_tables[level], memory_order_relaxed);
+  atomic_store_explicit(&active_level, &levels[level], memory_order_relaxed);
   return 0;
 }
 
 int ck_set_thread_level(int level) {
   if (level > ck_best_level()) return -1;
-  thread_table = level < LEVEL_SCALAR ? NULL : level_tables[level];
+  thread_level = level < LEVEL_SCALAR ? NULL : &levels[level];
   return 0;
 }
 
 const char *ck_level_name(int level) {
-  return level >= LEVEL_SCALAR && level < LEVEL_COUNT ? level_names[level] : "unknown";
+  return level >= LEVEL_SCALAR && level < LEVEL_COUNT && levels[level].name ? levels[level].name
+                                                                            : "unknown";
 }
+
+int ck_has_pair_instruction(void) { return ck_active_level() == LEVEL_AVX512_BF16; }
 
 // Plain C for the published test vectors, and the reference for the kernels of bodies/random.h.
 void ck_philox_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
@@ -105,6 +108,26 @@ void ck_philox_block(const uint32_t counter[4], const uint32_t key[2], uint32_t 
   for (int i = 0; i < 4; i++) out[i] = c[i];
 }
 
+// The transposes of squares of 32 rows and 32 pairs: each is rounded as a left side, and then turned.
+void ck_pairs_transposed(const float *rows, size_t row_stride, size_t count, size_t columns,
+                         uint32_t *strips, size_t strip_stride) {
+  uint32_t square[CK_STRIP * CK_STRIP];
+  for (size_t j = 0; j < columns; j += 2 * CK_STRIP) {
+    const size_t width = columns - j < 2 * CK_STRIP ? columns - j : 2 * CK_STRIP;
+    for (size_t i = 0; i < count; i += CK_STRIP) {
+      const size_t height = count - i < CK_STRIP ? count - i : CK_STRIP;
+      ck_round_pairs(rows + i * row_stride + j, row_stride, CK_STRIP, height, width, square,
+                     sizeof square / sizeof *square, NULL, 0);
+      ck_strips_transposed((const float *)square, CK_STRIP, height, (width + 1) / 2,
+                           (float *)(strips + i / CK_STRIP * strip_stride + j / 2 * CK_STRIP),
+                           strip_stride);
+    }
+  }
+}
+
 #define CK_FORWARD(result, name, parameters, arguments) \
-  result ck_##name parameters { return table()->name arguments; }
+  result ck_##name parameters { return level_in_use()->kernels->name arguments; }
 CK_FUNCTIONS(CK_FORWARD)
+#define CK_FORWARD_PAIRS(result, name, parameters, arguments) \
+  result ck_##name parameters { return level_in_use()->pairs->name arguments; }
+CK_PAIR_FUNCTIONS(CK_FORWARD_PAIRS)

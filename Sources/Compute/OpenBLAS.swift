@@ -75,7 +75,7 @@ public enum OpenBLAS {
 
   /// A warning for people when the environment holds the library below what the processor can do.
   public static var environmentWarning: String? {
-    guard MatrixProducts.current == .openblas, Kernels.bestInstructionSet == "avx512",
+    guard MatrixProducts.current == .openblas, Kernels.bestInstructionSet.hasPrefix("avx512"),
       let forced = getenv("OPENBLAS_CORETYPE").map({ String(cString: $0) })
     else { return nil }
     let core = String(cString: openblas_get_corename())

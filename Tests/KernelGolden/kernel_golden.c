@@ -358,10 +358,52 @@ static void products(golden *g) {
   give(g, "product, chained", chained);
 }
 
+static void pairs(golden *g) {
+  uint64_t rounding = digest_start, plain = rounding, turned = rounding, gated = rounding;
+  const size_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {13, 40, 33}, {64, 96, 300}, {70, 33, 1200}};
+  for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+    const size_t rows = shapes[s][0], columns = shapes[s][1], depth = shapes[s][2];
+    const size_t count = (depth + 1) / 2, row_pairs = (rows + 1) / 2;
+    float *a = floats(g, rows * depth, 2), *b = floats(g, depth * columns, 2);
+    float *bias = floats(g, columns, 1), *wanted = floats(g, rows * columns, 1);
+    float *c = floats(g, rows * columns, 1), *d = floats(g, depth * columns, 1);
+    uint32_t *left = memory(rows * up_to_strips(count) * 4);
+    uint32_t *right = memory(count * up_to_strips(columns) * 4);
+    uint32_t *across = memory(row_pairs * up_to_strips(depth) * 4);
+    uint32_t *with = memory(row_pairs * up_to_strips(columns) * 4);
+    uint32_t *gate = memory(rows * up_to_strips((columns + 1) / 2) * 4);
+    ck_round_pairs(a, depth, 32, rows, depth, left, rows * 32, across, row_pairs * 32);
+    ck_round_pairs(b, columns, 32, depth, columns, NULL, 0, right, count * 32);
+    ck_round_pairs(wanted, columns, 32, rows, columns, gate, rows * 32, with, row_pairs * 32);
+    for (size_t j = 0; j < columns; j++) {
+      for (size_t p = 0; p < count; p++) {
+        rounding = digest_words(rounding, right + j / 32 * count * 32 + p * 32 + j % 32, 1);
+      }
+    }
+    const ck_left of_strips = {(const float *)left, 1024, 32, rows * 32, 1};
+    const ck_left transposed = {(const float *)across, row_pairs * 32, 1, 1024, 32};
+    ck_product_pairs(of_strips, (const float *)right, count * 32, c, columns, 32, rows, columns, count,
+                     1, 0, NULL, 0, NULL, 0);
+    plain = digest_words(plain, c, rows * columns);
+    ck_product_pairs(transposed, (const float *)with, row_pairs * 32, d, columns, 32, depth, columns,
+                     row_pairs, 0, 1, NULL, 0, NULL, 0);
+    turned = digest_words(turned, d, depth * columns);
+    ck_product_pairs(of_strips, (const float *)right, count * 32, c, columns, 32, rows, columns, count,
+                     0, 0, bias, 1, (const uint16_t *)gate, rows * 32);
+    gated = digest_words(gated, c, rows * columns);
+    free(a), free(b), free(bias), free(wanted), free(c), free(d);
+    free(left), free(right), free(across), free(with), free(gate);
+  }
+  give(g, "bf16 pairs", rounding);
+  give(g, "bf16 product", plain);
+  give(g, "bf16 product, transposed", turned);
+  give(g, "bf16 product, gated", gated);
+}
+
 void kernel_golden(void (*each)(const char *name, uint64_t digest, void *context), void *context) {
   void (*const cases[])(golden *) = {vectors,       functions,        random_numbers, streams, normalisation,
                                      rows_by_index, softmax_and_loss, hashing,        optimizer, products,
-                                     runs_of_keys,  mixtures};
+                                     runs_of_keys,  mixtures,         pairs};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     golden g = {each, context, i};
     cases[i](&g);

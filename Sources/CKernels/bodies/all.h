@@ -5,6 +5,7 @@
 #include "math.h"
 #include "vector.h"
 #include "product.h"
+#include "pairs.h"
 #include "rate.h"
 #include "stream.h"
 #include "layernorm.h"
@@ -18,3 +19,4 @@
 
 #define CK_ENTRY(result, name, parameters, arguments) .name = CK(name),
 const struct ck_table CK(table) = {CK_FUNCTIONS(CK_ENTRY)};
+const struct ck_pair_table CK(pair_table) = {CK_PAIR_FUNCTIONS(CK_ENTRY)};

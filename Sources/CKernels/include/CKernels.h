@@ -1,6 +1,7 @@
 // The leaf loops of the trainer: everything that touches every number of a tile.
 //
-// Each function exists for three instruction sets (portable, AVX2+FMA, AVX-512) compiled from one body;
+// Each function exists for three instruction sets (portable, AVX2+FMA, AVX-512; products of bf16 for a
+// fourth) compiled from one body;
 // the first call picks the best one the CPU has, or the one that the environment variable
 // REFORMER_INSTRUCTIONS names. Matrices are row-major; `*_stride` counts floats
 // between rows. Nothing here allocates or keeps state apart from the chosen level.
@@ -12,7 +13,7 @@
 extern "C" {
 #endif
 
-// ---- Instruction-set level: 0 portable, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL).
+// ---- Instruction-set level: 0 portable, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL), 3 with AVX512-BF16.
 int ck_best_level(void);            // the best level this CPU can run
 int ck_active_level(void);          // the level in use
 const char *ck_refused_level(void);  // REFORMER_INSTRUCTIONS where it names no level of this CPU, else NULL
@@ -20,7 +21,8 @@ int ck_level_is_forced(void);       // whether REFORMER_INSTRUCTIONS names anoth
 int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
 // The same for the calling thread alone, so that tests can run side by side; -1 ends it.
 int ck_set_thread_level(int level);
-const char *ck_level_name(int level);  // "portable", "avx2", "avx512"
+const char *ck_level_name(int level);  // "portable", "avx2", "avx512", "avx512-bf16"
+int ck_has_pair_instruction(void);  // whether the level in use has an instruction for pairs of bf16
 
 // ---- Threads
 int ck_core_count(void);  // cores that this process may use
@@ -62,7 +64,7 @@ enum { CK_STRIP = 32 };
 // The left side of a product by address: element (i, p), with S = CK_STRIP, is base[i / S * row_block +
 // i % S * row + p / S * k_block + p % S * k].
 typedef struct {
-  const float *base;
+  const float *base;  // or pairs of bf16, as many bits
   size_t row_block, row, k_block, k;
 } ck_left;
 // c = a b (+ c with add) (+ bias[column]), then max(., 0) with relu, then 0 where gate <= 0. With go_on the
@@ -82,6 +84,23 @@ void ck_strips_transposed(const float *rows, size_t row_stride, size_t count, si
 // The same of the rows index[0 .. count - 1] of a matrix, all of which are there.
 void ck_strips_gathered(const float *rows, size_t row_stride, const int32_t *index, size_t count,
                         size_t columns, float *strips, size_t strip_stride);
+
+// The same product of bf16 numbers, rounded and added in single precision as by vdpbf16ps (bodies/pairs.h). An element
+// of the operands is a pair of numbers that follow each other in k, the first one in its lower 16 bits; depth counts
+// pairs. The gate lies as a left side, its strips gate_strip pairs apart.
+void ck_product_pairs(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
+                      size_t c_strip, size_t rows, size_t columns, size_t depth, int add, int go_on,
+                      const float *bias, int relu, const uint16_t *gate, size_t gate_strip);
+// Numbers [rows, columns], (i, j) at from[i * row + j / S * strip + j % S], to nearest even as pairs of columns
+// [rows, columns / 2] in strips of pairs, a left side, and as pairs of rows [rows / 2, columns], a right side or the
+// transpose of a left one; either may be NULL. Sizes are rounded up: a number alone has a zero beside it.
+void ck_round_pairs(const float *from, size_t row, size_t strip, size_t rows, size_t columns,
+                    uint32_t *left, size_t left_strip, uint32_t *right, size_t right_strip);
+// The transpose [columns, count] of a row-major matrix as pairs of rows.
+void ck_pairs_transposed(const float *rows, size_t row_stride, size_t count, size_t columns,
+                         uint32_t *strips, size_t strip_stride);
+// As ck_fma_loop, of pairs.
+double ck_pair_loop(size_t rounds, float *result);
 
 // Multiply-adds on registers, for the machine's limit: returns how many operations were done and
 // leaves a sum that depends on all of them in *result, which holds the factor before.
