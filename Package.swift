@@ -74,7 +74,8 @@ let package = Package(
       name: "AttentionTests", dependencies: ["Attention", "Compute", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "ReformerTests", dependencies: ["Reformer", "Attention", "Compute", "TestSupport"],
+      name: "ReformerTests",
+      dependencies: ["Reformer", "Attention", "CKernels", "Compute", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "CorpusTests", dependencies: ["Corpus", "TestSupport"], swiftSettings: strict),

@@ -53,6 +53,8 @@ public struct AttentionPass {
   public let parameters: OwnParameters
   /// Angles that queries and keys are turned by, where positions are rotary.
   public let rotary: RotaryPositions?
+  /// What products read, where a kind leaves the choice.
+  public let precision: Precision
   /// Where what hashes come to is counted, if it is.
   public let hashTally: HashTally?
   /// Threads and memory.
@@ -61,8 +63,8 @@ public struct AttentionPass {
   /// All parts at once.
   public init(
     address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
-    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, hashTally: HashTally? = nil,
-    engine: Engine
+    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, precision: Precision = .fp32,
+    hashTally: HashTally? = nil, engine: Engine
   ) {
     self.address = address
     self.layer = layer
@@ -71,6 +73,7 @@ public struct AttentionPass {
     self.givenRotations = givenRotations
     self.parameters = parameters
     self.rotary = rotary
+    self.precision = precision
     self.hashTally = hashTally
     self.engine = engine
   }

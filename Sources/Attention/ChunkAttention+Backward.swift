@@ -23,10 +23,10 @@ extension ChunkAttention {
     }
   }
 
-  /// Writes the gradients of what was projected.
-  func backward(
+  /// Writes the gradients of what was projected; `Element` as in `forward`.
+  func backward<Element: ProductElement>(
     _ group: HeadGroup, rows: [SoftmaxRows], outputGradient: Matrix, gradients: [Matrix],
-    pass: AttentionPass, orders: [Order]
+    pass: AttentionPass, orders: [Order], of: Element.Type = Float.self
   ) {
     if let whole {
       return whole.backwardTurned(
@@ -47,7 +47,7 @@ extension ChunkAttention {
           let (head, part) = task.quotientAndRemainder(dividingBy: tasks.count)
           backward(
             heads[head], own[head], orders[head], round: round, chunks: tasks[part],
-            halo: halos[head][part], scratch: scratch)
+            halo: halos[head][part], of: Element.self, scratch: scratch)
         }
         addHalos(halos, heads, own, round: round, engine: engine)
       }
@@ -87,20 +87,20 @@ extension ChunkAttention {
     }
   }
 
-  private func backward(
+  private func backward<Element: ProductElement>(
     _ head: AttentionHead, _ gradient: HeadGradient, _ order: Order, round: Int,
-    chunks: Range<Int>, halo: Halo, scratch: ScratchArena
+    chunks: Range<Int>, halo: Halo, of: Element.Type, scratch: ScratchArena
   ) {
     let width = head.queries.columns
     let before = before(round)
-    let window = ChunkWindow(
+    let window = ChunkWindow<Element>(
       chunk: chunk, before: before, width: width, forGradients: true, from: scratch)
     let list = scratch.integers(chunk)
     let keyGradients = scratch.matrix(window.rows, width)
     let valueGradients = scratch.matrix(window.rows, width)
-    let queries = scratch.strips(chunk, width)
+    let queries = scratch.factor(chunk, width, .both, of: Element.self)
     let queryGradients = scratch.matrix(chunk, width)
-    let outputGradients = scratch.strips(chunk, width)
+    let outputGradients = scratch.factor(chunk, width, .both, of: Element.self)
     let first = chunks.lowerBound - before
 
     // Gives the gradients of a chunk that no later chunk of the task sees to their positions.
@@ -119,15 +119,15 @@ extension ChunkAttention {
       if index - window.slots >= first { finish(index - window.slots) }
       let rows = window.rows(ofSlot: window.slot(index))
       fill(list, with: order, round: round, chunk: index)
-      window.load(list, of: head, slot: window.slot(index))
+      window.load(list, of: head, slot: window.slot(index), scratch)
       keyGradients.rows(rows).fill(0)
       valueGradients.rows(rows).fill(0)
       guard index >= chunks.lowerBound else { continue }
-      gather(head.queries, rows: list, into: queries)
-      gather(gradient.output, rows: list, into: outputGradients)
+      queries.fill(scratch) { gather(head.queries, rows: list, into: $0) }
+      outputGradients.fill(scratch) { gather(gradient.output, rows: list, into: $0) }
       scratch.frame {
         let tile = tile(
-          head, window, queries: queries, at: list, order, round: round, chunk: index, scratch)
+          head, window, queries: queries.left, at: list, order, round: round, chunk: index, scratch)
         let numbers = [head.rows.maximum, head.rows.sum, gradient.dots].map { column in
           let own = scratch.matrix(chunk, 1)
           Kernels.gather(column, rows: list, into: own)
@@ -138,18 +138,20 @@ extension ChunkAttention {
           outputGradient: outputGradients.left, maximum: numbers[0], sum: numbers[1],
           dots: numbers[2], scratch)
         for part in tile.parts {
-          tileProduct(
-            probabilities.columns(part.columns).left.transposed, outputGradients,
-            into: valueGradients.rows(part.rows).result, accumulate: true)
+          scratch.frame {
+            tileProduct(
+              Element.transposedLeft(probabilities.columns(part.columns), from: scratch),
+              outputGradients.right, into: valueGradients.rows(part.rows).result, accumulate: true)
+          }
         }
         scratch.lap(.values)
         for (number, part) in tile.parts.enumerated() {
-          let gradients = scoreGradients.columns(part.columns)
+          let gradients = Element.sides(scoreGradients.columns(part.columns), from: scratch)
           tileProduct(
-            gradients.left.transposed, queries, into: keyGradients.rows(part.rows).result,
+            gradients.transposed, queries.right, into: keyGradients.rows(part.rows).result,
             accumulate: true)
           tileProduct(
-            gradients.left, window.keys.rows(part.rows), into: queryGradients.result,
+            gradients.left, window.keys.rows(part.rows).right, into: queryGradients.result,
             accumulate: number > 0)
         }
         scratch.lap(.scores)

@@ -3,7 +3,12 @@ import Compute
 
 extension ChunkAttention {
   /// Computes the output of every head of `group`, and maximum and sum of its `rows`; `orders`: by head.
-  func forward(_ group: HeadGroup, rows: [SoftmaxRows], pass: AttentionPass, orders: [Order]) {
+  ///
+  /// Products are of `Element`; those of runs are of `Float`, as pairs would be others where chunks begin elsewhere.
+  func forward<Element: ProductElement>(
+    _ group: HeadGroup, rows: [SoftmaxRows], pass: AttentionPass, orders: [Order],
+    of: Element.Type = Float.self
+  ) {
     if let whole { return whole.forwardTurned(group, saved: rows, pass: pass) }
     let (pool, tasks, pieces) = (pass.engine.pool, tasks, pieces)
     let heads = AttentionHead.all(group, rows, pass)
@@ -16,7 +21,9 @@ extension ChunkAttention {
     }
     for round in 0..<rounds {
       pool.each(heads.count, tasks) { head, chunks, scratch in
-        forward(heads[head], orders[head], round: round, chunks: chunks, scratch: scratch)
+        forward(
+          heads[head], orders[head], round: round, chunks: chunks, of: Element.self,
+          scratch: scratch)
       }
     }
     pool.each(heads.count, pieces) { head, rows, scratch in
@@ -40,22 +47,23 @@ extension ChunkAttention {
     }
   }
 
-  private func forward(
-    _ head: AttentionHead, _ order: Order, round: Int, chunks: Range<Int>, scratch: ScratchArena
+  private func forward<Element: ProductElement>(
+    _ head: AttentionHead, _ order: Order, round: Int, chunks: Range<Int>, of: Element.Type,
+    scratch: ScratchArena
   ) {
     let width = head.queries.columns
     let before = before(round)
-    let window = ChunkWindow(chunk: chunk, before: before, width: width, from: scratch)
+    let window = ChunkWindow<Element>(chunk: chunk, before: before, width: width, from: scratch)
     let list = scratch.integers(chunk)
-    let queries = scratch.strips(chunk, width)
+    let queries = scratch.factor(chunk, width, .left, of: Element.self)
     for index in chunks.lowerBound - before..<chunks.upperBound {
       fill(list, with: order, round: round, chunk: index)
-      window.load(list, of: head, slot: window.slot(index))
+      window.load(list, of: head, slot: window.slot(index), scratch)
       guard index >= chunks.lowerBound else { continue }
-      gather(head.queries, rows: list, into: queries)
+      queries.fill(scratch) { gather(head.queries, rows: list, into: $0) }
       scratch.frame {
         let tile = tile(
-          head, window, queries: queries, at: list, order, round: round, chunk: index, scratch)
+          head, window, queries: queries.left, at: list, order, round: round, chunk: index, scratch)
         scratch.lap(.gather)
         tile.merge(scratch)
       }
@@ -63,14 +71,14 @@ extension ChunkAttention {
   }
 
   /// The queries of a chunk, at positions `list`, and the keys of the ring.
-  func tile(
-    _ head: AttentionHead, _ window: ChunkWindow, queries: Packed<Float>, at list: View<Int32>,
-    _ order: Order, round: Int, chunk index: Int, _ scratch: ScratchArena
-  ) -> ScoreTile {
+  func tile<Element>(
+    _ head: AttentionHead, _ window: ChunkWindow<Element>, queries: LeftOperand<Element>,
+    at list: View<Int32>, _ order: Order, round: Int, chunk index: Int, _ scratch: ScratchArena
+  ) -> ScoreTile<Element> {
     guard seesRuns else {
       return ScoreTile(
         head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
-        queries: queries.left, positions: list,
+        queries: queries, positions: list,
         seen: .before(
           masksSelf: sharesQueryKey, firstDraw: firstDraw(round: round, chunk: index),
           drawsPerQuery: window.rows))
@@ -85,7 +93,7 @@ extension ChunkAttention {
     let own = window.rows - chunk
     findRuns(first, own: own, starts: starts(order, round: round), round: round, chunk: index)
     return ScoreTile(
-      head: head, window: window, parts: parts, queries: queries.left, positions: list,
+      head: head, window: window, parts: parts, queries: queries, positions: list,
       seen: .runs(first: first, own: own, keys: keys, length: length, list: round, lists: rounds))
   }
 

@@ -83,12 +83,19 @@ struct ChunkAttention {
   func scratch(heads: Int, headWidth: Int) -> AttentionScratch {
     if let whole { return whole.scratch(length: length, heads: heads, headWidth: headWidth) }
     let halo = before * chunk * (2 * headWidth + 1)
-    let window = (before + 1) * ChunkWindow.slotRows(chunk: chunk)
+    let window = (before + 1) * chunkSlotRows(chunk)
+    let rows = 2 * (window + chunk)
     // Strips are padded, rows are not.
-    let strips = Packed<Float>.count(2 * (window + chunk), headWidth)
+    var factors = Packed<Float>.count(rows, headWidth) + 2 * window * headWidth
+    if sharesQueryKey && !seesRuns {
+      // In bf16 a pair is as wide as a float: half as much for each role, and scores in both roles beside themselves.
+      let across = Packed<Float>.count(rows, (headWidth + 1) / 2)
+      let down = Packed<Float>.count(window / 2 + chunk + 1, headWidth)
+      factors = max(factors, across + down + window * (headWidth + 1) + 3 * chunk * window / 2)
+    }
     return AttentionScratch(
       shared: heads * (length + tasks.count * halo),
-      perThread: strips + (4 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
+      perThread: factors + (2 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
   }
 
   /// Positions of a chunk of the list; past every position where the list has no such chunk.
@@ -108,7 +115,7 @@ struct ChunkAttention {
 
   /// Number of the first dropout draw of a chunk's scores.
   func firstDraw(round: Int, chunk index: Int) -> Int {
-    (round * chunksPerRound + index) * chunk * (before + 1) * ChunkWindow.slotRows(chunk: chunk)
+    (round * chunksPerRound + index) * chunk * (before + 1) * chunkSlotRows(chunk)
   }
 
   /// What the queries of a head see, spelt out.
@@ -124,7 +131,7 @@ struct ChunkAttention {
       fill(buffer.view, with: order, round: round, chunk: index)
       return buffer.view.array.map(Int.init)
     }
-    let slotRows = ChunkWindow.slotRows(chunk: chunk)
+    let slotRows = chunkSlotRows(chunk)
     for round in 0..<rounds {
       guard !seesRuns else {
         let list = (0..<chunksPerRound).flatMap { positions(round, $0) }.prefix(length)

@@ -6,20 +6,20 @@ import Compute
 ///
 /// A slot is a chunk rounded up to whole strips, W rows are all slots. Rows that pad a slot have
 /// position `Int32.max`, which causality masks, and are zero.
-struct ChunkWindow {
+struct ChunkWindow<Element: ProductElement> {
   let slots: Int
   let chunk: Int
   let slotRows: Int
   /// `[W]`: position of each row.
   let positions: View<Int32>
   /// `[W, K]`, scaled.
-  let keys: Packed<Float>
+  let keys: Factor<Element>
   /// `[K, W]`, scaled.
-  let keysAcross: Packed<Float>
+  let keysAcross: Packed<Element>
   /// `[W, K]`.
-  let values: Packed<Float>
-  /// `[K, W]`, where gradients need it.
-  let valuesAcross: Packed<Float>?
+  let values: Factor<Element>
+  /// `[K, W]`, where gradients need it, which then read no `values` as they are.
+  let valuesAcross: Packed<Element>?
 
   /// Rows of all slots.
   var rows: Int { slots * slotRows }
@@ -30,22 +30,25 @@ struct ChunkWindow {
   ) {
     self.chunk = chunk
     slots = before + 1
-    slotRows = Self.slotRows(chunk: chunk)
+    slotRows = chunkSlotRows(chunk)
     let rows = slots * slotRows
     positions = arena.integers(rows)
-    keys = arena.strips(rows, width)
-    keysAcross = arena.strips(width, rows)
-    values = arena.strips(rows, width)
-    valuesAcross = forGradients ? arena.strips(width, rows) : nil
+    keys = arena.factor(rows, width, forGradients ? .both : .left)
+    keysAcross = arena.strips(Element.count(width), rows, of: Element.self)
+    values = arena.factor(rows, width, forGradients ? .left : .right)
+    valuesAcross =
+      forGradients ? arena.strips(Element.count(width), rows, of: Element.self) : nil
     guard slotRows > chunk else { return }
-    positions.fill(Int32.max)
-    for matrix in [keys, keysAcross, values] + (valuesAcross.map { [$0] } ?? []) {
-      matrix.runs.forEach { $0.fill(0) }
-    }
+    clear()
   }
 
-  static func slotRows(chunk: Int) -> Int {
-    (chunk + Packed<Float>.width - 1) / Packed<Float>.width * Packed<Float>.width
+  /// Leaves nothing in any slot.
+  func clear() {
+    positions.fill(Int32.max)
+    keys.clear()
+    keysAcross.clear()
+    values.clear()
+    valuesAcross?.clear()
   }
 
   /// Rows of the chunk in `slot`, padding left out.
@@ -55,22 +58,24 @@ struct ChunkWindow {
   func slot(_ index: Int) -> Int { (index + slots - 1) % slots }
 
   /// Puts a head's keys, times their scales, and its values at `chunkPositions` in `slot`.
-  func load(_ chunkPositions: View<Int32>, of head: AttentionHead, slot: Int) {
+  func load(
+    _ chunkPositions: View<Int32>, of head: AttentionHead, slot: Int, _ scratch: ScratchArena
+  ) {
     let rows = rows(ofSlot: slot)
     positions[rows].copy(from: chunkPositions)
-    gather(head.keys, rows: chunkPositions, scale: head.rows.keyScale, into: keys.rows(rows))
-    gather(head.values, rows: chunkPositions, into: values.rows(rows))
-    transpose(keys.rows(rows), into: keysAcross, columns: rows)
-    if let valuesAcross { transpose(values.rows(rows), into: valuesAcross, columns: rows) }
+    let (keys, values) = (keys.rows(rows), values.rows(rows))
+    keys.fill(scratch) {
+      gather(head.keys, rows: chunkPositions, scale: head.rows.keyScale, into: $0)
+    }
+    values.fill(scratch) { gather(head.values, rows: chunkPositions, into: $0) }
+    keysAcross.columns(rows).copy(transposing: keys.gate)
+    valuesAcross?.columns(rows).copy(transposing: values.gate)
   }
 }
 
-/// Writes the transpose of `rows` into the columns `columns` of `across`.
-private func transpose(_ rows: Packed<Float>, into across: Packed<Float>, columns: Range<Int>) {
-  for strip in 0..<rows.stripCount {
-    let (features, matrix) = rows.strip(strip)
-    across.rows(features).columns(columns).copy(transposing: matrix)
-  }
+/// Rows of a slot for chunks of `chunk` positions.
+func chunkSlotRows(_ chunk: Int) -> Int {
+  (chunk + Packed<Float>.width - 1) / Packed<Float>.width * Packed<Float>.width
 }
 
 /// Fetches rows by position into strips, times `scale` where there is one.

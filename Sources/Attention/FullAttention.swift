@@ -98,9 +98,9 @@ public struct FullAttention: AttentionLayer {
   /// Runs `body` for every block of keys and the rows of `run` that see one of them, a tile at a time.
   private func eachTile(
     _ head: AttentionHead, _ run: Range<Int>, forGradients: Bool = false, _ scratch: ScratchArena,
-    _ body: (_ rows: Range<Int>, _ tile: ScoreTile) -> Void
+    _ body: (_ rows: Range<Int>, _ tile: ScoreTile<Float>) -> Void
   ) {
-    let window = ChunkWindow(
+    let window = ChunkWindow<Float>(
       chunk: Self.block, before: 0, width: head.keys.columns, forGradients: forGradients,
       from: scratch)
     for block in Tiling.ranges(run.upperBound, by: Self.block) {
@@ -114,20 +114,21 @@ public struct FullAttention: AttentionLayer {
 
   /// A whole block even where the sequence ends in it: later positions are masked, and zero.
   private func load(
-    _ head: AttentionHead, _ block: Range<Int>, _ window: ChunkWindow, _ scratch: ScratchArena
+    _ head: AttentionHead, _ block: Range<Int>, _ window: ChunkWindow<Float>,
+    _ scratch: ScratchArena
   ) {
     scratch.frame {
       let list = positions(block.lowerBound..<block.lowerBound + Self.block, scratch)
-      window.load(list, of: head, slot: 0)
+      window.load(list, of: head, slot: 0, scratch)
     }
     scratch.lap(.gather)
   }
 
   /// The queries `rows` and a block of keys; the draw of a probability is query times length plus key.
   private func tile(
-    _ head: AttentionHead, _ rows: Range<Int>, _ block: Range<Int>, _ window: ChunkWindow,
+    _ head: AttentionHead, _ rows: Range<Int>, _ block: Range<Int>, _ window: ChunkWindow<Float>,
     _ scratch: ScratchArena
-  ) -> ScoreTile {
+  ) -> ScoreTile<Float> {
     let length = head.queries.rows
     return ScoreTile(
       head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
@@ -175,7 +176,7 @@ public struct FullAttention: AttentionLayer {
   }
 
   private func backward(
-    _ tile: ScoreTile, _ rows: Range<Int>, _ gradient: HeadGradient, _ scratch: ScratchArena
+    _ tile: ScoreTile<Float>, _ rows: Range<Int>, _ gradient: HeadGradient, _ scratch: ScratchArena
   ) -> (probabilities: Matrix, gradients: Matrix) {
     tile.backward(
       outputGradient: gradient.output.rows(rows).left, maximum: tile.head.rows.maximum.dense[rows],
@@ -188,7 +189,7 @@ public struct FullAttention: AttentionLayer {
     eachTile(head, run, forGradients: true, scratch) { rows, tile in
       let (_, gradients) = backward(tile, rows, gradient, scratch)
       tileProduct(
-        gradients.left, tile.window.keys, into: gradient.queries.rows(rows).result,
+        gradients.left, tile.window.keys.right, into: gradient.queries.rows(rows).result,
         accumulate: true)
       scratch.lap(.scores)
     }
@@ -202,7 +203,7 @@ public struct FullAttention: AttentionLayer {
     let values = scratch.matrix(block.count, width)
     keys.fill(0)
     values.fill(0)
-    let window = ChunkWindow(
+    let window = ChunkWindow<Float>(
       chunk: Self.block, before: 0, width: width, forGradients: true, from: scratch)
     load(head, block, window, scratch)
     for rows in Tiling.ranges(block.lowerBound..<head.queries.rows, by: Self.tile) {

@@ -181,8 +181,17 @@ public struct LSHAttention: AttentionLayer, Equatable {
     // By what they say, wherever they stand: the same bytes hash alike.
     if chunks.whole == nil { sort(group, saved: saved, pass: pass) }
     pass.turn(group)
-    chunks.forward(
-      group, rows: saved.rows, pass: pass, orders: orders(of: saved, length: group.length))
+    let orders = orders(of: saved, length: group.length)
+    if readsBF16(pass) {
+      chunks.forward(group, rows: saved.rows, pass: pass, orders: orders, of: BFloat16Pair.self)
+    } else {
+      chunks.forward(group, rows: saved.rows, pass: pass, orders: orders)
+    }
+  }
+
+  /// Products of runs are in single precision always: where pairs begin must not enter a bit.
+  private func readsBF16(_ pass: AttentionPass) -> Bool {
+    sight == .chunks && pass.precision == .bf16
   }
 
   /// Gradients of the projections, from the order that `forward` left.
@@ -190,9 +199,16 @@ public struct LSHAttention: AttentionLayer, Equatable {
     _ group: HeadGroup, saved: SortedLists, outputGradient: Matrix, gradients: [Matrix],
     ownGradients: OwnParameters, pass: AttentionPass
   ) {
-    chunks(group.length).backward(
-      group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
-      orders: orders(of: saved, length: group.length))
+    let (chunks, orders) = (chunks(group.length), orders(of: saved, length: group.length))
+    if readsBF16(pass) {
+      chunks.backward(
+        group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
+        orders: orders, of: BFloat16Pair.self)
+    } else {
+      chunks.backward(
+        group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
+        orders: orders)
+    }
     pass.turnBack(gradients)
   }
 

@@ -4,13 +4,12 @@ import Compute
 
 /// The chunks in sight of one head.
 struct LocalPast: HeadPast {
-  private let window: ChunkWindow
+  private let window: ChunkWindow<Float>
 
   /// Lends an empty ring.
   init(chunk: Int, before: Int, headWidth: Int, from arena: ScratchArena) {
     window = ChunkWindow(chunk: chunk, before: before, width: headWidth, from: arena)
-    window.positions.fill(Int32.max)
-    for matrix in [window.keysAcross, window.values] { matrix.runs.forEach { $0.fill(0) } }
+    window.clear()
   }
 
   /// The first row of a chunk puts the one that was in its place out of sight.
@@ -31,7 +30,7 @@ struct LocalPast: HeadPast {
   func attend(_ row: HeadRow, scratch: ScratchArena) {
     let softmax = RowSoftmax(row, scratch: scratch)
     softmax.add(
-      keysAcross: window.keysAcross, values: window.values, positions: window.positions,
+      keysAcross: window.keysAcross, values: window.values.right, positions: window.positions,
       masksSelf: false)
     softmax.finish()
   }

@@ -16,19 +16,19 @@ enum SeenKeys {
 }
 
 /// Queries that meet the keys of a window together.
-struct ScoreTile {
+struct ScoreTile<Element: ProductElement> {
   let head: AttentionHead
-  let window: ChunkWindow
+  let window: ChunkWindow<Element>
   /// Rows of the window, and the columns of the scores that they are.
   let parts: [(rows: Range<Int>, columns: Range<Int>)]
-  let queries: LeftOperand<Float>
+  let queries: LeftOperand<Element>
   /// Positions of the queries.
   let positions: View<Int32>
   let seen: SeenKeys
 
-  private func scores(_ left: LeftOperand<Float>, _ right: Packed<Float>, _ scratch: ScratchArena)
-    -> Matrix
-  {
+  private func scores(
+    _ left: LeftOperand<Element>, _ right: Packed<Element>, _ scratch: ScratchArena
+  ) -> Matrix {
     let scores = scratch.matrix(positions.count, window.rows)
     for part in parts {
       tileProduct(left, right.columns(part.rows), into: scores.columns(part.columns).result)
@@ -59,7 +59,8 @@ struct ScoreTile {
       if isChain { partial.fill(0) }
       for part in parts {
         tileProduct(
-          scores.columns(part.columns).left, window.values.rows(part.rows), into: partial.result,
+          Element.left(scores.columns(part.columns), from: scratch),
+          window.values.rows(part.rows).right, into: partial.result,
           continuing: isChain)
       }
       scratch.lap(.values)
@@ -73,7 +74,7 @@ struct ScoreTile {
   /// Probabilities after dropout and gradients of logits, `[queries, W]` each, lent by `scratch`; `maximum`, `sum` and
   /// `dots` are those of the queries' rows.
   func backward(
-    outputGradient: LeftOperand<Float>, maximum: View<Float>, sum: View<Float>,
+    outputGradient: LeftOperand<Element>, maximum: View<Float>, sum: View<Float>,
     dots: View<Float>, _ scratch: ScratchArena
   ) -> (probabilities: Matrix, gradients: Matrix) {
     guard let valuesAcross = window.valuesAcross else { preconditionFailure("a window forward") }

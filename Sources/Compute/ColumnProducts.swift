@@ -1,15 +1,15 @@
 // Products with few rows. Reading the right side is then all the work, so that threads share its columns instead of the rows.
 
 /// One of several products with the same left side.
-public struct ColumnProduct {
-  let weights: Packed<Float>
+public struct ColumnProduct<Element: ProductElement> {
+  let weights: Packed<Element>
   let result: ResultOperand
   let bias: View<Float>?
   let relu: Bool
 
   /// c = a b, ended as by `tileProduct`.
   public init(
-    _ weights: Packed<Float>, into result: ResultOperand, bias: View<Float>? = nil,
+    _ weights: Packed<Element>, into result: ResultOperand, bias: View<Float>? = nil,
     relu: Bool = false
   ) {
     self.weights = weights
@@ -25,7 +25,7 @@ public struct ColumnProduct {
   }
 
   /// Computes it on the calling thread.
-  public func run(_ left: LeftOperand<Float>) {
+  public func run(_ left: LeftOperand<Element>) {
     tileProduct(left, weights, into: result, bias: bias, relu: relu)
   }
 }
@@ -36,10 +36,10 @@ extension WorkerPool {
 
   /// Products of one left side with the strips of all right sides shared out evenly; the bits are those of
   /// `tileProduct`.
-  public func run(_ products: [ColumnProduct], left: LeftOperand<Float>) {
-    let width = Packed<Float>.width
+  public func run<Element>(_ products: [ColumnProduct<Element>], left: LeftOperand<Element>) {
+    let width = Packed<Element>.width
     let total = products.reduce(0) { $0 + $1.weights.stripCount }
-    let work = total * width * left.columns * left.rows
+    let work = total * width * left.columns * Element.numbers * left.rows
     let shares = work < Self.leastShared ? 1 : threadCount
     let share = (total + shares - 1) / shares
     run((total + share - 1) / share) { task, scratch in

@@ -23,21 +23,23 @@ public final class Engine: Sendable {
 extension Engine {
   /// Weights `[outputs, inputs]` as the right side of dx = dy W, or transposed as that of y = x W^T, in memory lent
   /// by `arena`, or by the engine until the enclosing frame ends; all threads pack.
-  public func pack(
-    _ weights: Matrix, transposed: Bool, from arena: ScratchArena? = nil
-  ) -> Packed<Float> {
+  public func pack<Element: ProductElement>(
+    _ weights: Matrix, transposed: Bool, as: Element.Type = Float.self,
+    from arena: ScratchArena? = nil
+  ) -> Packed<Element> {
     let arena = arena ?? scratch
     let packed =
       transposed
-      ? arena.strips(weights.columns, weights.rows)
-      : arena.strips(weights.rows, weights.columns)
+      ? arena.strips(Element.count(weights.columns), weights.rows, of: Element.self)
+      : arena.strips(Element.count(weights.rows), weights.columns, of: Element.self)
     let panels = Tiling.ranges(weights.rows, by: 128)
     pool.run(panels.count) { index, scratch in
       let panel = panels[index]
       if transposed {
         packed.columns(panel).copy(transposing: weights.rows(panel))
       } else {
-        packed.rows(panel).copy(from: weights.rows(panel))
+        let own = panel.lowerBound / Element.numbers..<Element.count(panel.upperBound)
+        packed.rows(own).copy(from: weights.rows(panel))
       }
       scratch.lap(.layout)
     }

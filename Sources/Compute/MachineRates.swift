@@ -5,17 +5,18 @@ import CKernels
 public struct MachineRates: Sendable {
   /// Multiply-adds on registers, the limit of any product.
   public let fmaGflops: Double
+  /// The same of bf16 numbers; 0 where no instruction is there for them.
+  public let bf16Gflops: Double
   /// Products of 512 x 512 by tiles, one per thread.
   public let tilesGflops: Double
+  /// The same of bf16 numbers, by the instruction or by what takes its place.
+  public let bf16TilesGflops: Double
   /// The same by OpenBLAS.
   public let openblasGflops: Double
 
   /// Measures for about a second; the best of several tries counts.
   public init(_ engine: Engine) {
-    fmaGflops = Self.best(engine) { _ in
-      var result: Float = 0.5
-      return ck_fma_loop(1_000_000, &result)
-    }
+    // Products first: they take long enough for the system to give each thread a core.
     let size = 512
     func products(_ multiply: @escaping (Matrix, Matrix, Matrix) -> Void) -> Double {
       Self.best(engine) { scratch in
@@ -31,7 +32,27 @@ public struct MachineRates: Sendable {
       tileProduct(
         a.left, Packed(b.dense, rows: size, columns: size), into: c.result, by: .tiles)
     }
+    // Portable ones take a hundred times as long.
+    let bf16Size = BFloat16Pair.isFast ? size : size / 4
+    bf16TilesGflops = Self.best(engine) { scratch in
+      let matrix = scratch.matrix(bf16Size, bf16Size)
+      matrix.fill(0.5)
+      let factor = scratch.factor(bf16Size, bf16Size, .both, of: BFloat16Pair.self)
+      factor.copy(from: matrix)
+      for _ in 0..<8 { tileProduct(factor.left, factor.right, into: matrix.result, by: .tiles) }
+      return 8 * 2 * Double(bf16Size * bf16Size * bf16Size)
+    }
     openblasGflops = products { OpenBLAS.multiply($0, $1, into: $2) }
+    fmaGflops = Self.best(engine) { _ in
+      var result: Float = 0.5
+      return ck_fma_loop(1_000_000, &result)
+    }
+    bf16Gflops =
+      BFloat16Pair.isFast
+      ? Self.best(engine) { _ in
+        var result: Float = 0
+        return ck_pair_loop(1_000_000, &result)
+      } : 0
   }
 
   private static func best(_ engine: Engine, _ body: (ScratchArena) -> Double) -> Double {

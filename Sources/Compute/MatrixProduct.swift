@@ -19,7 +19,8 @@ public func tileProduct<Element>(
   )
   precondition(bias == nil || bias?.count == c.columns, "bias of a product")
   if let gate {
-    precondition(gate.rows == c.rows && gate.columns == c.columns, "gate of a product")
+    precondition(
+      gate.rows == c.rows && gate.columns == Element.count(c.columns), "gate of a product")
   }
   let end = ProductEnd(
     accumulate: accumulate, continuing: continuing, bias: bias, relu: relu, gate: gate)
@@ -27,6 +28,9 @@ public func tileProduct<Element>(
 }
 
 extension Float: ProductElement {
+  /// One.
+  public static var numbers: Int { 1 }
+
   /// Writes row-major `rows` as strips of the same shape.
   public static func pack(_ rows: Matrix, into strips: Packed<Float>) {
     ck_strips_from_rows(

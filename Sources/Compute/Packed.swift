@@ -20,18 +20,42 @@ public enum MatrixProducts: String, Sendable, CaseIterable {
 ///
 /// Operands carry it in their type, so that a narrower number, with a layout and a kernel of its own, is another
 /// conformance and no other path. Sums are always `Float`.
-public protocol ProductElement: BitwiseCopyable {
-  /// Writes row-major `rows` as strips of the same shape.
+public protocol ProductElement: BitwiseCopyable, Sendable {
+  /// Numbers in an element, which follow each other in k; a last one alone has a zero beside it.
+  static var numbers: Int { get }
+  /// Writes row-major `rows` as strips of the same shape: a right side.
   static func pack(_ rows: Matrix, into strips: Packed<Self>)
-  /// Writes the transpose of row-major `rows` as strips.
+  /// Writes the transpose of row-major `rows` as strips: a right side.
   static func pack(transposing rows: Matrix, into strips: Packed<Self>)
+  /// A row-major matrix as the left side, in place or in memory lent by `arena`.
+  static func left(_ matrix: Matrix, from arena: ScratchArena) -> LeftOperand<Self>
+  /// The transpose of a row-major matrix as the left side, likewise.
+  static func transposedLeft(_ matrix: Matrix, from arena: ScratchArena) -> LeftOperand<Self>
+  /// Both.
+  static func sides(
+    _ matrix: Matrix, from arena: ScratchArena
+  ) -> (left: LeftOperand<Self>, transposed: LeftOperand<Self>)
+  /// See `ScratchArena.factor`.
+  static func factor(
+    _ rows: Int, _ columns: Int, _ role: FactorRole, from arena: ScratchArena
+  ) -> Factor<Self>
+  /// See `Factor.copy`.
+  static func fill(_ factor: Factor<Self>, from matrix: Matrix)
+  /// See `Factor.fill`.
+  static func fill(
+    _ factor: Factor<Self>, _ scratch: ScratchArena, _ body: (Packed<Float>) -> Void)
   /// c = a b of shapes that agree, ended as `end` says.
   static func multiply(
     _ a: LeftOperand<Self>, _ b: Packed<Self>, into c: ResultOperand, _ end: ProductEnd<Self>,
     by route: MatrixProducts)
 }
 
-/// A non-owning `[rows, columns]` window whose columns lie in strips: the right side of products.
+extension ProductElement {
+  /// Elements of so many numbers.
+  public static func count(_ numbers: Int) -> Int { (numbers + Self.numbers - 1) / Self.numbers }
+}
+
+/// A non-owning `[rows, columns]` window of elements whose columns lie in strips: the right side of products.
 public struct Packed<Element: ProductElement>: @unchecked Sendable {
   /// Columns of a strip.
   public static var width: Int { Int(CK_STRIP) }
@@ -82,18 +106,43 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
       stripStride: stripStride)
   }
 
+  /// Sets all numbers to zero, padding included.
+  public func clear() {
+    for strip in 0..<stripCount {
+      UnsafeMutableRawPointer(base + strip * stripStride).initializeMemory(
+        as: UInt8.self, repeating: 0, count: rows * Self.width * MemoryLayout<Element>.stride)
+    }
+  }
+
   /// Number of strips.
   public var stripCount: Int { (columns + Self.width - 1) / Self.width }
 
-  /// Copies a row-major matrix of the same shape.
+  /// Copies a row-major matrix `[k, columns]`.
   public func copy(from matrix: Matrix) {
-    precondition(matrix.rows == rows && matrix.columns == columns, "copy between shapes")
+    precondition(
+      Element.count(matrix.rows) == rows && matrix.columns == columns, "copy between shapes")
     Element.pack(matrix, into: self)
   }
 
-  /// Copies the transpose of a row-major matrix `[columns, rows]`.
+  /// Copies the transpose of another matrix in strips, element by element.
+  public func copy(transposing other: Packed) {
+    precondition(other.rows == columns && other.columns == rows, "transpose between shapes")
+    // Kernels know elements as floats, which are as wide.
+    func floats(_ place: UnsafeMutablePointer<Element>) -> UnsafeMutablePointer<Float> {
+      UnsafeMutablePointer(OpaquePointer(place))
+    }
+    for strip in 0..<other.stripCount {
+      let first = strip * Self.width
+      ck_strips_transposed(
+        floats(other.base + strip * other.stripStride), Self.width, other.rows,
+        min(Self.width, other.columns - first), floats(base + first * Self.width), stripStride)
+    }
+  }
+
+  /// Copies the transpose of a row-major matrix `[columns, k]`.
   public func copy(transposing matrix: Matrix) {
-    precondition(matrix.rows == columns && matrix.columns == rows, "transpose between shapes")
+    precondition(
+      matrix.rows == columns && Element.count(matrix.columns) == rows, "transpose between shapes")
     Element.pack(transposing: matrix, into: self)
   }
 }
@@ -174,14 +223,16 @@ public struct ProductEnd<Element: ProductElement> {
   var gate: Packed<Element>?
 }
 
-extension Packed<Float> {
+extension Packed {
   /// This matrix as the left side.
-  public var left: LeftOperand<Float> {
+  public var left: LeftOperand<Element> {
     LeftOperand(
       base: base, rowBlock: Self.width * Self.width, row: Self.width, kBlock: stripStride, k: 1,
       rows: rows, columns: columns)
   }
+}
 
+extension Packed<Float> {
   /// This matrix as the result.
   public var result: ResultOperand {
     ResultOperand(base: base, row: Self.width, strip: stripStride, rows: rows, columns: columns)
@@ -206,7 +257,10 @@ extension Matrix {
 
 extension ScratchArena {
   /// Lends a matrix in strips with undefined contents until the enclosing frame ends.
-  public func strips(_ rows: Int, _ columns: Int) -> Packed<Float> {
-    Packed(floats(Packed<Float>.count(rows, columns)), rows: rows, columns: columns)
+  public func strips<Element: ProductElement>(
+    _ rows: Int, _ columns: Int, of: Element.Type = Float.self
+  ) -> Packed<Element> {
+    Packed(
+      take(Packed<Element>.count(rows, columns), as: Element.self), rows: rows, columns: columns)
   }
 }

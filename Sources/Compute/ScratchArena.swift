@@ -44,7 +44,7 @@ public final class ScratchArena: @unchecked Sendable {
     return try body()
   }
 
-  private func take<Element: BitwiseCopyable>(_ count: Int, as: Element.Type) -> View<Element> {
+  func take<Element: BitwiseCopyable>(_ count: Int, as: Element.Type) -> View<Element> {
     precondition(count >= 0, "negative scratch size \(count)")
     let bytes = (count * MemoryLayout<Element>.stride + 63) / 64 * 64
     if pieces.isEmpty || pieces[current].used + bytes > pieces[current].capacity { grow(bytes) }

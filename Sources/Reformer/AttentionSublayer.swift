@@ -6,8 +6,8 @@ import Compute
 
 /// Attention sub-layer of one layer.
 ///
-/// D width, g heads per group, K features per head.
-struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
+/// D width, g heads per group, K features per head; products with weights are of `Element`.
+struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: ReversibleSublayer {
   let group: Int
   let norm: LayerNorm
   let projections: [Slot]
@@ -71,8 +71,9 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     AttentionPass(
       address: address ?? pass.address, layer: layer, firstHead: firstHead,
       dropout: pass.isTraining ? config.attentionDropout : 0,
-      givenRotations: pass.givenRotations[layer], parameters: own.map { pass.parameters[$0.range] },
-      rotary: pass.rotary, hashTally: pass.hashTally, engine: pass.engine)
+      givenRotations: pass.givenRotations[layer],
+      parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary,
+      precision: config.precision, hashTally: pass.hashTally, engine: pass.engine)
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.
@@ -117,12 +118,13 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     let engine = pass.engine
     engine.scratch.frame {
       let weights = projections.map {
-        pass.pack(Matrix(pass.parameters, $0).rows(features), transposed: true)
+        pass.pack(
+          Matrix(pass.parameters, $0).rows(features), transposed: true, as: Element.self)
       }
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         pass.multiply(
-          normed.normalized.left,
+          Element.left(normed.normalized, from: scratch),
           zip(weights, group.projected).map { ColumnProduct($0, into: $1.rows(rows).result) })
         scratch.lap(.projections)
       }
@@ -131,11 +133,12 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     let check = RangeCheck()
     engine.scratch.frame {
       let weight = pass.pack(
-        Matrix(pass.parameters, outWeight).columns(features), transposed: true)
+        Matrix(pass.parameters, outWeight).columns(features), transposed: true, as: Element.self)
       pass.eachTile { rows, scratch in
         let out = scratch.matrix(rows.count, norm.width)
         pass.multiply(
-          group.output.rows(rows).left, [ColumnProduct(weight, into: out.result)])
+          Element.left(group.output.rows(rows), from: scratch),
+          [ColumnProduct(weight, into: out.result)])
         scratch.lap(.projections)
         pass.dropRows(out, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
         target.apply(out, to: rows, direction, check: check)
@@ -230,17 +233,20 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     engine.scratch.frame {
       // dO = dF W_o.
       let weight = engine.pack(
-        Matrix(pass.parameters, outWeight).columns(features), transposed: false)
+        Matrix(pass.parameters, outWeight).columns(features), transposed: false, as: Element.self)
       pass.eachBlock(of: [outWeight], gradients: gradients) { block in
-        let incoming = engine.scratch.strips(block.rows.count, norm.width)
-        let output = engine.scratch.strips(block.rows.count, features.count)
+        let incoming = engine.scratch.factor(
+          block.rows.count, norm.width, .both, of: Element.self)
+        let output = engine.scratch.factor(
+          block.rows.count, features.count, .right, of: Element.self)
         block.eachTile { tile, scratch in
           let rows = tile.rows
-          incoming.rows(tile.place).copy(from: targetGradient.rows(rows))
+          incoming.rows(tile.place).fill(scratch) { incoming in
+            incoming.copy(from: targetGradient.rows(rows))
+            pass.dropRows(
+              incoming, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
+          }
           output.rows(tile.place).copy(from: group.output.rows(rows))
-          pass.dropRows(
-            incoming.rows(tile.place), rows, rate: config.dropout, .attentionOutputDropout,
-            layer: layer)
           scratch.lap(.layout)
           tileProduct(
             incoming.rows(tile.place).left, weight, into: outputGradient.rows(rows).result)
@@ -265,12 +271,14 @@ struct AttentionSublayer<Attention: AttentionLayer>: ReversibleSublayer {
     engine.scratch.frame {
       // dLN = dP W.
       let weights = projections.map {
-        engine.pack(Matrix(pass.parameters, $0).rows(features), transposed: false)
+        engine.pack(
+          Matrix(pass.parameters, $0).rows(features), transposed: false, as: Element.self)
       }
       pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
-        let normalized = engine.scratch.strips(block.rows.count, norm.width)
+        let normalized = engine.scratch.factor(
+          block.rows.count, norm.width, .right, of: Element.self)
         let incoming = projections.map { _ in
-          engine.scratch.strips(block.rows.count, features.count)
+          engine.scratch.factor(block.rows.count, features.count, .both, of: Element.self)
         }
         block.eachTile { tile, scratch in
           let rows = tile.rows

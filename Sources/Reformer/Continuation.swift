@@ -54,13 +54,15 @@ enum Continuation {
 /// Weights laid out for products, and what else follows from parameters alone.
 final class PreparedParameters {
   private let arena = ScratchArena()
-  private var weights: [UnsafeMutablePointer<Float>: Packed<Float>] = [:]
+  private var weights: [UnsafeMutablePointer<Float>: any Sendable] = [:]
   private var shares: NGramMixture.Shares?
 
   /// The transpose of `matrix`, a part of the parameters.
-  func pack(_ matrix: Matrix, engine: Engine) -> Packed<Float> {
-    if let known = weights[matrix.base] { return known }
-    let packed = engine.pack(matrix, transposed: true, from: arena)
+  func pack<Element>(
+    _ matrix: Matrix, as: Element.Type, engine: Engine
+  ) -> Packed<Element> {
+    if let known = weights[matrix.base] as? Packed<Element> { return known }
+    let packed = engine.pack(matrix, transposed: true, as: Element.self, from: arena)
     weights[matrix.base] = packed
     return packed
   }
@@ -88,13 +90,17 @@ extension Pass {
 
   /// Weights as the right side of a product, in memory lent until the enclosing frame of the engine's scratch ends at
   /// least; see `Engine.pack`.
-  func pack(_ weights: Matrix, transposed: Bool) -> Packed<Float> {
-    guard let prepared, transposed else { return engine.pack(weights, transposed: transposed) }
-    return prepared.pack(weights, engine: engine)
+  func pack<Element: ProductElement>(
+    _ weights: Matrix, transposed: Bool, as: Element.Type = Float.self
+  ) -> Packed<Element> {
+    guard let prepared, transposed else {
+      return engine.pack(weights, transposed: transposed, as: Element.self)
+    }
+    return prepared.pack(weights, as: Element.self, engine: engine)
   }
 
   /// Products of a tile's rows: on its thread, or by all threads where rows are few.
-  func multiply(_ left: LeftOperand<Float>, _ products: [ColumnProduct]) {
+  func multiply<Element>(_ left: LeftOperand<Element>, _ products: [ColumnProduct<Element>]) {
     if sharesProducts {
       engine.pool.run(products, left: left)
     } else {

@@ -4,8 +4,8 @@ import Compute
 
 /// Feed-forward sub-layer of one block.
 ///
-/// D width, F hidden width.
-struct FeedForward: ReversibleSublayer {
+/// D width, F hidden width; products are of `Element`.
+struct FeedForward<Element: ProductElement>: ReversibleSublayer {
   let group: Int
   let norm: LayerNorm
   let inWeight: Slot
@@ -39,12 +39,12 @@ struct FeedForward: ReversibleSublayer {
   /// Activations of a run of rows that the gradient needs.
   struct Activations {
     /// `[rows, D]`: LN(Y1).
-    let normalized: Packed<Float>
+    let normalized: Factor<Element>
     /// `[rows, F]`: input of the activation, after dropout; nil for relu, whose output tells enough, and without
     /// what is below 0 for relu2.
     let hidden: Packed<Float>?
     /// `[rows, F]`: output of the activation.
-    let activated: Packed<Float>
+    let activated: Factor<Element>
 
     func rows(_ range: Range<Int>) -> Activations {
       Activations(
@@ -53,21 +53,21 @@ struct FeedForward: ReversibleSublayer {
     }
   }
 
-  /// Lends the activations of `rows` rows.
-  func activations(rows: Int, from arena: ScratchArena) -> Activations {
+  /// Lends the activations of `rows` rows; as left sides alone they serve the way forward.
+  func activations(rows: Int, as role: FactorRole, from arena: ScratchArena) -> Activations {
     Activations(
-      normalized: arena.strips(rows, norm.width),
+      normalized: arena.factor(rows, norm.width, role),
       hidden: activation == .relu ? nil : arena.strips(rows, inBias.count),
-      activated: arena.strips(rows, inBias.count))
+      activated: arena.factor(rows, inBias.count, role))
   }
 
   /// Both weights as the right sides of products.
-  private typealias Weights = (into: Packed<Float>, out: Packed<Float>)
+  private typealias Weights = (into: Packed<Element>, out: Packed<Element>)
 
   private func pack(_ pass: Pass, transposed: Bool) -> Weights {
     (
-      pass.pack(Matrix(pass.parameters, inWeight), transposed: transposed),
-      pass.pack(Matrix(pass.parameters, outWeight), transposed: transposed)
+      pass.pack(Matrix(pass.parameters, inWeight), transposed: transposed, as: Element.self),
+      pass.pack(Matrix(pass.parameters, outWeight), transposed: transposed, as: Element.self)
     )
   }
 
@@ -77,7 +77,7 @@ struct FeedForward: ReversibleSublayer {
   private func kept(_ pass: Pass) -> Activations? {
     guard pass.kept != nil else { return nil }
     let memory = pass.memory(group: group)
-    return memory.frame { activations(rows: pass.length, from: memory) }
+    return memory.frame { activations(rows: pass.length, as: .both, from: memory) }
   }
 
   func forward(
@@ -88,7 +88,7 @@ struct FeedForward: ReversibleSublayer {
       let kept = kept(pass)
       let weights = pack(pass, transposed: true)
       pass.eachTile { rows, scratch in
-        let own = kept?.rows(rows) ?? activations(rows: rows.count, from: scratch)
+        let own = kept?.rows(rows) ?? activations(rows: rows.count, as: .left, from: scratch)
         _ = normalize(rows, of: source, into: own, pass, scratch)
         apply(
           own, weights, rows: rows, target: target, .forward, pass: pass, check: check,
@@ -114,17 +114,20 @@ struct FeedForward: ReversibleSublayer {
     _ direction: Direction, pass: Pass, check: RangeCheck, scratch: ScratchArena
   ) {
     // Hugging Face's order: dense, dropout, activation, dense, dropout; max(x, 0) may as well come before dropout.
-    let input = own.hidden ?? own.activated
-    pass.multiply(
-      own.normalized.left,
-      [
-        ColumnProduct(
-          weights.into, into: input.result, bias: pass.parameters[inBias.range],
-          relu: activation != .gelu)
-      ])
-    pass.dropRows(input, rows, rate: dropout, .hiddenDropout, layer: layer)
-    if let hidden = own.hidden {
-      for (from, to) in zip(hidden.runs, own.activated.runs) {
+    func compute(_ hidden: Packed<Float>) {
+      pass.multiply(
+        own.normalized.left,
+        [
+          ColumnProduct(
+            weights.into, into: hidden.result, bias: pass.parameters[inBias.range],
+            relu: activation != .gelu)
+        ])
+      pass.dropRows(hidden, rows, rate: dropout, .hiddenDropout, layer: layer)
+    }
+    own.activated.fill(scratch) { activated in
+      guard let hidden = own.hidden else { return compute(activated) }
+      compute(hidden)
+      for (from, to) in zip(hidden.runs, activated.runs) {
         if activation == .gelu {
           Kernels.gelu(from, into: to)
         } else {
@@ -156,9 +159,10 @@ struct FeedForward: ReversibleSublayer {
       pass.eachBlock(of: slots, gradients: gradients) { block in
         let arena = pass.engine.scratch
         let count = block.rows.count
-        let activations = kept?.rows(block.rows) ?? activations(rows: count, from: arena)
-        let outGradient = arena.strips(count, norm.width)
-        let hiddenGradient = arena.strips(count, inBias.count)
+        let activations =
+          kept?.rows(block.rows) ?? activations(rows: count, as: .both, from: arena)
+        let outGradient = arena.factor(count, norm.width, .both, of: Element.self)
+        let hiddenGradient = arena.factor(count, inBias.count, .both, of: Element.self)
         block.eachTile { tile, scratch in
           let rows = tile.rows
           let own = activations.rows(tile.place)
@@ -169,19 +173,20 @@ struct FeedForward: ReversibleSublayer {
               scratch: scratch)
           }
           let incoming = outGradient.rows(tile.place)
-          incoming.copy(from: targetGradient.rows(rows))
-          pass.dropRows(
-            incoming, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
+          incoming.fill(scratch) { incoming in
+            incoming.copy(from: targetGradient.rows(rows))
+            pass.dropRows(
+              incoming, rows, rate: dropout, .feedForwardOutputDropout, layer: layer)
+            tile.add(incoming, to: outBias)
+          }
           scratch.lap(.layout)
           let hidden = hiddenGradient.rows(tile.place)
+          hidden.fill(scratch) { hidden in
+            gradient(own, backWeights, tile: tile, of: incoming, into: hidden, pass: pass)
+          }
           // What was normalized has served; the gradient of the norm's output takes its place.
-          gradient(
-            own, backWeights, rows: rows, outGradient: incoming, hiddenGradient: hidden,
-            normGradient: normed.normalized, pass: pass)
+          tileProduct(hidden.left, backWeights.into, into: normed.normalized.result)
           scratch.lap(.feedForward)
-          tile.add(hidden, to: inBias)
-          tile.add(incoming, to: outBias)
-          scratch.lap(.weightGradients)
           norm.backward(
             normed.normalized, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
           scratch.lap(.norm)
@@ -200,14 +205,14 @@ struct FeedForward: ReversibleSublayer {
       "layer \(layer), feed-forward recomputed", fractionBits: source.fractionBits)
   }
 
-  /// Gradients of the hidden features and of the norm's output from that of the sub-layer's output.
+  /// The gradient of the hidden features, from that of the sub-layer's output; and of their bias.
   private func gradient(
-    _ own: Activations, _ weights: Weights, rows: Range<Int>, outGradient: Packed<Float>,
-    hiddenGradient: Packed<Float>, normGradient: Matrix, pass: Pass
+    _ own: Activations, _ weights: Weights, tile: RowTile, of outGradient: Factor<Element>,
+    into hiddenGradient: Packed<Float>, pass: Pass
   ) {
     tileProduct(
       outGradient.left, weights.out, into: hiddenGradient.result,
-      gate: activation == .relu ? own.activated : nil)
+      gate: activation == .relu ? own.activated.gate : nil)
     if let hidden = own.hidden {
       for (gradient, x) in zip(hiddenGradient.runs, hidden.runs) {
         if activation == .gelu {
@@ -217,7 +222,7 @@ struct FeedForward: ReversibleSublayer {
         }
       }
     }
-    pass.dropRows(hiddenGradient, rows, rate: dropout, .hiddenDropout, layer: layer)
-    tileProduct(hiddenGradient.left, weights.into, into: normGradient.result)
+    pass.dropRows(hiddenGradient, tile.rows, rate: dropout, .hiddenDropout, layer: layer)
+    tile.add(hiddenGradient, to: inBias)
   }
 }

@@ -84,13 +84,15 @@ struct LossHead {
       let slots = norm.slots + [weight, bias] + (ngrams?.slots ?? [])
       pass.begin(slots, gradients: gradients)
       pass.eachBlock(of: slots, gradients: gradients) { block in
-        let normalizedStrips = engine.scratch.strips(block.rows.count, norm.width)
-        let outputGradients = engine.scratch.strips(block.rows.count, bias.count)
+        let normalized: Factor<Float> = engine.scratch.factor(
+          block.rows.count, norm.width, .right)
+        let outputGradients: Factor<Float> = engine.scratch.factor(
+          block.rows.count, bias.count, .right)
         block.eachTile { tile, scratch in
           let rows = tile.rows
           let (normed, gradient) = logits(
             rows, streams, weights: weights, pass: pass, scratch: scratch)
-          normalizedStrips.rows(tile.place).copy(from: normed.normalized)
+          normalized.rows(tile.place).copy(from: normed.normalized)
           if let ngrams, let common {
             ngrams.mix(
               gradient, rows: rows, common: common, scratch: scratch,
@@ -100,7 +102,7 @@ struct LossHead {
             gradient, targets: window.targets[rows], gradientScale: scale,
             into: ngrams == nil ? rowLoss[rows] : scratch.floats(rows.count))
           outputGradients.rows(tile.place).copy(from: gradient)
-          tile.add(outputGradients.rows(tile.place), to: bias)
+          tile.add(outputGradients.rows(tile.place).right, to: bias)
           // What was normalized has served; the gradient of the norm's output takes its place.
           tileProduct(gradient.left, backWeights, into: normed.normalized.result)
           pass.dropRows(normed.normalized, rows, rate: dropout, .headDropout)
@@ -114,7 +116,7 @@ struct LossHead {
         }
         block.add([
           WeightGradient(
-            outputGradient: outputGradients, input: normalizedStrips,
+            outputGradient: outputGradients, input: normalized,
             sum: block.sums.matrix(weight))
         ])
       }

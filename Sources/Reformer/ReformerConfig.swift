@@ -1,5 +1,6 @@
 // Everything that determines the model's mathematics, and what its parts must agree on.
 import Attention
+import Compute
 
 /// Activation of the feed-forward layer.
 public enum Activation: String, Codable, Sendable, CaseIterable {
@@ -37,6 +38,8 @@ public struct ReformerConfig: Sendable {
   public var feedForwardWidth: Int
   /// Activation of the feed-forward layer.
   public var activation: Activation
+  /// Numbers that products with weights read.
+  public var precision: Precision
   /// Axes of the position grid; position p is row-major over them.
   ///
   /// None: positions are rotary, and of any length.
@@ -59,7 +62,8 @@ public struct ReformerConfig: Sendable {
     vocabulary: Int = 256, byteOffset: Int = 0, length: Int, width: Int,
     layers: [any AttentionLayer],
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
-    activation: Activation = .relu, axialShape: [Int], axialWidths: [Int], dropout: Double = 0,
+    activation: Activation = .relu, precision: Precision = .fp32, axialShape: [Int],
+    axialWidths: [Int], dropout: Double = 0,
     attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
     ngrams: NGramSizes = NGramSizes()
   ) {
@@ -73,6 +77,7 @@ public struct ReformerConfig: Sendable {
     self.headsPerGroup = headsPerGroup ?? heads
     self.feedForwardWidth = feedForwardWidth
     self.activation = activation
+    self.precision = precision
     self.axialShape = axialShape
     self.axialWidths = axialWidths
     self.dropout = dropout

@@ -172,7 +172,11 @@ struct ReformerParts {
       if !withoutAttention.contains(index) {
         steps.append(.init(name: type(of: attention).name, sublayer: sublayer, target: 0))
       }
-      let feedForward = FeedForward(config, layout: &layout, layer: index)
+      let feedForward: any ReversibleSublayer =
+        switch config.precision {
+        case .fp32: FeedForward<Float>(config, layout: &layout, layer: index)
+        case .bf16: FeedForward<BFloat16Pair>(config, layout: &layout, layer: index)
+        }
       steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
     }
     stack = ReversibleStack(steps: steps)
@@ -185,7 +189,10 @@ extension AttentionLayer {
   fileprivate func sublayer(
     _ config: ReformerConfig, _ layout: inout ParameterLayout, _ layer: Int
   ) -> any ReversibleSublayer {
-    AttentionSublayer(self, config, layout: &layout, layer: layer)
+    switch config.precision {
+    case .fp32: AttentionSublayer<Self, Float>(self, config, layout: &layout, layer: layer)
+    case .bf16: AttentionSublayer<Self, BFloat16Pair>(self, config, layout: &layout, layer: layer)
+    }
   }
 }
 

@@ -144,7 +144,7 @@ struct RowBlock {
   }
 
   /// Adds the gradients of weights over the block, and what its tiles have for vectors.
-  func add(_ weights: [WeightGradient]) {
+  func add<Element>(_ weights: [WeightGradient<Element>]) {
     engine.pool.add(weights, isFirst: isFirst) {
       for tile in tiles {
         for (slot, sum) in tile.partials { Kernels.add(sums.vector(slot), sum) }

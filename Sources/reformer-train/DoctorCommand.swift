@@ -29,8 +29,19 @@ struct DoctorCommand: ParsableCommand {
     row(
       "processor",
       "\(report.cores) cores, \(report.instructionSet)\(forced), \(report.threads) threads a rank")
-    row("multiply-adds", String(format: "%.0f Gflop/s a rank", report.fmaGflops))
-    row("matrix products", String(format: "%.0f Gflop/s a rank", report.tilesGflops))
+    row(
+      "multiply-adds",
+      String(format: "%.0f Gflop/s a rank", report.fmaGflops)
+        + (report.bf16Gflops > 0 ? String(format: ", of bf16 %.0f", report.bf16Gflops) : ""))
+    let (fp32, bf16) = (report.tilesGflops, report.bf16TilesGflops)
+    let choice =
+      max(bf16, fp32) < 1.1 * min(bf16, fp32)
+      ? "either model.precision is as fast here"
+      : "model.precision = \"\(bf16 > fp32 ? "bf16" : "fp32")\" is faster here, "
+        + String(format: "%.1f times", max(bf16, fp32) / min(bf16, fp32))
+    row(
+      "matrix products",
+      String(format: "%.0f Gflop/s a rank, of bf16 %.0f: ", fp32, bf16) + choice)
     row(
       "beside them",
       String(format: "%.0f Gflop/s a rank, ", report.openblasGflops) + report.openblas)

@@ -77,7 +77,9 @@ struct PlanCommand: ParsableCommand {
       print("  " + name.padding(toLength: 34, withPad: " ", startingAt: 0) + text)
     }
     print("parameters        \(report.parameters)")
-    print(String(format: "operations        %.2f Mflop per byte", report.flopsPerByte * 1e-6))
+    print(
+      String(format: "operations        %.2f Mflop per byte, ", report.flopsPerByte * 1e-6)
+        + config.model.precision.rawValue)
     print(
       String(
         format: "trained on        %.0f bytes in %d steps", report.trainedBytes, config.run.steps))

@@ -94,7 +94,8 @@ final class AttentionProbe {
 
   /// Changes how the pass pass.
   func draw(
-    dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil, isRotary: Bool? = nil
+    dropout: Double? = nil, step: UInt64? = nil, rotations: [Float]? = nil, isRotary: Bool? = nil,
+    precision: Precision? = nil
   ) {
     var address = pass.address
     address.step = step ?? address.step
@@ -102,7 +103,7 @@ final class AttentionProbe {
       address: address, layer: pass.layer, firstHead: pass.firstHead,
       dropout: dropout ?? pass.dropout, givenRotations: rotations ?? pass.givenRotations,
       rotary: isRotary.map { $0 ? RotaryPositions(length: length, headWidth: width) : nil }
-        ?? pass.rotary, engine: engine)
+        ?? pass.rotary, precision: precision ?? pass.precision, engine: engine)
   }
 
   /// The output, `[L, g * K]`.

@@ -165,11 +165,31 @@ struct ContractTests {
     }
   }
 
-  @Test("bits do not depend on the number of threads", arguments: Example.all)
-  func threads(example: Example) {
+  // Hashes are those of single precision, so that both see the same keys.
+  @Test(
+    "in bf16, output and gradients are those of single precision but for rounding",
+    arguments: Example.all, [5, 100, 331])
+  func precision(example: Example, length: Int) {
+    let runs = Precision.allCases.map { precision in
+      let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 6)
+      probe.draw(dropout: 0.1, isRotary: true, precision: precision)
+      let output = probe.forward()
+      return [output] + probe.backward(madeUpNormals(output.count, seed: 8))
+    }
+    for (single, rounded) in zip(runs[0], runs[1]) {
+      // Logits of size 10 are some 2^-8 off, and probabilities by that factor.
+      #expect(relativeDifference(rounded, to: single) <= 0.03)
+    }
+    // Rows one by one must have the same bits, so strict kinds read single precision.
+    #expect(!example.layer.isStrictlyCausal || runs[0] == runs[1])
+  }
+
+  @Test(
+    "bits do not depend on the number of threads", arguments: Example.all, Precision.allCases)
+  func threads(example: Example, precision: Precision) {
     let runs = (1...4).map { threads in
       let probe = AttentionProbe(example.layer, length: 1500, threads: threads)
-      probe.draw(dropout: 0.1, isRotary: true)
+      probe.draw(dropout: 0.1, isRotary: true, precision: precision)
       let output = probe.forward()
       return [output.bitPatterns]
         + probe.backward(madeUpNormals(output.count, seed: 3)).map(\.bitPatterns)
@@ -182,7 +202,10 @@ struct ContractTests {
     let (heads, width) = (3, 12)
     let probe = AttentionProbe(
       example.layer, length: length, heads: heads, width: width, poisons: false)
-    _ = probe.backward(probe.forward())
+    for precision in Precision.allCases {
+      probe.draw(precision: precision)
+      _ = probe.backward(probe.forward())
+    }
     let declared = example.layer.scratch(length: length, heads: heads, headWidth: width)
     // Every lent piece is rounded up to 64 bytes: some dozens of pieces a thread, a few a task for all.
     let pieces = 64 * (40 + heads * (10 + 3 * length / 1024))

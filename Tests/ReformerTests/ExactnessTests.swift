@@ -8,7 +8,7 @@ import Testing
 struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
-    headsPerGroup: Int = 2, length: Int = 300, lsh: LSHAttention = smallLSH,
+    headsPerGroup: Int = 2, length: Int = 300, _ variant: Variant = Variant(lsh: smallLSH),
     activation: Activation = .relu, isRotary: Bool = false
   ) -> ReformerConfig {
     smallConfig(
@@ -16,17 +16,27 @@ struct ExactnessTests {
         .local, .lsh, .full, .local, .lsh, .local, .full, .lsh, .local, .local, .lsh, .lsh,
       ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
-      attentionDropout: 0.1, lsh: lsh, isRotary: isRotary)
+      attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, precision: variant.precision)
   }
 
-  private static let sights = [smallLSH, strictLSH(hashes: 3), strictLSH(hashes: 1, window: 11)]
+  struct Variant: Sendable, CustomTestStringConvertible {
+    var lsh: LSHAttention
+    var precision = Precision.fp32
+    var testDescription: String { "\(lsh.sight), window \(lsh.window), \(precision)" }
+  }
+
+  private static let variants = Precision.allCases.flatMap { precision in
+    [smallLSH, strictLSH(hashes: 3), strictLSH(hashes: 1, window: 11)].map {
+      Variant(lsh: $0, precision: precision)
+    }
+  }
 
   @Test(
     "after the backward pass the streams are what the embedding made them, bit for bit",
-    arguments: [1, 8, 37, 130, 300], sights)
-  func streams(length: Int, lsh: LSHAttention) throws {
+    arguments: [1, 8, 37, 130, 300], variants)
+  func streams(length: Int, variant: Variant) throws {
     let seed = UInt64(length)
-    let probe = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
+    let probe = try ModelProbe(deep(variant), length: length, seed: seed, disorder: 0.05)
     probe.address.step = seed * 31
     try probe.step()
     let recovered = probe.model.currentStreams
@@ -41,12 +51,12 @@ struct ExactnessTests {
 
   @Test(
     "recomputed activations give the gradients of kept ones, bit for bit",
-    arguments: [5, 130, 300], sights)
-  func kept(length: Int, lsh: LSHAttention) throws {
+    arguments: [5, 130, 300], variants)
+  func kept(length: Int, variant: Variant) throws {
     let seed = UInt64(length)
-    let recomputing = try ModelProbe(deep(lsh: lsh), length: length, seed: seed, disorder: 0.05)
+    let recomputing = try ModelProbe(deep(variant), length: length, seed: seed, disorder: 0.05)
     let keeping = try ModelProbe(
-      deep(lsh: lsh), length: length, keepActivations: true, seed: seed, disorder: 0.05)
+      deep(variant), length: length, keepActivations: true, seed: seed, disorder: 0.05)
     let losses = [try recomputing.step(), try keeping.step()]
     #expect(losses[0] == losses[1])
     let gradients = recomputing.gradients.view.array
@@ -57,9 +67,9 @@ struct ExactnessTests {
 
   @Test(
     "rotary positions and squared relu: streams come back, and gradients are those of kept activations",
-    arguments: [5, 300], sights)
-  func rotary(length: Int, lsh: LSHAttention) throws {
-    let config = deep(lsh: lsh, activation: .relu2, isRotary: true)
+    arguments: [5, 300], variants)
+  func rotary(length: Int, variant: Variant) throws {
+    let config = deep(variant, activation: .relu2, isRotary: true)
     let recomputing = try ModelProbe(config, length: length, disorder: 0.05)
     let keeping = try ModelProbe(
       config, length: length, threads: 2, keepActivations: true, disorder: 0.05)
@@ -72,9 +82,12 @@ struct ExactnessTests {
     #expect(recovered == recomputing.embeddedStreams())
   }
 
-  @Test("stored activations of several blocks of positions give the same gradients, bit for bit")
-  func keptBlocks() throws {
-    let config = deep(length: 2 * Tiling.blockRows + 60)
+  @Test(
+    "stored activations of several blocks of positions give the same gradients, bit for bit",
+    arguments: Precision.allCases)
+  func keptBlocks(precision: Precision) throws {
+    let config = deep(
+      length: 2 * Tiling.blockRows + 60, Variant(lsh: smallLSH, precision: precision))
     let recomputing = try ModelProbe(config, seed: 5, disorder: 0.05)
     let storing = try ModelProbe(config, keepActivations: true, seed: 5, disorder: 0.05)
     let losses = [try recomputing.step(), try storing.step()]
@@ -83,10 +96,10 @@ struct ExactnessTests {
       recomputing.gradients.view.array.bitPatterns == storing.gradients.view.array.bitPatterns)
   }
 
-  @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300], sights)
-  func threads(length: Int, lsh: LSHAttention) throws {
+  @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300], variants)
+  func threads(length: Int, variant: Variant) throws {
     let runs = try [1, 2, 3].map { threads in
-      let probe = try ModelProbe(deep(length: length, lsh: lsh), threads: threads, disorder: 0.05)
+      let probe = try ModelProbe(deep(length: length, variant), threads: threads, disorder: 0.05)
       let loss = try probe.step()
       let loud = try probe.loss()
       return [loss.bitPattern, loud.bitPattern]

@@ -16,14 +16,16 @@ struct IncrementalPassTests {
     var activation = Activation.relu
     var isRotary = false
     var ngrams = NGramSizes()
+    var precision = Precision.fp32
     var description: String {
-      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : "")"
+      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : ""), "
+        + "\(precision)"
     }
     var config: ReformerConfig {
       smallConfig(
         kinds, length: length, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
         axialShape: [length / 16 + 1, 16], fullSharedQueryKey: sharesQueryKey, lsh: lsh,
-        isRotary: isRotary, ngrams: ngrams)
+        isRotary: isRotary, ngrams: ngrams, precision: precision)
     }
   }
 
@@ -44,6 +46,10 @@ struct IncrementalPassTests {
     Case(
       kinds: [.lsh, .local, .lsh], lsh: strictLSH(hashes: 3, window: 3), length: 99,
       ngrams: NGramSizes(orders: [4, 2, 7], rows: 30)),
+    Case(
+      kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), activation: .relu2,
+      isRotary: true, precision: .bf16),
+    Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),
   ]
 
   /// A model with counts of made-up windows, where it has any.

@@ -1,5 +1,6 @@
 // Models of layers that claim strict causality: no bit of a logit follows from a later token.
 import Attention
+import Compute
 import Reformer
 import TestSupport
 import Testing
@@ -9,20 +10,24 @@ struct StrictnessTests {
   struct Case: Sendable, CustomStringConvertible {
     let lsh: LSHAttention
     let length: Int
+    var precision = Precision.fp32
     var description: String {
-      "\(lsh.hashes) rounds, window \(lsh.window), \(length) positions"
+      "\(lsh.hashes) rounds, window \(lsh.window), \(length) positions, \(precision)"
     }
   }
 
-  static let cases = [
-    (hashes: 1, window: 0, length: 37), (2, 9, 131), (3, 0, 257), (4, 70, 333), (4, 0, 61),
-  ].map { Case(lsh: strictLSH(hashes: $0.hashes, window: $0.window), length: $0.length) }
+  static let cases =
+    [
+      (hashes: 1, window: 0, length: 37), (2, 9, 131), (3, 0, 257), (4, 70, 333), (4, 0, 61),
+    ].map { Case(lsh: strictLSH(hashes: $0.hashes, window: $0.window), length: $0.length) }
+    + [Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, precision: .bf16)]
 
   private func probe(_ test: Case, keepActivations: Bool = false) throws -> ModelProbe {
     try ModelProbe(
       smallConfig(
         [.local, .lsh, .lsh, .local, .lsh], length: test.length,
-        axialShape: [test.length / 16 + 1, 16], lsh: test.lsh), threads: 2,
+        axialShape: [test.length / 16 + 1, 16], lsh: test.lsh, precision: test.precision),
+      threads: 2,
       keepActivations: keepActivations, disorder: 0.05)
   }
 

@@ -104,6 +104,20 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.buckets = [4, 8]
         attention.lsh.window = 9
         """),
+    // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
+    GoldenRun(
+      name: "bf16",
+      keys: """
+        data.length = 301
+        model.precision = "bf16"
+        model.layers = ["local", "lsh", "full"]
+        model.feed_forward_width = 45
+        model.axial_shape = [16, 20]
+        model.axial_widths = [8, 24]
+        attention.local.chunk = 24
+        attention.lsh.chunk = 16
+        attention.lsh.hashes = 2
+        """),
     // Rows that contexts lose to each other, and windows that come again.
     GoldenRun(
       name: "counts",

@@ -59,7 +59,13 @@ struct GoldenTests {
     }
   }
 
-  @Test("losses of 20 steps and the last parameters", arguments: levels, GoldenRun.all)
+  /// Every level for every run; but what only products of bf16 numbers have is for runs with those.
+  private static let cases = levels.flatMap { level in
+    GoldenRun.all.filter { $0.name == "bf16" || level != "avx512-bf16" }
+      .map { (level, $0) }
+  }
+
+  @Test("losses of 20 steps and the last parameters", arguments: cases)
   func runs(level: String, golden: GoldenRun) throws {
     let folder = try TemporaryFolder()
     let corpus = try folder.write("corpus", text: TinyRun.text(bytes: 40_000))

@@ -89,6 +89,34 @@ struct SameBitsTests {
     #expect(config.contains("\"model_type\" : \"reformer-train\""))
   }
 
+  @Test(
+    "bf16 products give the same parameters at any rank and thread count, kept, resumed, and with no instruction for them"
+  )
+  func bf16() throws {
+    let bf16 = ["--set", "model.precision=bf16"]
+    #expect(try tiny.train("bf16", bf16).status == 0)
+    let alone = try tiny.digest("bf16")
+    #expect(alone.count == 2 && alone != expected)
+    for (name, ranks, more) in [
+      ("bf16Ranks", 2, ["--set", "run.threads=2"]), ("bf16More", 4, []),
+      ("bf16Kept", 1, ["--set", "run.keep_activations=true", "--set", "run.threads=3"]),
+    ] {
+      let run = try tiny.train(name, ranks: ranks, bf16 + more)
+      #expect(run.status == 0, "\(run.output)")
+      #expect(try tiny.digest(name) == alone, "\(name)")
+    }
+    #expect(try tiny.train("bf16Half", ranks: 2, bf16 + ["--steps", "9"]).status == 0)
+    let other = try tiny.train("bf16Half", ["--resume", "auto"])
+    #expect(other.status == 2 && other.output.contains("model.precision"), "\(other.output)")
+    let rest = try ProgramRun(
+      "reformer-train",
+      arguments: ["train", "--config", tiny.config, "--output", tiny.output("bf16Half")]
+        + ["--resume", "auto"] + bf16, environment: ["REFORMER_INSTRUCTIONS": "portable"])
+    #expect(rest.status == 0, "\(rest.output)")
+    #expect(rest.output.contains("no instruction for bf16"), "\(rest.output)")
+    #expect(try tiny.digest("bf16Half") == alone)
+  }
+
   @Test("a run stopped and resumed with other ranks ends with the same parameters")
   func resume() throws {
     let first = try tiny.train("resumed", ranks: 2, ["--steps", "7"])

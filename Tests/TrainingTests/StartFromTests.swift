@@ -51,6 +51,9 @@ struct StartFromTests {
     #expect(try bits(run, step: 10) < scratch - 0.5, "\(run.output)")
     #expect(run.output.contains("starting from \(tiny.output("imported")), step 0"))
 
+    // Nor are the numbers that products read.
+    _ = try train("rounded", from + ["--set", "model.precision=bf16", "--steps", "1"])
+
     // On other ranks, stopped and resumed, it is the same run, and still says where it comes from.
     _ = try train("again", ranks: 2, from + ["--steps", "5"])
     let rest = try train("again", from + ["--resume", "auto"])

@@ -114,6 +114,9 @@ extension RunConfig {
     if let problem = model.preset.problem(self) {
       throw ConfigError("model.preset = \"\(model.preset.rawValue)\": \(problem)")
     }
+    try require(
+      "model.precision", model.precision == .fp32 || run.matrixProducts == .tiles,
+      "fp32, or bf16 with run.matrix_products = \"tiles\"")
     let widest = ConfigLimits.size / model.heads
     try require(
       "model.head_width", model.headWidth <= widest,

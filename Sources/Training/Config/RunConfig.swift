@@ -26,7 +26,8 @@ public struct RunConfig: Sendable, Equatable {
       width: model.width, layers: model.layers.map(attention.sizes.layer), heads: model.heads,
       headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
       feedForwardWidth: model.feedForwardWidth,
-      activation: model.activation, axialShape: model.axialShape, axialWidths: model.axialWidths,
+      activation: model.activation, precision: model.precision,
+      axialShape: model.axialShape, axialWidths: model.axialWidths,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
       ngrams: model.ngrams)

@@ -13,10 +13,12 @@ public struct BenchmarkReport: Codable, Sendable {
   public let length: Int
   /// Threads of the process.
   public let threads: Int
-  /// `portable`, `avx2` or `avx512`.
+  /// `portable`, `avx2`, `avx512` or `avx512-bf16`.
   public let instructionSet: String
   /// How products were computed: by tiles, or OpenBLAS's version and kernel set.
   public let matrixProducts: String
+  /// What products with weights read: `fp32` or `bf16`.
+  public let precision: String
   /// Training bytes per second, from the median step.
   public let bytesPerSecond: Double
   /// Median step.
@@ -27,11 +29,15 @@ public struct BenchmarkReport: Codable, Sendable {
   public let usefulGflops: Double
   /// Rate of our products of tiles on large matrices, all threads, in 1e9.
   public let tilesGflops: Double
+  /// The same of bf16 numbers.
+  public let bf16TilesGflops: Double
   /// That of OpenBLAS.
   public let openblasGflops: Double
   /// Limit of multiply-adds on registers, all threads, in 1e9.
   public let fmaGflops: Double
-  /// `usefulGflops` over `fmaGflops`.
+  /// The same of bf16 numbers, 0 without an instruction for them.
+  public let bf16Gflops: Double
+  /// `usefulGflops` over the limit of this precision: `fmaGflops`, or `bf16Gflops` where that is one.
   public let utilization: Double
   /// Largest resident memory of the process.
   public let peakRssBytes: Int
@@ -39,6 +45,13 @@ public struct BenchmarkReport: Codable, Sendable {
   public let scratchBytes: Int
   /// Where the time of one more step went, most first.
   public let phases: [PhaseReport]
+}
+
+extension MachineRates {
+  /// What limits the products of a model.
+  func limit(_ precision: Precision) -> Double {
+    precision == .bf16 && bf16Gflops > 0 ? bf16Gflops : fmaGflops
+  }
 }
 
 /// A part of a step.
@@ -90,11 +103,12 @@ public func runBenchmark(
   return BenchmarkReport(
     steps: steps, length: config.data.length, threads: threads,
     instructionSet: Kernels.instructionSet, matrixProducts: MatrixProducts.description,
+    precision: config.model.precision.rawValue,
     bytesPerSecond: windows * Double(config.data.length) / median, stepSeconds: median,
     stepSecondsRange: [times.min() ?? 0, times.max() ?? 0],
-    usefulGflops: useful, tilesGflops: rates.tilesGflops,
-    openblasGflops: rates.openblasGflops, fmaGflops: rates.fmaGflops,
-    utilization: useful / rates.fmaGflops, peakRssBytes: peak,
+    usefulGflops: useful, tilesGflops: rates.tilesGflops, bf16TilesGflops: rates.bf16TilesGflops,
+    openblasGflops: rates.openblasGflops, fmaGflops: rates.fmaGflops, bf16Gflops: rates.bf16Gflops,
+    utilization: useful / rates.limit(config.model.precision), peakRssBytes: peak,
     scratchBytes: engine.scratchHighWaterBytes,
     phases: phases)
 }

@@ -14,7 +14,7 @@ public struct DoctorReport: Codable, Sendable {
   public let cores: Int
   /// Threads of a rank.
   public let threads: Int
-  /// `portable`, `avx2` or `avx512`.
+  /// `portable`, `avx2`, `avx512` or `avx512-bf16`.
   public let instructionSet: String
   /// Whether the environment variable `REFORMER_INSTRUCTIONS` chose it, below the processor's best.
   public let instructionSetIsForced: Bool
@@ -22,6 +22,10 @@ public struct DoctorReport: Codable, Sendable {
   public let fmaGflops: Double
   /// Rate of our products of tiles on large matrices, all threads of a rank, in 1e9.
   public let tilesGflops: Double
+  /// Limit of multiply-adds of bf16 numbers, 0 without an instruction for them.
+  public let bf16Gflops: Double
+  /// Rate of products of bf16 numbers, by the instruction or without.
+  public let bf16TilesGflops: Double
   /// Version and kernel set of OpenBLAS, the yardstick.
   public let openblas: String
   /// Its rate on the same.
@@ -82,7 +86,9 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
     program: programVersion, mpi: MPICommunicator.library, cores: cores, threads: threads,
     instructionSet: Kernels.instructionSet,
     instructionSetIsForced: Kernels.isInstructionSetForced,
-    fmaGflops: rates.fmaGflops, tilesGflops: rates.tilesGflops, openblas: OpenBLAS.description,
+    fmaGflops: rates.fmaGflops, tilesGflops: rates.tilesGflops,
+    bf16Gflops: rates.bf16Gflops, bf16TilesGflops: rates.bf16TilesGflops,
+    openblas: OpenBLAS.description,
     openblasGflops: rates.openblasGflops,
     memoryBytes: Int(ProcessInfo.processInfo.physicalMemory), memoryCopyBytesPerSecond: copying,
     ranks: communicator.size, hosts: Set(hosts).sorted(), link: link, warnings: warnings)

@@ -84,9 +84,13 @@ public struct MemoryPlan: Codable, Sendable {
     let features = heads * model.headWidth
     let hidden = model.feedForwardWidth * (model.activation == .relu ? 1 : 2)
     let block = min(length, Tiling.blockRows)
+    // In floats: weights laid out in bf16 take half of one, and a thread has both forms of a tile at hand.
+    let isBF16 = model.precision == .bf16
+    func laidOut(_ weights: Int) -> Int { isBF16 ? weights / 2 : weights }
     var attention = 0
+    let widest = max(model.feedForwardWidth, model.vocabulary)
     var perThread =
-      Tiling.tileRows * (4 * width + 2 * max(model.feedForwardWidth, model.vocabulary))
+      Tiling.tileRows * (4 * width + 2 * widest + (isBF16 ? widest / 2 : 0))
     perThread = max(perThread, owned.map(\.scratch).max() ?? 0)
     var activations = 0.0
     for layer in model.layers {
@@ -97,14 +101,14 @@ public struct MemoryPlan: Codable, Sendable {
       let gradients = projections * length * features
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared
-      let packed = projections * features * width
+      let packed = laidOut(projections * features * width)
       let projecting = gradients + packed + block * (width + projections * features)
       attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
       perThread = max(perThread, scratch.perThread)
       activations += Double(model.heads / heads * group + 3 * length * width + length * hidden)
     }
     let feedForward =
-      4 * width * model.feedForwardWidth
+      laidOut(4 * width * model.feedForwardWidth)
       + block * (2 * width + hidden + model.feedForwardWidth)
     let head =
       4 * width * model.vocabulary + block * (2 * width + model.vocabulary)

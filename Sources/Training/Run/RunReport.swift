@@ -28,13 +28,18 @@ final class RunReport {
     progress.message(
       "\(amount(Double(parameters), "parameters")), "
         + "\(ranks) rank\(ranks == 1 ? "" : "s") x \(threads) thread\(threads == 1 ? "" : "s"), "
-        + "\(Kernels.instructionSet), \(MatrixProducts.description)")
+        + "\(Kernels.instructionSet), \(MatrixProducts.description), \(config.model.precision)")
     progress.message(
       "\(mix.description), \(config.stageDescription), "
         + "steps \(step + 1) to \(lastStep), run folder \(folder)")
     plannedBytes = MemoryPlan(config, ranks: ranks, threads: threads).peakRssBytes
     for notice in mix.notices { progress.notice(notice) }
     if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
+    if config.model.precision == .bf16 && !BFloat16Pair.isFast {
+      progress.notice(
+        "no instruction for bf16 here (\(Kernels.instructionSet)): the same numbers, but no faster than fp32"
+      )
+    }
     for stage in config.stages {
       if !GradientReduction.sameBits(globalBatch: stage.windows, ranks: ranks) {
         progress.notice(

@@ -90,8 +90,9 @@ extension ConfigKey {
   fileprivate var isOfModel: Bool {
     let isFree = [
       "model.preset", "model.dropout", "model.attention_dropout", "model.heads_per_group",
-      "model.residual_fraction_bits", "attention.local.chunk", "attention.local.chunks_before",
-      "attention.lsh.chunk", "attention.lsh.chunks_before", "attention.lsh.hashes",
+      "model.residual_fraction_bits", "model.precision", "attention.local.chunk",
+      "attention.local.chunks_before", "attention.lsh.chunk", "attention.lsh.chunks_before",
+      "attention.lsh.hashes",
       "attention.lsh.buckets", "attention.lsh.window",
     ].contains(name)
     return (name.hasPrefix("model.") || name.hasPrefix("attention.")) && !isFree
