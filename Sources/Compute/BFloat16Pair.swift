@@ -17,7 +17,7 @@ public struct BFloat16Pair: ProductElement {
   /// Both numbers.
   public let bits: UInt32
 
-  /// Whether the processor has an instruction for them; without it products take as long as those of `Float`.
+  /// Whether the processor has an instruction for them; without it products take at least as long as those of `Float`.
   public static var isFast: Bool { ck_has_pair_instruction() != 0 }
 
   /// Two.
