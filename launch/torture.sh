@@ -327,7 +327,9 @@ torture_power() {
     for ((parts = RANDOM % 16; parts > 0; parts--)); do
       dd if="$work/outer/inner.image" of=/dev/null bs=64k iflag=direct skip=$((RANDOM % 1024)) count=1 status=none
     done
-    now=$(grep checkpoint_seconds "$folder/metrics.jsonl" 2>/dev/null | tail -n 1 | sed 's/.*"step":\([0-9]*\).*/\1/')
+    # A cut may come before the first line of metrics.
+    now=$({ grep checkpoint_seconds "$folder/metrics.jsonl" 2>/dev/null || true; } | tail -n 1 \
+      | sed 's/.*"step":\([0-9]*\).*/\1/')
     if [[ -n $now ]] && ((now > told)); then told=$now; fi
     cut_power || fail 1 "the disk cannot be cut off"
     done_cuts=$((done_cuts + 1))
