@@ -93,7 +93,8 @@ struct CheckpointFuzzTests {
       words: ["\"format\":2", "\"seal\":\"\(String(repeating: "a", count: 64))\"", "\"../b\""]
     ) { input in
       let manifest = try Manifest(bytes: input, path: "manifest.json")
-      #expect(manifest.step >= 0 && manifest.ranks > 0)
+      // An imported model is of no ranks.
+      #expect(manifest.step >= 0 && manifest.ranks >= 0)
     }
     #expect(problem == nil)
   }
