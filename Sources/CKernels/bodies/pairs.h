@@ -23,17 +23,10 @@ CK_INLINE rf CK(pair_term)(rf x, rf b, rf sum) {
 CK_INLINE rf CK(pair_flush)(rf v) {
   return (rf)((ru)v & (((ru)v & 0x7f800000u) == 0 ? (ru)0x80000000u : (ru)0xffffffffu));
 }
-// The product is exact in double, and the sum rounded there to odd, as in `fused_register`. What would round to
-// less than the smallest normal number, were there no end to exponents, becomes zero.
+// One rounding, as in `fused_register`. What would round to less than the smallest normal number, were there no end to
+// exponents, becomes zero.
 static __attribute__((noinline)) rf CK(pair_half)(rf a, rf b, rf c) {
-  const rd product = __builtin_convertvector(a, rd) * __builtin_convertvector(b, rd);
-  const rd addend = __builtin_convertvector(c, rd);
-  const rd sum = product + addend;
-  const rd part = sum - product;
-  const rd rest = (product - (sum - part)) + (addend - part);
-  const rl inexact = (rest < 0) | (rest > 0);
-  const rl above = inexact & ((rest < 0) ^ (sum < 0));
-  const rl odd = ((rl)sum + above) | (inexact & 1);
+  const rl odd = odd_sum(a, b, c);
   const rd size = (rd)(odd & 0x7fffffffffffffff);
   const rl small = size < 0x1.ffffffp-127;
   return __builtin_convertvector((rd)(odd & ~(small & 0x7fffffffffffffff)), rf);

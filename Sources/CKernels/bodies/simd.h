@@ -160,6 +160,22 @@ CK_INLINE vi load_int(const int32_t *p, size_t m) { return (vi)load(p, m); }
 
 CK_INLINE void store_int(int32_t *p, size_t m, vi v) { store(p, m, (vf)v); }
 
+#if CK_LEVEL == 0
+// a * b + c: the product is exact in double; its sum with c is rounded there to odd (that is: an inexact sum takes
+// the neighbour whose last bit is 1), so that rounding it once more to float gives what one rounding would have
+// (Boldo and Melquiond 2008), infinities and NaN included.
+CK_INLINE rl odd_sum(rf a, rf b, rf c) {
+  const rd product = __builtin_convertvector(a, rd) * __builtin_convertvector(b, rd);
+  const rd addend = __builtin_convertvector(c, rd);
+  const rd sum = product + addend;
+  const rd part = sum - product;
+  const rd rest = (product - (sum - part)) + (addend - part);
+  const rl inexact = (rest < 0) | (rest > 0);
+  const rl above = inexact & ((rest < 0) ^ (sum < 0));  // |sum| is too large
+  return ((rl)sum + above) | (inexact & 1);
+}
+#endif
+
 // a * b + c, rounded once.
 #if CK_LEVEL > 0 || defined(__FMA__) || defined(__aarch64__)
 CK_INLINE vf fused(vf a, vf b, vf c) { return __builtin_elementwise_fma(a, b, c); }
@@ -168,19 +184,9 @@ CK_INLINE float fused_number(float a, float b, float c) {
   return __builtin_elementwise_fma(a, b, c);
 }
 #else
-// Without the instruction: the product is exact in double; its sum with c, rounded there to odd (that is:
-// an inexact sum takes the neighbour whose last bit is 1), is rounded once more to float, which then gives
-// what one rounding would have (Boldo and Melquiond 2008), infinities and NaN included.
-// One function, called: the loops around it would be huge otherwise.
+// Without the instruction. One function, called: the loops around it would be huge otherwise.
 static __attribute__((noinline)) rf fused_register(rf a, rf b, rf c) {
-  const rd product = __builtin_convertvector(a, rd) * __builtin_convertvector(b, rd);
-  const rd addend = __builtin_convertvector(c, rd);
-  const rd sum = product + addend;
-  const rd part = sum - product;
-  const rd rest = (product - (sum - part)) + (addend - part);
-  const rl inexact = (rest < 0) | (rest > 0);
-  const rl above = inexact & ((rest < 0) ^ (sum < 0));  // |sum| is too large
-  return __builtin_convertvector((rd)(((rl)sum + above) | (inexact & 1)), rf);
+  return __builtin_convertvector((rd)odd_sum(a, b, c), rf);
 }
 
 CK_INLINE vf fused(vf a, vf b, vf c) {
