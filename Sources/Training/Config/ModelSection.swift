@@ -71,7 +71,7 @@ package struct ModelSection: Sendable, Equatable {
       Key(
         "precision", \.precision, .any, .fixed,
         "Numbers that products with weights and attention of LSH chunks read: fp32, or the nearest bf16 ones, up to "
-          + "twice as fast where the processor has AVX512-BF16 (see doctor). Sums, parameters, gradients and the "
+          + "1.8 times as fast where the processor has AVX512-BF16 (see doctor). Sums, parameters, gradients and the "
           + "optimizer are fp32 either way."),
       Key(
         "vocabulary", \.vocabulary, .from(256, to: ConfigLimits.size), .fixed,
