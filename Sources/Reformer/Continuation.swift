@@ -11,7 +11,7 @@ final class SequencePast {
   let window: Window
   private let arena = ScratchArena()
   private var layers: [Int: [any HeadPast]] = [:]
-  private var counts: NGramMixture.Common?
+  private var counts: CountsPast?
   private var counted = 0
 
   /// A sequence of up to `length` positions, none of which has come yet.
@@ -32,14 +32,54 @@ final class SequencePast {
   }
 
   /// What counts need to predict the token after `position`; `make`: lends it at first.
-  func counts(
-    upTo position: Int, make: (ScratchArena) -> NGramMixture.Common
-  ) -> NGramMixture.Common {
-    let common = counts ?? make(arena)
-    counts = common
-    common.add(counted..<position + 1)
+  func counts(upTo position: Int, make: (ScratchArena) -> CountsPast) -> CountsPast {
+    let counts = counts ?? make(arena)
+    self.counts = counts
+    counts.common.add(counted..<position + 1)
     counted = position + 1
-    return common
+    return counts
+  }
+}
+
+/// What counts and their mixture keep of the tokens of one sequence.
+final class CountsPast {
+  let common: NGramMixture.Common
+  /// Of the position that was predicted last, whose token was not known then.
+  private let evidence: NGramEvidence
+  private let logits: Matrix
+  private var predicted: Int?
+
+  /// No token has come, in memory lent by `arena`.
+  init(_ common: NGramMixture.Common, _ mixture: NGramMixture, from arena: ScratchArena) {
+    self.common = common
+    evidence = mixture.evidence(rows: 1, from: arena)
+    logits = arena.matrix(1, evidence.shortest.columns)
+  }
+
+  /// The network's `logits` `[V]` of the token after `position` become those of the mixture; what was predicted before is
+  /// known now, and is learnt from.
+  func next(
+    _ position: Int, logits own: View<Float>, _ mixture: NGramMixture, scratch: ScratchArena
+  ) {
+    if let predicted { mix(predicted, known: position + 1, mixture, scratch) }
+    let rows = position..<position + 1
+    mixture.gather(rows, into: evidence, first: 0, common: common)
+    logits.dense.copy(from: own)
+    let result = scratch.matrix(1, own.count)
+    result.dense.copy(from: own)
+    mixture.mix(
+      result, rows: rows, evidence: evidence, first: 0, common: common, known: position + 1,
+      scratch: scratch)
+    own.copy(from: result.dense)
+    predicted = position
+  }
+
+  private func mix(
+    _ position: Int, known: Int, _ mixture: NGramMixture, _ scratch: ScratchArena
+  ) {
+    mixture.mix(
+      logits, rows: position..<position + 1, evidence: evidence, first: 0, common: common,
+      known: known, scratch: scratch)
   }
 }
 

@@ -69,6 +69,8 @@ public final class IncrementalPass {
       let all = (0..<2).map { _ in stream(engine.scratch.integers(count * width)) }
       try parts.embedding.forward(tokens: start.inputs, streams: all, pass: pass)
       try parts.stack.forward(all, pass: pass, observer: Unobserved())
+      parts.head.learn(
+        0..<count - 1, streams: all, sequence: sequences[0], known: count, pass: pass)
       parts.head.next(
         streams: all.map { stream($0.values(last)) }, sequences: sequences, position: count - 1,
         into: Matrix(logits.view[0..<config.vocabulary], rows: 1, columns: config.vocabulary),
@@ -136,15 +138,33 @@ extension LossHead {
       logits.rows(rows).copy(
         from: self.logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits)
     }
-    guard let ngrams, let shares = pass.prepared?.shares(ngrams, pass.parameters) else { return }
+    guard let ngrams else { return }
     pass.engine.pool.run(sequences.count) { row, scratch in
-      let common = sequences[row].counts(upTo: position) {
-        ngrams.common(sequences[row].window, pass.parameters, shares: shares, from: $0)
-      }
-      ngrams.mix(
-        logits.rows(row..<row + 1), rows: position..<position + 1, common: common,
-        scratch: scratch)
+      let counts = counts(ngrams, of: sequences[row], upTo: position, pass: pass)
+      counts.next(position, logits: logits.row(row), ngrams, scratch: scratch)
       scratch.lap(.loss)
+    }
+  }
+
+  /// Learns from `rows`, the first ones of a sequence of which `known` tokens are known.
+  fileprivate func learn(
+    _ rows: Range<Int>, streams: [ResidualStream], sequence: SequencePast, known: Int, pass: Pass
+  ) {
+    guard let ngrams, !rows.isEmpty else { return }
+    let counts = counts(ngrams, of: sequence, upTo: rows.upperBound - 1, pass: pass)
+    mix(rows, streams: streams, ngrams, counts.common, known: known, pass: pass)
+  }
+
+  private func counts(
+    _ ngrams: NGramMixture, of sequence: SequencePast, upTo position: Int, pass: Pass
+  ) -> CountsPast {
+    sequence.counts(upTo: position) { arena in
+      guard let shares = pass.prepared?.shares(ngrams, pass.parameters) else {
+        preconditionFailure("a sequence without prepared parameters")
+      }
+      return CountsPast(
+        ngrams.common(sequence.window, pass.parameters, shares: shares, from: arena), ngrams,
+        from: arena)
     }
   }
 }

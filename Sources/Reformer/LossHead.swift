@@ -51,16 +51,52 @@ struct LossHead {
     allLogits: Matrix?, pass: Pass
   ) {
     pass.engine.scratch.frame {
+      if let ngrams {
+        let common = ngrams.common(window, pass)
+        mix(
+          pass.rows, streams: streams, ngrams, common, known: window.length, losses: rowLoss,
+          allLogits: allLogits, pass: pass)
+        return
+      }
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
-      let common = ngrams?.common(window, pass)
       pass.eachTile { rows, scratch in
         let tile = logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits
-        if let ngrams, let common {
-          ngrams.mix(tile, rows: rows, common: common, scratch: scratch)
-        }
         allLogits?.rows(rows).copy(from: tile)
         Kernels.crossEntropy(
           tile, targets: window.targets[rows], gradientScale: nil, into: rowLoss[rows])
+        scratch.lap(.loss)
+      }
+    }
+  }
+
+  /// The same for `rows`, which follow those that the window of `common` has learnt from, where counts have a say.
+  ///
+  /// `known`: tokens of the window that are known.
+  func mix(
+    _ rows: Range<Int>, streams: [ResidualStream], _ ngrams: NGramMixture,
+    _ common: NGramMixture.Common, known: Int, losses: View<Float>? = nil,
+    allLogits: Matrix? = nil, pass: Pass
+  ) {
+    let (engine, scratch) = (pass.engine, pass.engine.scratch)
+    let weights = pass.pack(Matrix(pass.parameters, weight), transposed: true)
+    for block in Tiling.ranges(rows, by: Tiling.blockRows) {
+      scratch.frame {
+        let all = scratch.matrix(block.count, bias.count)
+        let evidence = ngrams.evidence(rows: block.count, from: scratch)
+        let tiles = Tiling.ranges(block, by: pass.tileRows)
+        engine.pool.run(tiles.count) { tile, scratch in
+          let place = tiles[tile].lowerBound - block.lowerBound
+          let network = logits(
+            tiles[tile], streams, weights: weights, pass: pass, scratch: scratch
+          ).logits
+          all.rows(place..<place + tiles[tile].count).copy(from: network)
+          ngrams.gather(tiles[tile], into: evidence, first: place, common: common)
+          scratch.lap(.loss)
+        }
+        ngrams.mix(
+          all, rows: block, evidence: evidence, first: 0, common: common, known: known,
+          scratch: scratch, losses: losses?[block])
+        allLogits?.rows(block).copy(from: all)
         scratch.lap(.loss)
       }
     }
@@ -88,15 +124,16 @@ struct LossHead {
           block.rows.count, norm.width, .right)
         let outputGradients: Factor<Float> = engine.scratch.factor(
           block.rows.count, bias.count, .right)
+        let evidence = ngrams?.evidence(rows: block.rows.count, from: engine.scratch)
+        let network = engine.scratch.matrix(ngrams == nil ? 0 : block.rows.count, bias.count)
         block.eachTile { tile, scratch in
           let rows = tile.rows
           let (normed, gradient) = logits(
             rows, streams, weights: weights, pass: pass, scratch: scratch)
           normalized.rows(tile.place).copy(from: normed.normalized)
-          if let ngrams, let common {
-            ngrams.mix(
-              gradient, rows: rows, common: common, scratch: scratch,
-              learning: (tile, scale, rowLoss[rows]))
+          if let ngrams, let common, let evidence {
+            network.rows(tile.place).copy(from: gradient)
+            ngrams.gather(rows, into: evidence, first: tile.place.lowerBound, common: common)
           }
           Kernels.crossEntropy(
             gradient, targets: window.targets[rows], gradientScale: scale,
@@ -113,6 +150,18 @@ struct LossHead {
           streamGradients[0].rows(rows).copy(from: dx.columns(0..<width))
           streamGradients[1].rows(rows).copy(from: dx.columns(width..<2 * width))
           scratch.lap(.loss)
+        }
+        if let ngrams, let common, let evidence {
+          block.eachTileInOrder { tile in
+            ngrams.mix(
+              network.rows(tile.place), rows: tile.rows, evidence: evidence,
+              first: tile.place.lowerBound, common: common, known: window.length,
+              scratch: engine.scratch, losses: rowLoss[tile.rows],
+              gradient: MixtureGradient(
+                escapes: tile.partial(ngrams.escapes), weights: tile.partial(ngrams.weights),
+                scale: scale))
+          }
+          engine.scratch.lap(.loss)
         }
         block.add([
           WeightGradient(

@@ -2,7 +2,8 @@
 // are learnt (a product of experts, as compressors mix their models; Mahoney 2005, "Adaptive weighing of context models
 // for lossless data compression"). Each learns alone: the network by its own cross-entropy, as if there were no counts, the
 // share that shorter contexts get by the likelihood of the counts, the weights by that of the mixture. The counts are those
-// of the tables, and behind them, as contexts that say more, those of the window itself.
+// of the tables, and behind them, as contexts that say more, those of the window itself. Shares and weights are learnt twice:
+// by training, as what a window begins with, and from each token of a window for those that follow (`WindowLearning`).
 import Compute
 
 /// Prediction by counts, and its mixture with logits.
@@ -18,17 +19,19 @@ struct NGramMixture {
   let escapes: Slot
   /// `[tables + 1, window's contexts + 1, 2, 4, 2]`, by the longest contexts that are known, whether one token alone has
   /// followed the last, and the length of a repeated passage: added to the weights of counts and network.
-  private let weights: Slot
+  let weights: Slot
+  /// How far a window's tokens move them.
+  let pace: NGramSizes.WindowPace
 
   static let sizes = 16
   /// Kinds of repeated passages: none, and three lengths.
   static let passageLengths = 4
   // Few numbers that each position moves a little: they may move in longer steps than the network's.
-  static let pace: Float = 8
+  static let parameterPace: Float = 8
   // What mixing raises lower ones to.
   static let leastProbability: Float = 1e-30
   // Of shares, as logarithms.
-  private static let mostOdds = 30.0
+  static let mostOdds = 30.0
   // Where training begins; a network without training says nothing.
   private static let countWeight: Float = 0.7
   private static let networkWeight: Float = 0.3
@@ -56,6 +59,7 @@ struct NGramMixture {
     windowOrders = EarlierContexts.orders(config.ngrams.orders)
     escapes = layout["ngrams.escapes"]
     weights = layout["ngrams.weights"]
+    pace = config.ngrams.windowPace
   }
 
   /// The parameters that the gradient adds to.
@@ -67,6 +71,8 @@ struct NGramMixture {
     let anywhere: View<Float>
     /// e to the power of what lowers the odds of the next shorter context, like `escapes`.
     let lowered: View<Float>
+    /// What counts and network are weighed by, like `weights`.
+    let weights: View<Float>
   }
 
   /// What positions of one window need in common.
@@ -78,6 +84,8 @@ struct NGramMixture {
     let earlier: EarlierContexts
     /// Which passages of it may be going on again.
     let passages: RepeatedPassages
+    /// What its tokens have taught so far.
+    let learning: WindowLearning
 
     /// Adds the positions of `range`, which follow those that are known.
     func add(_ range: Range<Int>) {
@@ -89,7 +97,9 @@ struct NGramMixture {
   /// Computes the shares, in memory lent by `arena`.
   func shares(_ parameters: View<Float>, from arena: ScratchArena) -> Shares {
     let all = tables.followers(of: nil, in: parameters)
-    let shares = Shares(anywhere: arena.floats(all.count), lowered: arena.floats(escapes.count))
+    let shares = Shares(
+      anywhere: arena.floats(all.count), lowered: arena.floats(escapes.count),
+      weights: arena.floats(weights.count))
     let total = all.array.reduce(0) { $0 + Double($1) } + 0.3 * Double(all.count)
     for index in 0..<all.count {
       shares.anywhere[index] = Float((Double(all[index]) + 0.3) / total)
@@ -97,8 +107,12 @@ struct NGramMixture {
     for index in 0..<escapes.count {
       let escape = parameters[escapes.offset + index]
       // Beyond the bounds a share is 0 or 1 to a Float, and further out its odds would be no number.
-      let odds = max(-Self.mostOdds, min(Self.mostOdds, Double(-Self.pace * escape)))
+      let odds = max(-Self.mostOdds, min(Self.mostOdds, Double(-Self.parameterPace * escape)))
       shares.lowered[index] = Float(DoubleFunctions.exp(odds))
+    }
+    for index in 0..<weights.count {
+      let first = index % 2 == 0 ? Self.countWeight : Self.networkWeight
+      shares.weights[index] = first + Self.parameterPace * parameters[weights.offset + index]
     }
     return shares
   }
@@ -114,7 +128,8 @@ struct NGramMixture {
         capacity: length, orders: windowOrders,
         memory: arena.integers(EarlierContexts.size(capacity: length, orders: windowOrders))),
       passages: RepeatedPassages(
-        capacity: length, memory: arena.integers(RepeatedPassages.size(capacity: length))))
+        capacity: length, memory: arena.integers(RepeatedPassages.size(capacity: length))),
+      learning: WindowLearning(shares, pace: pace, from: arena))
   }
 
   /// That of a pass over `window`, in memory lent by the engine's scratch.
@@ -125,43 +140,5 @@ struct NGramMixture {
     common.earlier.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
     common.passages.add(0..<window.length, of: window.inputs, pool: pass.engine.pool)
     return common
-  }
-
-  /// `logits` of `rows` `[rows, V]` become those of the mixture, left out counts of what follows where `isRepeated`.
-  ///
-  /// With `tile` and `scale`, `scale` times the gradient of the loss is added to the tile's sums, and `loss` `[rows]` is set,
-  /// that of the mixture in nats; `logits` are left as they are.
-  func mix(
-    _ logits: Matrix, rows: Range<Int>, common: Common, scratch: ScratchArena,
-    learning: (tile: RowTile, scale: Float, loss: View<Float>)? = nil
-  ) {
-    let predicted = scratch.matrix(rows.count, logits.columns)
-    let buckets = scratch.integers(rows.count)
-    let gradient = learning.map { (sums: $0.tile.partial(escapes), scale: $0.scale) }
-    for (index, position) in rows.enumerated() {
-      buckets[index] = Int32(
-        predict(position, into: predicted.row(index), common: common, gradient: gradient))
-    }
-    let mixed = learning == nil ? logits : scratch.matrix(rows.count, logits.columns)
-    for index in 0..<rows.count {
-      let start = weights.offset + 2 * Int(buckets[index])
-      Kernels.mix(
-        probabilities: predicted.row(index),
-        by: Self.countWeight + Self.pace * common.parameters[start], logits: logits.row(index),
-        by: Self.networkWeight + Self.pace * common.parameters[start + 1], into: mixed.row(index))
-    }
-    guard let learning else { return }
-    Kernels.crossEntropy(
-      mixed, targets: common.window.targets[rows], gradientScale: learning.scale,
-      into: learning.loss)
-    let dots = scratch.matrix(2, rows.count)
-    Kernels.rowDots(mixed, predicted, into: dots.row(0))
-    Kernels.rowDots(mixed, logits, into: dots.row(1))
-    let sums = learning.tile.partial(weights)
-    for index in 0..<rows.count {
-      for part in 0..<2 {
-        sums[2 * Int(buckets[index]) + part] += Self.pace * dots.row(part)[index]
-      }
-    }
   }
 }

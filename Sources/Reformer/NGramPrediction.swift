@@ -1,19 +1,28 @@
-// What counts say of one token: contexts from the shortest to the longest, those of the window behind those of tables, and
-// the passages that the window repeats behind all of them. Each keeps a share of the probability for what it has seen, and
-// leaves the rest to those before.
+// What counts say of some positions: contexts from the shortest to the longest, those of the window behind those of tables,
+// and the passages that the window repeats behind all of them. Each claims a share of the probability for what it has seen,
+// and leaves the rest to those before. Positions are independent here; how large shares are is decided one after the other.
 import Compute
 
 extension NGramMixture {
-  /// Sets `p` `[V]` to what counts say of the token after `position`; returns the place in `weights`.
-  ///
-  /// `gradient`: that of the likelihood of the target, times the scale, is added to it.
-  func predict(
-    _ position: Int, into p: View<Float>, common: Common,
-    gradient: (sums: View<Float>, scale: Float)?
-  ) -> Int {
+  /// Contexts and passages that may have a say.
+  var claims: Int { tables.tables.count + windowOrders.count + RepeatedPassages.rules.count }
+
+  /// Room for what counts say of `rows` positions.
+  func evidence(rows: Int, from arena: ScratchArena) -> NGramEvidence {
+    NGramEvidence(rows: rows, claims: claims, vocabulary: tables.vocabulary, from: arena)
+  }
+
+  /// Sets rows of `evidence`, from `first` on, to what counts say of the tokens after each position of `rows`.
+  func gather(_ rows: Range<Int>, into evidence: NGramEvidence, first: Int, common: Common) {
+    for (index, position) in rows.enumerated() {
+      gather(position, into: evidence, row: first + index, common: common)
+    }
+  }
+
+  private func gather(_ position: Int, into evidence: NGramEvidence, row: Int, common: Common) {
     let contexts = tables.tables.count + windowOrders.count
     let window = common.window
-    return withUnsafeTemporaryAllocation(of: Followers.self, capacity: contexts) { followers in
+    withUnsafeTemporaryAllocation(of: Followers.self, capacity: contexts) { followers in
       let isNew = tableFollowers(position, into: followers, common: common)
       for index in windowOrders.indices {
         followers.initializeElement(
@@ -23,18 +32,12 @@ extension NGramMixture {
       shortest(
         tables.followers(of: window.inputs[position], in: common.parameters),
         without: isNew ? Int(window.targets[position]) : -1, anywhere: common.shares.anywhere,
-        into: p)
-      return withUnsafeTemporaryAllocation(
-        of: Interpolation.Known.self, capacity: contexts + RepeatedPassages.rules.count
-      ) { known in
-        var all = Interpolation(
-          p: p, target: Int(window.targets[position]), lowered: common.shares.lowered, known: known)
-        let (longest, longestOfWindow, isSingle) = add(followers, to: &all)
-        let passage = addPassages(position, common: common, to: &all)
-        if let gradient { all.addGradient(to: gradient.sums, scale: gradient.scale) }
-        let place = 2 * (longest * (windowOrders.count + 1) + longestOfWindow) + isSingle
-        return place * Self.passageLengths + passage
-      }
+        into: evidence.shortest.row(row))
+      var writer = NGramEvidence.Writer(evidence, row: row)
+      let (longest, longestOfWindow, isSingle) = add(followers, to: &writer)
+      let passage = addPassages(position, common: common, to: &writer)
+      let place = 2 * (longest * (windowOrders.count + 1) + longestOfWindow) + isSingle
+      writer.finish(place: 2 * (place * Self.passageLengths + passage))
     }
   }
 
@@ -66,7 +69,7 @@ extension NGramMixture {
   /// Contexts, shortest first; returns the longest of tables and of the window, from 1, and whether one token alone has
   /// followed the last.
   private func add(
-    _ contexts: UnsafeMutableBufferPointer<Followers>, to all: inout Interpolation
+    _ contexts: UnsafeMutableBufferPointer<Followers>, to writer: inout NGramEvidence.Writer
   ) -> (longest: Int, longestOfWindow: Int, isSingle: Int) {
     let tableCount = tables.tables.count
     var (longest, longestOfWindow, isSingle) = (0, 0, 0)
@@ -76,7 +79,7 @@ extension NGramMixture {
       for place in 0..<kinds { discounts += Self.discount(followers[place].count) }
       let base = discounts / Float(total)
       let unit = 1 / ((1 - base) * Float(total))
-      all.add(cell: cell(index, size: total, column: kinds - 1), base: base, kinds: kinds) {
+      writer.add(cell: cell(index, size: total, column: kinds - 1), base: base, kinds: kinds) {
         let (token, count) = followers[$0]
         return (token, (Float(count) - Self.discount(count)) * unit)
       }
@@ -92,7 +95,7 @@ extension NGramMixture {
 
   /// Passages that may be going on; returns the kind of the longest.
   private func addPassages(
-    _ position: Int, common: Common, to all: inout Interpolation
+    _ position: Int, common: Common, to writer: inout NGramEvidence.Writer
   ) -> Int {
     var kind = 0
     for rule in RepeatedPassages.rules.indices {
@@ -104,7 +107,7 @@ extension NGramMixture {
         column: min(next.misses, Followers.places - 1))
       // As if each passage had missed once and a half before: what contexts are for is said already.
       let base = Float(2 * next.misses + 3) / Float(min(next.hits, 64) + 2 * next.misses + 4)
-      all.add(cell: cell, base: base, kinds: 1) { _ in (next.token, 1) }
+      writer.add(cell: cell, base: base, kinds: 1) { _ in (next.token, 1) }
       kind = max(kind, next.hits < 8 ? 1 : next.hits < 32 ? 2 : 3)
     }
     return kind
@@ -143,71 +146,5 @@ extension NGramMixture {
   private static func size(_ count: Int) -> Int {
     let number = Float(count)
     return min(2 * Int(number.exponent) + (number.significand >= 1.414_213_5 ? 1 : 0), sizes - 1)
-  }
-}
-
-/// A distribution as contexts are added to it, the more telling ones later.
-private struct Interpolation {
-  /// A context that was added.
-  struct Known {
-    /// Its place in `escapes`.
-    let cell: Int
-    /// Share of what was there before it, and its own.
-    let share: Float
-    let own: Float
-    /// What it says of the target.
-    let target: Float
-    /// What was said of the target before it.
-    let before: Float
-  }
-
-  /// `[V]`: first what the shortest context says, then what all say.
-  let p: View<Float>
-  /// Negative where there is none.
-  let target: Int
-  /// As in `NGramMixture.Shares`.
-  let lowered: View<Float>
-  let known: UnsafeMutableBufferPointer<Known>
-  private var count = 0
-
-  init(
-    p: View<Float>, target: Int, lowered: View<Float>, known: UnsafeMutableBufferPointer<Known>
-  ) {
-    self.p = p
-    self.target = target
-    self.lowered = lowered
-    self.known = known
-  }
-
-  /// Leaves `base`, and what the cell has learnt, to what was there, and gives the rest to `kinds` tokens in the parts that
-  /// `part` says, which add up to 1.
-  mutating func add(
-    cell: Int, base: Float, kinds: Int, part: (Int) -> (token: Int, share: Float)
-  ) {
-    let rest = (1.001 - base) * lowered[cell]
-    let (share, own) = (base / (base + rest), rest / (base + rest))
-    let before = target >= 0 ? p[target] : 0
-    Kernels.scale(p, by: share)
-    var ofTarget: Float = 0
-    for place in 0..<kinds {
-      let (token, part) = part(place)
-      p[token] += own * part
-      if token == target { ofTarget = part }
-    }
-    known[count] = Known(cell: cell, share: share, own: own, target: ofTarget, before: before)
-    count += 1
-  }
-
-  /// Adds `scale` times the gradient of the target's likelihood to `sums`, laid out like the escapes.
-  func addGradient(to sums: View<Float>, scale: Float) {
-    guard target >= 0 else { return }
-    // From the last context back: what is left of the mass, relative to what the target got in the end.
-    var left = scale * NGramMixture.pace / max(p[target], NGramMixture.leastProbability)
-    for index in (0..<count).reversed() {
-      let context = known[index]
-      let slope = (context.before - context.target) * context.share * context.own
-      sums[context.cell] -= slope * left
-      left *= context.share
-    }
   }
 }

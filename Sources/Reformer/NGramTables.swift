@@ -21,7 +21,7 @@ public struct NGramTables: Sendable {
   let tables: [Table]
   /// `[V + 1, V]`: what followed each token, and all of them.
   let frequencies: Slot
-  private let vocabulary: Int
+  let vocabulary: Int
 
   /// The tables behind everything else in `layout`; nil where `config` has none.
   init?(_ config: ReformerConfig, layout: inout ParameterLayout) {

@@ -153,6 +153,19 @@ public struct NGramSizes: Sendable, Equatable {
   public var orders: [Int]
   /// Rows for the contexts of each length.
   public var rows: Int
+  /// How far each token of a window moves what the window has learnt.
+  package var windowPace = WindowPace()
+
+  /// Lengths of steps in escapes and in weights; nothing but tests asks for others.
+  package struct WindowPace: Sendable, Equatable {
+    package var escapes: Float
+    package var weights: Float
+
+    package init(escapes: Float = 2, weights: Float = 0.05) {
+      self.escapes = escapes
+      self.weights = weights
+    }
+  }
 
   /// No counts, or those of each of `orders`.
   public init(orders: [Int] = [], rows: Int = 1 << 18) {
@@ -160,12 +173,16 @@ public struct NGramSizes: Sendable, Equatable {
     self.rows = rows
   }
 
-  /// Numbers of 32 bits that a pass over `length` positions needs for the contexts and passages of its window.
-  public func scratch(length: Int) -> Int {
-    orders.isEmpty
-      ? 0
-      : EarlierContexts.size(capacity: length, orders: EarlierContexts.orders(orders))
-        + RepeatedPassages.size(capacity: length)
+  /// Numbers of 32 bits that a pass over `length` positions needs for the contexts and passages of its window, and what
+  /// they say of a block of positions.
+  public func scratch(length: Int, vocabulary: Int) -> Int {
+    guard !orders.isEmpty else { return 0 }
+    let window = EarlierContexts.orders(orders)
+    let claims = orders.count + window.count + RepeatedPassages.rules.count
+    return EarlierContexts.size(capacity: length, orders: window)
+      + RepeatedPassages.size(capacity: length)
+      + min(length, Tiling.blockRows)
+      * (vocabulary + NGramEvidence.size(claims: claims, vocabulary: vocabulary))
   }
 
   /// What is wrong with them, if anything, and what would be right.

@@ -143,6 +143,9 @@ struct RowBlock {
     engine.pool.run(tiles.count) { body(tiles[$0], $1) }
   }
 
+  /// Calls `body` once for each tile, first to last, on the calling thread.
+  func eachTileInOrder(_ body: (RowTile) -> Void) { tiles.forEach(body) }
+
   /// Adds the gradients of weights over the block, and what its tiles have for vectors.
   func add<Element>(_ weights: [WeightGradient<Element>]) {
     engine.pool.add(weights, isFirst: isFirst) {

@@ -1,5 +1,6 @@
 import Attention
 import Compute
+import Glibc
 import Reformer
 import TestSupport
 import Testing
@@ -7,12 +8,16 @@ import Testing
 @Suite("N-gram counts")
 struct NGramTests {
   /// Far more rows than contexts, so that none is lost; windows of five tokens come back to their contexts.
+  ///
+  /// What training has learnt holds for the whole window, unless `pace` says otherwise.
   private static func config(
-    orders: [Int] = [2, 4], rows: Int = 1 << 14, vocabulary: Int = 5
+    orders: [Int] = [2, 4], rows: Int = 1 << 14, vocabulary: Int = 5,
+    pace: NGramSizes.WindowPace = .init(escapes: 0, weights: 0)
   ) -> ReformerConfig {
-    smallConfig(
-      [.local, .full], vocabulary: vocabulary, residualFractionBits: 22,
-      ngrams: NGramSizes(orders: orders, rows: rows))
+    var ngrams = NGramSizes(orders: orders, rows: rows)
+    ngrams.windowPace = pace
+    return smallConfig(
+      [.local, .full], vocabulary: vocabulary, residualFractionBits: 22, ngrams: ngrams)
   }
 
   /// A probe whose tables are empty and have then counted windows of these seeds.
@@ -65,51 +70,96 @@ struct NGramTests {
       }
     }
 
-    /// Probabilities of all tokens after `position`.
-    func predict(_ tokens: [Int32], _ position: Int) -> [Double] {
-      var p = [Double](repeating: 1 / Double(vocabulary), count: vocabulary)
+    /// A context or passage that has a say, as if nothing were learnt of it.
+    struct Claim {
+      /// Its kind: which context it is of, half powers of two in its count, and its variety.
+      let cell: [Int]
+      /// What it leaves to shorter contexts, and what it says of each token of the rest.
+      let base: Double
+      let parts: [Double]
+
+      init(kind: Int, size: Int, column: Int, base: Double, parts: [Double]) {
+        cell = [kind, min(15, Int(2 * log2(Double(size)))), column]
+        self.base = base
+        self.parts = parts
+      }
+
+      /// What it leaves to shorter contexts after learning.
+      func share(lowered: Double = 1) -> Double {
+        base / (base + (1.001 - base) * lowered)
+      }
+    }
+
+    /// What the shortest contexts say of the token after `position`, what the others do, and the cell of weights.
+    func evidence(
+      _ tokens: [Int32], _ position: Int
+    ) -> (shortest: [Double], claims: [Claim], place: [Int]) {
+      var shortest = [Double](repeating: 1 / Double(vocabulary), count: vocabulary)
+      var claims: [Claim] = []
+      var place = [0, 0, 0, 0]
       for (index, order) in orders.enumerated() {
         let followers = counts[index][Self.context(tokens, position, order)] ?? [:]
         let total = Double(followers.values.reduce(0, +))
         if order == 0 {
-          p = (0..<vocabulary).map {
+          shortest = (0..<vocabulary).map {
             (Double(followers[Int32($0)] ?? 0) + 0.3) / (total + 0.3 * Double(vocabulary))
           }
-          continue
+        } else if let claim = claim(index - 2, followers) {
+          if order == 1 {
+            shortest = zip(shortest, claim.parts).map { claim.base * $0 + (1 - claim.base) * $1 }
+          } else {
+            claims.append(claim)
+            place[0] = index - 1
+            place[2] = followers.count == 1 ? 1 : 0
+          }
         }
-        apply(followers, to: &p, isShortest: order == 1)
       }
-      for order in [1] + orders.dropFirst(2) {
+      let ofWindow = [1] + orders.dropFirst(2)
+      for (index, order) in ofWindow.enumerated() {
         let context = Self.context(tokens, position, order)
         guard !context.contains(-1) else { continue }
         var followers: [Int32: Int] = [:]
         for place in (0..<position).filter({ Self.context(tokens, $0, order) == context }).suffix(
           15)
         { followers[tokens[place + 1], default: 0] += 1 }
-        apply(followers, to: &p, isShortest: false)
+        guard let claim = claim(orders.count - 2 + index, followers) else { continue }
+        claims.append(claim)
+        place[1] = index + 1
+        place[2] = followers.count == 1 ? 1 : 0
       }
-      for rule in ReferencePassages.rules {
+      for (index, rule) in ReferencePassages.rules.enumerated() {
         guard let next = rule.expectations(Array(tokens[...position]))[position] else { continue }
-        let mass = Double(2 * next[2] + 3) / Double(min(next[1], 64) + 2 * next[2] + 4)
-        let share = mass / (mass + 1.001 - mass)
-        p = (0..<vocabulary).map { share * p[$0] + ($0 == next[0] ? 1 - share : 0) }
+        claims.append(
+          Claim(
+            kind: orders.count - 2 + ofWindow.count + index, size: next[1] + 1, column: next[2],
+            base: Double(2 * next[2] + 3) / Double(min(next[1], 64) + 2 * next[2] + 4),
+            parts: (0..<vocabulary).map { $0 == next[0] ? 1 : 0 }))
+        place[3] = max(place[3], next[1] < 8 ? 1 : next[1] < 32 ? 2 : 3)
       }
-      return p
+      return (shortest, claims, place)
     }
 
-    /// One context's say.
-    private func apply(_ followers: [Int32: Int], to p: inout [Double], isShortest: Bool) {
-      let total = Double(followers.values.reduce(0, +))
-      guard total > 0 else { return }
-      func discount(_ count: Int) -> Double { count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2 }
-      let mass = followers.values.reduce(0) { $0 + discount($1) } / total
-      // Escapes are at their first values, which leave all but a thousandth of the formula's share.
-      let share = isShortest ? mass : mass / (mass + 1.001 - mass)
-      p = (0..<vocabulary).map {
-        let count = followers[Int32($0)] ?? 0
-        let own = count == 0 ? 0 : (Double(count) - discount(count)) / total
-        return share * p[$0] + own * (1 - share) / (1 - mass)
+    /// Probabilities of all tokens after `position`; escapes are at their first values.
+    func predict(_ tokens: [Int32], _ position: Int) -> [Double] {
+      let (shortest, claims, _) = evidence(tokens, position)
+      return claims.reduce(shortest) { p, claim in
+        let share = claim.share()
+        return zip(p, claim.parts).map { share * $0 + (1 - share) * $1 }
       }
+    }
+
+    /// One context's say, if it has seen any token.
+    private func claim(_ kind: Int, _ followers: [Int32: Int]) -> Claim? {
+      let total = Double(followers.values.reduce(0, +))
+      guard total > 0 else { return nil }
+      func discount(_ count: Int) -> Double { count == 1 ? 0.75 : count == 2 ? 0.9 : 1.2 }
+      let base = followers.values.reduce(0) { $0 + discount($1) } / total
+      return Claim(
+        kind: kind, size: Int(total), column: followers.count - 1, base: base,
+        parts: (0..<vocabulary).map {
+          let count = followers[Int32($0)] ?? 0
+          return count == 0 ? 0 : (Double(count) - discount(count)) / total / (1 - base)
+        })
     }
   }
 
@@ -182,6 +232,85 @@ struct NGramTests {
       }
     }
     #expect(worst <= 1e-5)
+  }
+
+  @Test("shares and weights follow the window's own tokens, by the definition of their steps")
+  func learning() throws {
+    let pace = NGramSizes.WindowPace(escapes: 3, weights: 0.4)
+    let probe = try Self.probe(Self.config(pace: pace), counted: [1, 2, 3])
+    for name in ["ngrams.escapes", "ngrams.weights"] { probe.values(name).fill(0) }
+    var tokens = madeUpTokens(41, vocabulary: 5, seed: 9)
+    tokens[21...] = tokens[0..<20]
+    (probe.inputs, probe.targets) = (Array(tokens.dropLast()), Array(tokens.dropFirst()))
+    let mixed = try probe.logits()
+    let losses = Buffer<Float>(40)
+    _ = try probe.model.loss(
+      parameters: probe.parameters.view, window: probe.window, address: probe.address,
+      losses: losses.view)
+    // The network by itself.
+    let still = try Self.probe(Self.config(), counted: [1, 2, 3])
+    (still.inputs, still.targets) = (probe.inputs, probe.targets)
+    Self.decide(still, byCounts: false)
+    let network = try still.logits().map(Double.init)
+
+    let reference = Reference(orders: [2, 4], vocabulary: 5, events: Self.events([1, 2, 3]))
+    var (lowered, weights): ([[Int]: Double], [[Int]: [Double]]) = ([:], [:])
+    var squares: [[Int]: Double] = [:]
+    func step(_ key: [Int], _ first: Double, _ pace: Float, _ gradient: Double) -> Double {
+      squares[key, default: first] += gradient * gradient
+      return Double(pace) * gradient / (squares[key] ?? first).squareRoot()
+    }
+    var (worst, farthest) = (0.0, 0.0)
+    for position in 0..<40 {
+      let (shortest, claims, place) = reference.evidence(tokens, position)
+      let shares = claims.map { $0.share(lowered: lowered[$0.cell] ?? 1) }
+      // What is said before each claim, and after the last.
+      let said = zip(claims, shares).reduce(into: [shortest]) { said, claim in
+        said.append(
+          zip(said[said.count - 1], claim.0.parts).map {
+            claim.1 * $0 + (1 - claim.1) * $1
+          })
+      }
+      let (p, z) = (said[claims.count], Array(network[position * 5..<(position + 1) * 5]))
+      let own = weights[place] ?? [Double(Float(0.7)), Double(Float(0.3))]
+      let logits = zip(p, z).map { own[0] * log($0) + own[1] * $1 }
+      let sum = logits.reduce(0) { $0 + exp($1) }
+      let answer = Int(tokens[position + 1])
+      worst = max(
+        worst, abs(Double(losses.view[position]) - (log(sum) - logits[answer])),
+        largestDifference(Array(mixed[position * 5..<(position + 1) * 5]), logits))
+      // The last token is not among those that the window reads.
+      guard position < 39 else { break }
+      let slopes = (0..<5).map { exp(logits[$0]) / sum - ($0 == answer ? 1 : 0) }
+      let features = [p.map { log($0) }, z]
+      weights[place] = (0..<2).map { part in
+        let gradient = zip(slopes, features[part]).reduce(0) { $0 + $1.0 * $1.1 }
+        return own[part] - step([-1] + place + [part], 10, pace.weights, gradient)
+      }
+      for (index, claim) in claims.enumerated() {
+        // How the likelihood of the answer changes with the logarithm of what lowers the odds.
+        let behind = shares[(index + 1)...].reduce(1, *)
+        let slope =
+          (claim.parts[answer] - said[index][answer]) * shares[index] * (1 - shares[index])
+          * behind / p[answer]
+        let moved = step(claim.cell, 30, pace.escapes, slope)
+        lowered[claim.cell, default: 1] *= exp(moved)
+        farthest = max(farthest, abs(moved))
+      }
+    }
+    #expect(worst <= 2e-5)
+    #expect(farthest > 0.1)
+  }
+
+  @Test("a window that is scored in part learns from all of its tokens")
+  func unscored() throws {
+    let probe = try Self.probe(
+      Self.config(pace: .init(escapes: 3, weights: 0.4)), counted: [1, 2, 3])
+    let tokens = madeUpTokens(41, vocabulary: 5, seed: 9)
+    (probe.inputs, probe.targets) = (Array(tokens.dropLast()), Array(tokens.dropFirst()))
+    let whole = try probe.logits()
+    for position in 0..<30 { probe.targets[position] = -1 }
+    #expect(try probe.logits().bitPatterns == whole.bitPatterns)
   }
 
   @Test("gradients of escapes and weights are the finite differences of what each is learnt by")

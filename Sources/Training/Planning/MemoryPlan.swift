@@ -112,7 +112,7 @@ public struct MemoryPlan: Codable, Sendable {
       + block * (2 * width + hidden + model.feedForwardWidth)
     let head =
       4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
-      + model.ngrams.scratch(length: length)
+      + model.ngrams.scratch(length: length, vocabulary: model.vocabulary)
     let embedding = 2 * block * width
     scratchBytes = Self.bytes(
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
