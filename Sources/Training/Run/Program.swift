@@ -2,8 +2,8 @@
 import Checkpointing
 import Foundation
 
-/// Version of the program, as `--version` prints it.
-public let programVersion = "0.1.0"
+/// Version of the program, as `--version` prints it; another one where a checkpoint's predictions have other bits.
+public let programVersion = "0.2.0"
 
 /// A build of the program.
 package struct Program: Codable, Equatable, Sendable {
