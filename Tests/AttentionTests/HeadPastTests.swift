@@ -18,6 +18,8 @@ struct HeadPastTests {
     }
     let layers =
       examples(FullAttention.self) + examples(LocalAttention.self) + examples(LSHAttention.self)
+      + examples(SlidingAttention.self) + examples(StridedAttention.self)
+      + examples(FixedAttention.self) + examples(BigBirdAttention.self)
       + [(64, 0), (33, 2), (64, 3)].map {
         LocalAttention(chunk: $0.0, chunksBefore: $0.1)
       }
