@@ -221,15 +221,17 @@ struct PatternAttention {
   ) {
     let meeting = Meeting(head, list, part.queries, gradient: gradient, scratch)
     let queryGradients = scratch.matrix(part.queries.count, head.queries.columns)
-    var isFirst = true
+    queryGradients.fill(0)
     meeting.eachSpan(from: part.keys, scratch) { tile in
       let (_, gradients) = meeting.backward(tile, scratch)
-      tileProduct(
-        gradients.left, tile.window.keys.right, into: queryGradients.result, accumulate: !isFirst)
-      isFirst = false
+      for part in tile.parts {
+        tileProduct(
+          gradients.rows(part.queries).columns(part.columns).left,
+          tile.window.keys.rows(part.rows).right, into: queryGradients.rows(part.queries).result,
+          accumulate: true)
+      }
       scratch.lap(.scores)
     }
-    guard !isFirst else { return }
     Kernels.scatterAdd(queryGradients, to: gradient.queries, rows: meeting.positions)
     scratch.lap(.scatter)
   }
@@ -242,22 +244,30 @@ struct PatternAttention {
     guard !seers.isEmpty else { return }
     let (own, width) = (part.keys.count, head.keys.columns)
     let (keys, values) = (scratch.matrix(own, width), scratch.matrix(own, width))
+    keys.fill(0)
+    values.fill(0)
     let window = ChunkWindow<Float>(
       chunk: own, before: 0, width: width, forGradients: true, from: scratch)
     window.load(list.keys[part.keys], of: head, slot: 0, scratch)
     for rows in Tiling.ranges(seers, by: Self.seers) {
       scratch.frame {
         let meeting = Meeting(head, list, rows, gradient: gradient, scratch)
-        let (probabilities, gradients) = meeting.backward(
-          meeting.tile(window, part.keys, scratch), scratch)
-        let isFirst = rows.lowerBound == seers.lowerBound
-        tileProduct(
-          probabilities.columns(0..<own).left.transposed, meeting.outputGradients.right,
-          into: values.result, accumulate: !isFirst)
+        let tile = meeting.tile(window, part.keys, scratch)
+        let (probabilities, gradients) = meeting.backward(tile, scratch)
+        let strips = Meeting.strips(tile)
+        for strip in strips {
+          tileProduct(
+            probabilities.rows(strip.queries).columns(strip.keys).left.transposed,
+            meeting.outputGradients.rows(strip.queries).right,
+            into: values.rows(strip.keys).result, accumulate: true)
+        }
         scratch.lap(.values)
-        tileProduct(
-          gradients.columns(0..<own).left.transposed, meeting.queries.right, into: keys.result,
-          accumulate: !isFirst)
+        for strip in strips {
+          tileProduct(
+            gradients.rows(strip.queries).columns(strip.keys).left.transposed,
+            meeting.queries.rows(strip.queries).right, into: keys.rows(strip.keys).result,
+            accumulate: true)
+        }
         scratch.lap(.scores)
       }
     }

@@ -62,7 +62,8 @@ struct Meeting {
     }
   }
 
-  /// The queries and the keys at `part`, which are in `window`.
+  /// The queries and the keys at `part`, which are in `window`: each strip of queries meets those from the first run to the
+  /// last.
   func tile(
     _ window: ChunkWindow<Float>, _ part: Range<Int>, _ scratch: ScratchArena
   ) -> ScoreTile<Float> {
@@ -74,12 +75,28 @@ struct Meeting {
       first[row] = inside(list.first[place])
       end[row] = inside(list.end[place])
     }
+    let strip = Packed<Float>.width
+    let parts = Tiling.ranges(places.count, by: strip).compactMap {
+      rows -> (queries: Range<Int>, rows: Range<Int>, columns: Range<Int>)? in
+      let (from, to) = (
+        Int(first[rows.lowerBound]) / strip * strip, Int(end[rows.upperBound - 1])
+      )
+      return from < to ? (rows, from..<to, from..<to) : nil
+    }
     return ScoreTile(
-      head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
-      queries: queries.left, positions: positions,
+      head: head, window: window, parts: parts, queries: queries.left, positions: positions,
       seen: .runs(
         first: first, end: end, lastResort: false, keys: window.positions,
         length: head.queries.rows, list: 0, lists: 1))
+  }
+
+  /// Strips of the keys of a tile, and the queries that meet each.
+  static func strips(_ tile: ScoreTile<Float>) -> [(keys: Range<Int>, queries: Range<Int>)] {
+    Tiling.ranges(tile.window.chunk, by: Packed<Float>.width).compactMap { keys in
+      let meets = tile.parts.filter { $0.columns.overlaps(keys) }
+      guard let first = meets.first, let last = meets.last else { return nil }
+      return (keys, first.queries.lowerBound..<last.queries.upperBound)
+    }
   }
 
   /// Probabilities and gradients of the logits of a tile.

@@ -20,8 +20,8 @@ enum SeenKeys {
 struct ScoreTile<Element: ProductElement> {
   let head: AttentionHead
   let window: ChunkWindow<Element>
-  /// Rows of the window, and the columns of the scores that they are.
-  let parts: [(rows: Range<Int>, columns: Range<Int>)]
+  /// Queries that meet rows of the window, and the columns of the scores that these are; what is in no part is not seen.
+  let parts: [(queries: Range<Int>, rows: Range<Int>, columns: Range<Int>)]
   let queries: LeftOperand<Element>
   /// Positions of the queries.
   let positions: View<Int32>
@@ -32,7 +32,9 @@ struct ScoreTile<Element: ProductElement> {
   ) -> Matrix {
     let scores = scratch.matrix(positions.count, window.rows)
     for part in parts {
-      tileProduct(left, right.columns(part.rows), into: scores.columns(part.columns).result)
+      tileProduct(
+        left.rows(part.queries), right.columns(part.rows),
+        into: scores.rows(part.queries).columns(part.columns).result)
     }
     return scores
   }
@@ -61,8 +63,8 @@ struct ScoreTile<Element: ProductElement> {
       if isChain { partial.fill(0) }
       for part in parts {
         tileProduct(
-          Element.left(scores.columns(part.columns), from: scratch),
-          window.values.rows(part.rows).right, into: partial.result,
+          Element.left(scores.rows(part.queries).columns(part.columns), from: scratch),
+          window.values.rows(part.rows).right, into: partial.rows(part.queries).result,
           continuing: isChain)
       }
       scratch.lap(.values)

@@ -9,9 +9,9 @@ import Compute
 /// how it is cut do not depend on later positions.
 struct SightList {
   /// Queries that meet keys together.
-  static let queryTile = 64
+  static let queryTile = 128
   /// Keys whose gradients are added up together.
-  static let keyTile = 64
+  static let keyTile = 128
   /// Places of a strand, counted from its first key, at which runs are cut: each part is a softmax of its own.
   static let span = 512
 
