@@ -2,6 +2,7 @@
 // computed, and nothing in it depends on how long the sequence is.
 import Attention
 import Compute
+import Glibc
 import TestSupport
 import Testing
 
@@ -79,6 +80,72 @@ struct PatternTests {
     let operations = layer.operations(length: length, features: 2 * probe.width)
     #expect(operations.scores == Double(2 * pairs * probe.width))
     #expect(operations.hash == 0)
+  }
+
+  /// Sizes whose lists have several tiles and spans.
+  static let long: [any AttentionLayer] = [
+    SlidingAttention(window: 150, global: 3), SlidingAttention(window: 90, dilation: [2, 5]),
+    SlidingAttention(window: 700, dilation: [1], global: 1, globalEvery: 3),
+    StridedAttention(stride: 1), StridedAttention(stride: 30),
+    FixedAttention(stride: 40, summary: 30),
+    BigBirdAttention(block: 32, window: 3, global: 20, random: 3),
+    BigBirdAttention(block: 150, window: 1, global: 1, random: 4),
+  ]
+
+  /// Output and gradients of queries, keys and values of one head, by what each query sees, in double precision.
+  private func dense(
+    _ sight: Sight, _ inputs: [[Float]], _ incoming: [Float], width: Int
+  ) -> [[Double]] {
+    func row(_ values: [Float], _ index: Int) -> [Double] {
+      values[index * width..<(index + 1) * width].map(Double.init)
+    }
+    func dot(_ a: [Double], _ b: [Double]) -> Double { zip(a, b).reduce(0) { $0 + $1.0 * $1.1 } }
+    var results = [[Double]](
+      repeating: [Double](repeating: 0, count: incoming.count), count: 4)
+    func add(_ values: [Double], by factor: Double, to result: Int, _ index: Int) {
+      for (feature, value) in values.enumerated() {
+        results[result][index * width + feature] += factor * value
+      }
+    }
+    let scale = 1 / Double(width).squareRoot()
+    for (query, seen) in sight.keys.enumerated() {
+      let keys = seen.map(\.position)
+      let (own, gradient) = (row(inputs[0], query), row(incoming, query))
+      let logits = keys.map { dot(own, row(inputs[1], $0)) * scale }
+      let largest = logits.max() ?? 0
+      let weights = logits.map { exp($0 - largest) }
+      let sum = weights.reduce(0, +)
+      let slopes = keys.map { dot(gradient, row(inputs[2], $0)) }
+      let mean = zip(weights, slopes).reduce(0) { $0 + $1.0 * $1.1 } / sum
+      for (index, key) in keys.enumerated() {
+        let probability = weights[index] / sum
+        let logit = probability * (slopes[index] - mean) * scale
+        add(row(inputs[2], key), by: probability, to: 0, query)
+        add(row(inputs[1], key), by: logit, to: 1, query)
+        add(own, by: logit, to: 2, key)
+        add(gradient, by: probability, to: 3, key)
+      }
+    }
+    return results
+  }
+
+  @Test("long sequences: output and gradients are those of what is seen", arguments: long)
+  func long(layer: any AttentionLayer) {
+    let probe = AttentionProbe(layer, length: 1300, width: 6, threads: 2, seed: 4)
+    let output = probe.forward()
+    let incoming = madeUpNormals(output.count, seed: 12)
+    let results = [output] + probe.backward(incoming)
+    for head in 0..<2 {
+      let expected = dense(
+        probe.sight(head: head), probe.projected.map { probe.head(head, of: $0) },
+        probe.head(head, of: incoming), width: probe.width)
+      for (result, expected) in zip(results, expected) {
+        // Sums of up to 1,300 terms whose logits are 1e-6 off.
+        let scale = expected.map(abs).max() ?? 0
+        #expect(
+          largestDifference(probe.head(head, of: result)[...], expected[...]) <= 2e-5 * scale)
+      }
+    }
   }
 
   /// Random blocks of every block of queries, by what is seen beside the window and the global blocks.
