@@ -9,6 +9,14 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case local
   /// Positions hashed to the same bucket (Reformer, section 2).
   case lsh
+  /// A window of exactly so many positions, and global ones (Longformer).
+  case sliding
+  /// The last positions and every so manieth before (Sparse Transformer).
+  case strided
+  /// The own block and the last positions of those before (Sparse Transformer).
+  case fixed
+  /// Blocks of a window, first blocks and random ones (BigBird).
+  case bigbird
 }
 
 /// The sizes of every kind.
@@ -19,6 +27,14 @@ public struct AttentionSizes: Sendable {
   public var local: LocalAttention
   /// Of `lsh` layers.
   public var lsh: LSHAttention
+  /// Of `sliding` layers.
+  public var sliding = SlidingAttention()
+  /// Of `strided` layers.
+  public var strided = StridedAttention()
+  /// Of `fixed` layers.
+  public var fixed = FixedAttention()
+  /// Of `bigbird` layers.
+  public var bigBird = BigBirdAttention()
 
   /// All sizes at once.
   public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
@@ -33,6 +49,10 @@ public struct AttentionSizes: Sendable {
     case .full: FullAttention(sharesQueryKey: fullSharedQueryKey)
     case .local: local
     case .lsh: lsh
+    case .sliding: sliding
+    case .strided: strided
+    case .fixed: fixed
+    case .bigbird: bigBird
     }
   }
 }

@@ -77,7 +77,7 @@ extension ChunkAttention {
   ) -> ScoreTile<Element> {
     guard seesRuns else {
       return ScoreTile(
-        head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
+        head: head, window: window, parts: [(0..<chunk, 0..<window.rows, 0..<window.rows)],
         queries: queries, positions: list,
         seen: .before(
           masksSelf: sharesQueryKey, firstDraw: firstDraw(round: round, chunk: index),
@@ -86,15 +86,21 @@ extension ChunkAttention {
     // The columns of the scores are the list, oldest key first.
     let end = (window.slot(index) + 1) * window.slotRows
     let older = window.rows - end
-    let parts = [(end..<window.rows, 0..<older), (0..<end, older..<window.rows)]
-      .filter { !$0.0.isEmpty }
-    let (keys, first) = (scratch.integers(window.rows), scratch.integers(chunk))
-    for (rows, columns) in parts { keys[columns].copy(from: window.positions[rows]) }
+    let parts = [
+      (0..<chunk, end..<window.rows, 0..<older), (0..<chunk, 0..<end, older..<window.rows),
+    ]
+    .filter { !$0.1.isEmpty }
+    let keys = scratch.integers(window.rows)
+    let (first, last) = (scratch.integers(chunk), scratch.integers(chunk))
+    for (_, rows, columns) in parts { keys[columns].copy(from: window.positions[rows]) }
     let own = window.rows - chunk
+    for row in 0..<chunk { last[row] = Int32(own + row + 1) }
     findRuns(first, own: own, starts: starts(order, round: round), round: round, chunk: index)
     return ScoreTile(
       head: head, window: window, parts: parts, queries: queries, positions: list,
-      seen: .runs(first: first, own: own, keys: keys, length: length, list: round, lists: rounds))
+      seen: .runs(
+        first: first, end: last, lastResort: true, keys: keys, length: length, list: round,
+        lists: rounds))
   }
 
   /// Sets the column of the scores at which each query's run begins; `own`: that of the first query itself.

@@ -95,7 +95,7 @@ struct ChunkAttention {
     }
     return AttentionScratch(
       shared: heads * (length + tasks.count * halo),
-      perThread: factors + (2 * window + chunk) * headWidth + (2 * window + 6) * chunk + 2 * window)
+      perThread: factors + (2 * window + chunk) * headWidth + (2 * window + 7) * chunk + 2 * window)
   }
 
   /// Positions of a chunk of the list; past every position where the list has no such chunk.

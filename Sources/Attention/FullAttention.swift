@@ -131,7 +131,7 @@ public struct FullAttention: AttentionLayer {
   ) -> ScoreTile<Float> {
     let length = head.queries.rows
     return ScoreTile(
-      head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
+      head: head, window: window, parts: [(0..<rows.count, 0..<window.rows, 0..<window.rows)],
       queries: head.queries.rows(rows).left, positions: positions(rows, scratch),
       seen: .before(
         masksSelf: sharesQueryKey, firstDraw: rows.lowerBound * length + block.lowerBound,

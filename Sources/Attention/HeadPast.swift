@@ -64,15 +64,19 @@ struct RowSoftmax {
     sum.fill(0)
   }
 
-  /// Adds the rows `seen` of keys and values `[length, K]`, oldest first, the query's own last.
-  func add(_ seen: View<Int32>, keys: Matrix, values: Matrix) {
+  /// Adds the rows `seen` of keys and values `[length, K]`, oldest first; with `lastResort` the query's own is the last,
+  /// which counts only where there is no other.
+  func add(_ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true) {
     scratch.frame {
+      let end = scratch.integers(1)
+      end[0] = Int32(seen.count)
       let across = scratch.strips(keys.columns, seen.count)
       across.copy(transposing: keys, rows: seen)
       let scores = scratch.matrix(1, seen.count)
       tileProduct(query.left, across, into: scores.result)
       Kernels.runSoftmax(
-        scores, first: place, own: scores.columns - 1, maximum: partialMaximum, sum: partialSum)
+        scores, first: place, end: end, lastResort: lastResort, maximum: partialMaximum,
+        sum: partialSum)
       partial.fill(0)
       Kernels.add(values, rows: seen, by: scores.dense, to: partial.dense)
     }

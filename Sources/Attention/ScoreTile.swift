@@ -6,21 +6,22 @@ import Compute
 enum SeenKeys {
   /// All up to the query's position, as Hugging Face's masks say; the draws of a query are consecutive numbers.
   case before(masksSelf: Bool, firstDraw: Int, drawsPerQuery: Int)
-  /// A run of the list that ends with the query itself: query i sees the columns `first[i] ... own + i`, whose
-  /// positions are `keys`, and draws go by the positions of both.
+  /// A run of the list: query i sees the columns `first[i] ..< end[i]`, whose positions are `keys`, and draws go by the
+  /// positions of both; with `lastResort` it ends with the query itself, which counts only where there is no other.
   ///
   /// Runs are summed in the order of the list and by what they hold alone, so that no bit follows from where
   /// chunks begin.
   case runs(
-    first: View<Int32>, own: Int, keys: View<Int32>, length: Int, list: Int, lists: Int)
+    first: View<Int32>, end: View<Int32>, lastResort: Bool, keys: View<Int32>, length: Int,
+    list: Int, lists: Int)
 }
 
 /// Queries that meet the keys of a window together.
 struct ScoreTile<Element: ProductElement> {
   let head: AttentionHead
   let window: ChunkWindow<Element>
-  /// Rows of the window, and the columns of the scores that they are.
-  let parts: [(rows: Range<Int>, columns: Range<Int>)]
+  /// Queries that meet rows of the window, and the columns of the scores that these are; what is in no part is not seen.
+  let parts: [(queries: Range<Int>, rows: Range<Int>, columns: Range<Int>)]
   let queries: LeftOperand<Element>
   /// Positions of the queries.
   let positions: View<Int32>
@@ -31,7 +32,9 @@ struct ScoreTile<Element: ProductElement> {
   ) -> Matrix {
     let scores = scratch.matrix(positions.count, window.rows)
     for part in parts {
-      tileProduct(left, right.columns(part.rows), into: scores.columns(part.columns).result)
+      tileProduct(
+        left.rows(part.queries), right.columns(part.rows),
+        into: scores.rows(part.queries).columns(part.columns).result)
     }
     return scores
   }
@@ -48,9 +51,10 @@ struct ScoreTile<Element: ProductElement> {
         Kernels.maskedSoftmax(
           scores, queryPositions: positions, keyPositions: window.positions, masksSelf: masksSelf,
           maximum: maximum, sum: sum)
-      case .runs(let first, let own, _, _, _, _):
+      case .runs(let first, let end, let lastResort, _, _, _, _):
         isChain = true
-        Kernels.runSoftmax(scores, first: first, own: own, maximum: maximum, sum: sum)
+        Kernels.runSoftmax(
+          scores, first: first, end: end, lastResort: lastResort, maximum: maximum, sum: sum)
       }
       drop(scores)
       scratch.lap(.softmax)
@@ -59,8 +63,8 @@ struct ScoreTile<Element: ProductElement> {
       if isChain { partial.fill(0) }
       for part in parts {
         tileProduct(
-          Element.left(scores.columns(part.columns), from: scratch),
-          window.values.rows(part.rows).right, into: partial.result,
+          Element.left(scores.rows(part.queries).columns(part.columns), from: scratch),
+          window.values.rows(part.rows).right, into: partial.rows(part.queries).result,
           continuing: isChain)
       }
       scratch.lap(.values)
@@ -88,9 +92,10 @@ struct ScoreTile<Element: ProductElement> {
       Kernels.maskedSoftmaxBackward(
         scores, gradients, queryPositions: positions, keyPositions: window.positions,
         masksSelf: masksSelf, maximum: maximum, sum: sum, outputDots: dots)
-    case .runs(let first, let own, _, _, _, _):
+    case .runs(let first, let end, let lastResort, _, _, _, _):
       Kernels.runSoftmaxBackward(
-        scores, gradients, first: first, own: own, maximum: maximum, sum: sum, outputDots: dots)
+        scores, gradients, first: first, end: end, lastResort: lastResort, maximum: maximum,
+        sum: sum, outputDots: dots)
     }
     drop(scores)
     scratch.lap(.softmax)
@@ -105,9 +110,9 @@ struct ScoreTile<Element: ProductElement> {
         for row in 0..<x.rows {
           stream.dropout(x.row(row), rate: rate, first: firstDraw + row * drawsPerQuery)
         }
-      case .runs(let first, let own, let keys, let length, let list, let lists):
+      case .runs(let first, let end, _, let keys, let length, let list, let lists):
         stream.dropoutRuns(
-          x, first: first, own: own, queries: positions, keys: keys, length: length, list: list,
+          x, first: first, end: end, queries: positions, keys: keys, length: length, list: list,
           of: lists, rate: rate)
       }
     }

@@ -70,10 +70,10 @@
     (float *x, size_t n, uint64_t key, uint64_t first, uint32_t threshold, float scale),           \
     (x, n, key, first, threshold, scale))                                                          \
   F(void, dropout_runs,                                                                            \
-    (float *x, size_t rows, size_t keys, const int32_t *first, size_t own, const int32_t *query,   \
-     const int32_t *key_position, uint64_t length, uint64_t lists, uint64_t list, uint64_t key,    \
-     uint32_t threshold, float scale),                                                             \
-    (x, rows, keys, first, own, query, key_position, length, lists, list, key, threshold, scale))  \
+    (float *x, size_t rows, size_t keys, const int32_t *first, const int32_t *end,                 \
+     const int32_t *query, const int32_t *key_position, uint64_t length, uint64_t lists,           \
+     uint64_t list, uint64_t key, uint32_t threshold, float scale),                                \
+    (x, rows, keys, first, end, query, key_position, length, lists, list, key, threshold, scale))  \
   F(void, normal, (float *out, size_t n, uint64_t key, uint64_t first), (out, n, key, first))      \
   F(void, gather_rows,                                                                             \
     (const float *src, size_t src_stride, const int32_t *index, size_t rows, size_t width,         \
@@ -103,9 +103,9 @@
      const int32_t *key_position, int mask_self, float *row_max, float *row_sum),                  \
     (scores, rows, keys, query_position, key_position, mask_self, row_max, row_sum))               \
   F(void, run_softmax,                                                                             \
-    (float *scores, size_t rows, size_t keys, const int32_t *first, size_t own, float *row_max,    \
-     float *row_sum),                                                                              \
-    (scores, rows, keys, first, own, row_max, row_sum))                                            \
+    (float *scores, size_t rows, size_t keys, const int32_t *first, const int32_t *end,            \
+     int last_resort, float *row_max, float *row_sum),                                             \
+    (scores, rows, keys, first, end, last_resort, row_max, row_sum))                               \
   F(void, merge_rows,                                                                              \
     (float *out, size_t out_stride, float *maximum, float *sum, size_t stat_stride,                \
      const int32_t *index, size_t rows, size_t width, int32_t limit, const float *partial,         \
@@ -121,9 +121,9 @@
      const float *d),                                                                              \
     (scores, dp, rows, keys, query_position, key_position, mask_self, maximum, sum, d))            \
   F(void, run_softmax_backward,                                                                    \
-    (float *scores, float *dp, size_t rows, size_t keys, const int32_t *first, size_t own,         \
-     const float *maximum, const float *sum, const float *d),                                      \
-    (scores, dp, rows, keys, first, own, maximum, sum, d))                                         \
+    (float *scores, float *dp, size_t rows, size_t keys, const int32_t *first,                     \
+     const int32_t *end, int last_resort, const float *maximum, const float *sum, const float *d), \
+    (scores, dp, rows, keys, first, end, last_resort, maximum, sum, d))                            \
   F(void, hash_buckets,                                                                            \
     (const float *rotated, size_t stride, size_t rows, const int32_t *factors,                     \
      size_t factor_count, int32_t *buckets),                                                       \

@@ -27,6 +27,8 @@ public enum RandomPurpose: UInt64, Sendable {
   case headDropout = 9
   /// Choice of tokens in `generate`, and made-up numbers of the tests.
   case sampling = 10
+  /// Blocks that a fixed pattern of attention draws.
+  case attentionPattern = 11
 }
 
 /// The part of an address that is common to one pass over one window.
@@ -93,15 +95,16 @@ public struct CounterRandom: Sendable {
   /// The same for the runs of keys that queries see (`Kernels.runSoftmax`), by the positions of both in a
   /// sequence of `length`: element (i, j) uses number `pairNumber` of `queries[i]` and `keys[j]`.
   public func dropoutRuns(
-    _ x: Matrix, first: View<Int32>, own: Int, queries: View<Int32>, keys: View<Int32>,
+    _ x: Matrix, first: View<Int32>, end: View<Int32>, queries: View<Int32>, keys: View<Int32>,
     length: Int, list: Int, of lists: Int, rate: Double
   ) {
     precondition(
-      first.count == x.rows && own + x.rows <= x.columns && queries.count == x.rows
+      first.count == x.rows && end.count == x.rows && queries.count == x.rows
         && keys.count == x.columns, "shapes of dropout")
     ck_dropout_runs(
-      x.dense.base, x.rows, x.columns, first.base, own, queries.base, keys.base, UInt64(length),
-      UInt64(lists), UInt64(list), key, UInt32(rate * 4_294_967_296), Float(1 / (1 - rate)))
+      x.dense.base, x.rows, x.columns, first.base, end.base, queries.base, keys.base,
+      UInt64(length), UInt64(lists), UInt64(list), key, UInt32(rate * 4_294_967_296),
+      Float(1 / (1 - rate)))
   }
 
   /// Number of the draw for a query and a key in a sequence of `length`, for one of several lists.

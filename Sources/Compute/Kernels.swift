@@ -214,33 +214,35 @@ public enum Kernels {
       keyPositions.base, masksSelf ? 1 : 0, maximum.base, sum.base, outputDots.base)
   }
 
-  /// The same for rows that see runs of keys: row i the columns from `first[i]` to `own + i`, which is its own
-  /// key and counts only where there is no other.
+  /// The same for rows that see runs of keys: row i the columns from `first[i]` to before `end[i]`; with `lastResort`
+  /// the last of them is its own key, which counts only where there is no other.
   ///
   /// What lies outside a run becomes 0 and does not enter any bit of the row.
   public static func runSoftmax(
-    _ scores: Matrix, first: View<Int32>, own: Int, maximum: View<Float>, sum: View<Float>
+    _ scores: Matrix, first: View<Int32>, end: View<Int32>, lastResort: Bool, maximum: View<Float>,
+    sum: View<Float>
   ) {
     precondition(
-      first.count == scores.rows && own + scores.rows <= scores.columns
-        && maximum.count == scores.rows && sum.count == scores.rows, "shapes of softmax")
+      first.count == scores.rows && end.count == scores.rows && maximum.count == scores.rows
+        && sum.count == scores.rows, "shapes of softmax")
     ck_run_softmax(
-      scores.dense.base, scores.rows, scores.columns, first.base, own, maximum.base, sum.base)
+      scores.dense.base, scores.rows, scores.columns, first.base, end.base, lastResort ? 1 : 0,
+      maximum.base, sum.base)
   }
 
   /// Replaces scores by probabilities and `dp` by the gradient of the logits, for runs of keys.
   public static func runSoftmaxBackward(
-    _ scores: Matrix, _ dp: Matrix, first: View<Int32>, own: Int, maximum: View<Float>,
-    sum: View<Float>, outputDots: View<Float>
+    _ scores: Matrix, _ dp: Matrix, first: View<Int32>, end: View<Int32>, lastResort: Bool,
+    maximum: View<Float>, sum: View<Float>, outputDots: View<Float>
   ) {
     precondition(
-      first.count == scores.rows && own + scores.rows <= scores.columns && dp.rows == scores.rows
+      first.count == scores.rows && end.count == scores.rows && dp.rows == scores.rows
         && dp.columns == scores.columns && maximum.count == scores.rows
         && sum.count == scores.rows && outputDots.count == scores.rows,
       "shapes of softmax gradient")
     ck_run_softmax_backward(
-      scores.dense.base, dp.dense.base, scores.rows, scores.columns, first.base, own, maximum.base,
-      sum.base, outputDots.base)
+      scores.dense.base, dp.dense.base, scores.rows, scores.columns, first.base, end.base,
+      lastResort ? 1 : 0, maximum.base, sum.base, outputDots.base)
   }
 
   /// Merges a partial softmax into the rows `index` of `out`; `maximum` and `sum` are columns

@@ -191,6 +191,16 @@ public struct LeftOperand<Element: ProductElement> {
     LeftOperand(
       base: base, rowBlock: kBlock, row: k, kBlock: rowBlock, k: row, rows: columns, columns: rows)
   }
+
+  /// The rows in `range`, which starts at a strip.
+  public func rows(_ range: Range<Int>) -> LeftOperand {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= rows
+        && range.lowerBound % Packed<Element>.width == 0, "rows \(range) outside 0..<\(rows)")
+    return LeftOperand(
+      base: base + range.lowerBound / Packed<Element>.width * rowBlock, rowBlock: rowBlock,
+      row: row, kBlock: kBlock, k: k, rows: range.count, columns: columns)
+  }
 }
 
 /// Where a product goes: element (i, j) is `base[i * row + j / S * strip + j % S]`.

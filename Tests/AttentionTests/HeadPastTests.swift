@@ -13,11 +13,8 @@ struct HeadPastTests {
   }
 
   static let cases: [Case] = {
-    func examples<Layer: AttentionLayer>(_ kind: Layer.Type) -> [any AttentionLayer] {
-      kind.examples.filter(\.isStrictlyCausal)
-    }
     let layers =
-      examples(FullAttention.self) + examples(LocalAttention.self) + examples(LSHAttention.self)
+      Example.all.map(\.layer).filter(\.isStrictlyCausal)
       + [(64, 0), (33, 2), (64, 3)].map {
         LocalAttention(chunk: $0.0, chunksBefore: $0.1)
       }
@@ -25,7 +22,7 @@ struct HeadPastTests {
       [1, 7, 31, 70, 331].map {
         Case(layer: layer, length: $0, description: "\(layer) over \($0)")
       }
-    }
+    } + PatternTests.long.map { Case(layer: $0, length: 1300, description: "\($0) over 1300") }
   }()
 
   @Test("each row by itself has the bits of the whole pass", arguments: cases, [5, 40])

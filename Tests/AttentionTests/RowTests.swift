@@ -83,7 +83,7 @@ struct RowTests {
         from: probe.drawnRotations(head: number, hashes: sizes.hashes, buckets: sizes.buckets))
       rotations.copy(from: drawn)
       let rotated = arena.matrix(1, columns)
-      let (bucket, first) = (arena.integers(1), arena.integers(1))
+      let (bucket, first, end) = (arena.integers(1), arena.integers(1), arena.integers(1))
       first[0] = 0
       var members = [[Int32]](repeating: [], count: sizes.hashes * sizes.bucketCount)
       for row in 0..<length {
@@ -101,7 +101,9 @@ struct RowTests {
         }
         if sizes.window > 0 { lists.append((max(0, row - sizes.window)...row).map(Int32.init)) }
         let output = head.output(row: row, lists: lists, isChain: true) {
-          Kernels.runSoftmax($0, first: first, own: $1.count - 1, maximum: $2, sum: $3)
+          end[0] = Int32($1.count)
+          Kernels.runSoftmax(
+            $0, first: first, end: end, lastResort: true, maximum: $2, sum: $3)
         }
         let expected = whole[probe.place(row: row, head: number)]
         #expect(output.bitPatterns == expected.bitPatterns, "row \(row), head \(number)")

@@ -269,25 +269,33 @@ static void mixtures(golden *g) {
 }
 
 static void runs_of_keys(golden *g) {
-  uint64_t forward = digest_start, backward = forward, dropped = forward;
+  uint64_t forward = digest_start, backward = forward, dropped = forward, all = forward;
   for (size_t s = 0; s < size_count; s++) {
     const size_t rows = 11, before = sizes[s], keys = before + rows, n = rows * keys;
     int32_t *first = integers(g, rows, (int32_t)before), *query = integers(g, rows, 1 << 20);
-    int32_t *key = integers(g, keys, 1 << 20);
+    int32_t *key = integers(g, keys, 1 << 20), end[11];
     float *scores = floats(g, n, 8), *again = memory(n * sizeof *again), *dp = floats(g, n, 1);
     float top[11], sum[11];
+    for (size_t i = 0; i < rows; i++) end[i] = (int32_t)(before + i + 1);
     memcpy(again, scores, n * sizeof *again);
-    ck_run_softmax(scores, rows, keys, first, before, top, sum);
+    ck_run_softmax(scores, rows, keys, first, end, 1, top, sum);
     forward = digest_words(digest_words(digest_words(forward, scores, n), top, rows), sum, rows);
-    ck_run_softmax_backward(again, dp, rows, keys, first, before, top, sum, scores);
+    ck_run_softmax_backward(again, dp, rows, keys, first, end, 1, top, sum, scores);
     backward = digest_words(digest_words(backward, again, n), dp, n);
-    ck_dropout_runs(dp, rows, keys, first, before, query, key, 1 << 20, 6, s % 6, 99, 1u << 30, 1.25f);
+    ck_dropout_runs(dp, rows, keys, first, end, query, key, 1 << 20, 6, s % 6, 99, 1u << 30, 1.25f);
     dropped = digest_words(dropped, dp, n);
+    // Runs whose last key is like the others, and one of none.
+    end[10] = first[10];
+    ck_run_softmax(scores, rows, keys, first, end, 0, top, sum);
+    all = digest_words(digest_words(digest_words(all, scores, n), top, rows), sum, rows);
+    ck_run_softmax_backward(again, dp, rows, keys, first, end, 0, top, sum, scores);
+    all = digest_words(digest_words(all, again, n), dp, n);
     free(first), free(query), free(key), free(scores), free(again), free(dp);
   }
   give(g, "run_softmax", forward);
   give(g, "run_softmax_backward", backward);
   give(g, "dropout_runs", dropped);
+  give(g, "run_softmax, no last resort", all);
 }
 
 static void hashing(golden *g) {

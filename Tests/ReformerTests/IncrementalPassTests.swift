@@ -50,7 +50,11 @@ struct IncrementalPassTests {
       kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), activation: .relu2,
       isRotary: true, precision: .bf16),
     Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),
+    Case(kinds: patterns, length: 1100, headsPerGroup: 1, isRotary: true),
+    Case(kinds: patterns, activation: .gelu, precision: .bf16),
   ]
+
+  private static let patterns: [AttentionKind] = [.sliding, .strided, .fixed, .bigbird]
 
   /// A model with counts of made-up windows, where it has any.
   private func probe(_ test: Case, seed: UInt64 = 1) throws -> ModelProbe {

@@ -14,9 +14,13 @@ func smallConfig(
   lsh: LSHAttention = smallLSH, isRotary: Bool = false, ngrams: NGramSizes = NGramSizes(),
   precision: Precision = .fp32
 ) -> ReformerConfig {
-  let sizes = AttentionSizes(
+  var sizes = AttentionSizes(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
     fullSharedQueryKey: fullSharedQueryKey)
+  sizes.sliding = SlidingAttention(window: 9, dilation: [1, 3], global: 2, globalEvery: 50)
+  sizes.strided = StridedAttention(stride: 7)
+  sizes.fixed = FixedAttention(stride: 9, summary: 2)
+  sizes.bigBird = BigBirdAttention(block: 5, window: 2, global: 1, random: 2)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,

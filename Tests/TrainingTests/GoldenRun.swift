@@ -104,6 +104,21 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.buckets = [4, 8]
         attention.lsh.window = 9
         """),
+    // Fixed sparse patterns, of several tiles and spans.
+    GoldenRun(
+      name: "patterns",
+      keys: """
+        data.length = 1100
+        model.layers = ["sliding", "strided", "fixed", "bigbird"]
+        model.positions = "rotary"
+        attention.sliding.window = 150
+        attention.sliding.dilation = [1, 3]
+        attention.sliding.global = 4
+        attention.sliding.global_every = 60
+        attention.strided.stride = 40
+        attention.fixed.stride = 50
+        attention.bigbird.block = 32
+        """),
     // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
     GoldenRun(
       name: "bf16",

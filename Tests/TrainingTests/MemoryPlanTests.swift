@@ -38,6 +38,10 @@ struct MemoryPlanTests {
       [], ["model.heads_per_group=2"], ["attention.lsh.hashes=4", "model.heads_per_group=2"],
       ["model.layers=[local]"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
+      [
+        "model.layers=[sliding]", "attention.sliding.dilation=[1, 8]", "attention.sliding.global=4",
+      ],
+      ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.precision=bf16"],
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],
       ["optimizer.average=0.9"], ["optimizer.kind=muon", "model.feed_forward_width=2048"],

@@ -114,16 +114,17 @@ static void CK(dropout)(float *x, size_t n, uint64_t key, uint64_t first, uint32
   }
 }
 
-static void CK(dropout_runs)(float *x, size_t rows, size_t keys, const int32_t *first, size_t own,
-                             const int32_t *query, const int32_t *key_position, uint64_t length,
-                             uint64_t lists, uint64_t list, uint64_t key, uint32_t threshold,
-                             float scale) {
+static void CK(dropout_runs)(float *x, size_t rows, size_t keys, const int32_t *first,
+                             const int32_t *end, const int32_t *query, const int32_t *key_position,
+                             uint64_t length, uint64_t lists, uint64_t list, uint64_t key,
+                             uint32_t threshold, float scale) {
   const uint64_t blocks_of_pair = (lists + 3) / 4;
   uint32_t words[ck_words_at_once];
   for (size_t i = 0; i < rows; i++) {
     const uint64_t row = (uint64_t)query[i] * length;
-    for (size_t j = (size_t)first[i]; j <= own + i; j += ck_blocks_at_once) {
-      const size_t count = own + i + 1 - j < ck_blocks_at_once ? own + i + 1 - j : ck_blocks_at_once;
+    const size_t after = (size_t)end[i];
+    for (size_t j = (size_t)first[i]; j < after; j += ck_blocks_at_once) {
+      const size_t count = after - j < ck_blocks_at_once ? after - j : ck_blocks_at_once;
       ru64 blocks[2] = {0};
       for (size_t l = 0; l < count; l++) {
         blocks[l / ck_lanes64][l % ck_lanes64] =

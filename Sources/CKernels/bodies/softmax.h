@@ -79,37 +79,39 @@ CK_INLINE float row_exponentials(float *row, size_t n, float top) {
 }
 
 // Zeros before and after a run of a row.
-CK_INLINE void clear_outside(float *row, size_t keys, size_t first, size_t own) {
+CK_INLINE void clear_outside(float *row, size_t keys, size_t first, size_t end) {
   memset(row, 0, first * sizeof(float));
-  memset(row + own + 1, 0, (keys - own - 1) * sizeof(float));
+  memset(row + end, 0, (keys - end) * sizeof(float));
 }
 
 static void CK(run_softmax)(float *scores, size_t rows, size_t keys, const int32_t *first,
-                            size_t own, float *row_max, float *row_sum) {
+                            const int32_t *end, int last_resort, float *row_max, float *row_sum) {
   for (size_t start = 0; start < rows; start += ck_softmax_rows) {
-    const size_t end = rows - start < ck_softmax_rows ? rows : start + ck_softmax_rows;
-    for (size_t i = start; i < end; i++) {
+    const size_t stop = rows - start < ck_softmax_rows ? rows : start + ck_softmax_rows;
+    for (size_t i = start; i < stop; i++) {
+      const size_t begin = (size_t)first[i], after = (size_t)end[i];
       float *row = scores + i * keys;
-      clear_outside(row, keys, (size_t)first[i], own + i);
-      row[own + i] = CK_LAST_RESORT;
-      row_max[i] = row_maximum(row + first[i], own + i + 1 - (size_t)first[i]);
+      clear_outside(row, keys, begin, after);
+      if (last_resort) row[after - 1] = CK_LAST_RESORT;
+      // As of a row with every key masked.
+      row_max[i] = begin < after ? row_maximum(row + begin, after - begin) : -1e9f;
     }
-    for (size_t i = start; i < end; i++) {
-      row_sum[i] = row_exponentials(scores + i * keys + first[i], own + i + 1 - (size_t)first[i],
+    for (size_t i = start; i < stop; i++) {
+      row_sum[i] = row_exponentials(scores + i * keys + first[i], (size_t)(end[i] - first[i]),
                                     row_max[i]);
     }
   }
 }
 
 static void CK(run_softmax_backward)(float *scores, float *dp, size_t rows, size_t keys,
-                                     const int32_t *first, size_t own, const float *maximum,
-                                     const float *sum, const float *d) {
+                                     const int32_t *first, const int32_t *end, int last_resort,
+                                     const float *maximum, const float *sum, const float *d) {
   for (size_t i = 0; i < rows; i++) {
-    const size_t begin = (size_t)first[i], count = own + i + 1 - begin;
-    clear_outside(scores + i * keys, keys, begin, own + i);
-    clear_outside(dp + i * keys, keys, begin, own + i);
+    const size_t begin = (size_t)first[i], count = (size_t)(end[i] - first[i]);
+    clear_outside(scores + i * keys, keys, begin, begin + count);
+    clear_outside(dp + i * keys, keys, begin, begin + count);
     float *row = scores + i * keys + begin, *dp_row = dp + i * keys + begin;
-    row[count - 1] = CK_LAST_RESORT;
+    if (last_resort) row[count - 1] = CK_LAST_RESORT;
     const float top = maximum[i], shift = d[i];
     // Rows of padding have sum 0. A sum that is NaN must come through.
     const float weight = sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
@@ -118,7 +120,7 @@ static void CK(run_softmax_backward)(float *scores, float *dp, size_t rows, size
       store(row + j, m, p);
       store(dp_row + j, m, p * (load(dp_row + j, m) - shift));
     });
-    dp_row[count - 1] = 0.0f;  // that logit does not depend on the score
+    if (last_resort) dp_row[count - 1] = 0.0f;  // that logit does not depend on the score
   }
 }
 

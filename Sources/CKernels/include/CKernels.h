@@ -153,7 +153,7 @@ void ck_dropout(float *x, size_t n, uint64_t key, uint64_t first, uint32_t thres
 // The same for the runs of keys that the rows of scores [rows, keys] see (see ck_run_softmax), addressed by
 // positions: list `list` of `lists` draws for a query and a key in a sequence of `length` number
 // ((query * length + key) * (lists + 3) / 4 + list / 4) * 4 + list % 4, whole divisions.
-void ck_dropout_runs(float *x, size_t rows, size_t keys, const int32_t *first, size_t own,
+void ck_dropout_runs(float *x, size_t rows, size_t keys, const int32_t *first, const int32_t *end,
                      const int32_t *query, const int32_t *key_position, uint64_t length,
                      uint64_t lists, uint64_t list, uint64_t key, uint32_t threshold, float scale);
 // Standard normal numbers by Box-Muller; out[i] depends on (key, first + i) only.
@@ -187,11 +187,11 @@ void ck_key_scale_backward(const float *dkey, size_t dkey_stride, const float *x
 // and row_sum 0.
 void ck_masked_softmax(float *scores, size_t rows, size_t keys, const int32_t *query_position,
                        const int32_t *key_position, int mask_self, float *row_max, float *row_sum);
-// The same where a row sees a run of keys: row i those from column first[i] to column own + i, which is its
-// own key, with logit -1e5. What lies outside the run becomes 0 and leaves every bit alone: the row is summed
-// as if the run were all there is.
-void ck_run_softmax(float *scores, size_t rows, size_t keys, const int32_t *first, size_t own,
-                    float *row_max, float *row_sum);
+// The same where a row sees a run of keys: row i those from column first[i] to before column end[i], none of them where
+// these are equal. With last_resort the last one is the row's own key and has logit -1e5. What lies outside the run becomes
+// 0 and leaves every bit alone: the row is summed as if the run were all there is.
+void ck_run_softmax(float *scores, size_t rows, size_t keys, const int32_t *first, const int32_t *end,
+                    int last_resort, float *row_max, float *row_sum);
 // Merges a partial softmax into its rows: out[index[i]] (unnormalised), max and sum per row.
 // maximum/sum are indexed like out's rows with stride stat_stride. New rows start at out 0,
 // maximum -INFINITY, sum 0. partial: [rows, width] dense.
@@ -210,8 +210,8 @@ void ck_masked_softmax_backward(float *scores, float *dp, size_t rows, size_t ke
                                 const float *d);
 // The same for runs of keys: 0 outside them.
 void ck_run_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
-                             const int32_t *first, size_t own, const float *maximum,
-                             const float *sum, const float *d);
+                             const int32_t *first, const int32_t *end, int last_resort,
+                             const float *maximum, const float *sum, const float *d);
 
 // ---- Hashing
 // rotated: [rows, sum(factors)/2]. Per factor f the arg-max over [x; -x] of its f/2 columns (first

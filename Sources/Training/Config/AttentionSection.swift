@@ -1,4 +1,4 @@
-// `[attention.full]`, `[attention.local]` and `[attention.lsh]`: the sizes of each attention kind.
+// `[attention.*]`: the sizes of each attention kind.
 import Attention
 
 /// `[attention.*]`; `keys` says what each property means.
@@ -6,9 +6,18 @@ package struct AttentionSection: Sendable, Equatable {
   package var fullSharedQueryKey = false
   package var local = LocalAttention(chunk: 64, chunksBefore: 1)
   package var lsh = LSHAttention(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
+  package var sliding = SlidingAttention()
+  package var strided = StridedAttention()
+  package var fixed = FixedAttention()
+  package var bigBird = BigBirdAttention()
 
   var sizes: AttentionSizes {
-    AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
+    var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
+    sizes.sliding = sliding
+    sizes.strided = strided
+    sizes.fixed = fixed
+    sizes.bigBird = bigBird
+    return sizes
   }
 
   private static let size = Legal.from(1, to: ConfigLimits.size)

@@ -92,7 +92,10 @@ package struct ConfigSection: Sendable {
       ConfigSection(LengthScheduleSection.keys, at: \.data.lengthSchedule),
       ConfigSection(MixSection.keys, at: \.data.mix), ConfigSection(ModelSection.keys, at: \.model),
       ConfigSection(ModelSection.ngramKeys, at: \.model.ngrams),
-    ] + AttentionSection.keys.map { ConfigSection($0, at: \.attention) }
+    ]
+    + (AttentionSection.keys + AttentionSection.patternKeys).map {
+      ConfigSection($0, at: \.attention)
+    }
     + [ConfigSection(OptimizerSection.keys, at: \.optimizer)]
 
   /// How the section called `name` is written.

@@ -32,6 +32,8 @@ struct Legal<Value: Sendable>: Sendable {
   var examples: [Value] = []
   /// Values by the names that earlier programs gave them.
   var formerNames: [String: Value] = [:]
+  /// Whether, for a list, its only entry will do.
+  var takesEntry = false
 }
 
 extension Legal where Value == Int {

@@ -27,6 +27,9 @@ extension RunConfig {
     try require(
       "attention.lsh.window", isBucket || attention.lsh.window == 0,
       "0 unless attention.lsh.sight = \"bucket\"")
+    try require(
+      "attention.fixed.summary", attention.fixed.summary <= attention.fixed.stride,
+      "0 to attention.fixed.stride = \(attention.fixed.stride)")
   }
 
   private func validateData() throws(ConfigError) {

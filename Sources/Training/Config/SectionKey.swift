@@ -47,7 +47,8 @@ struct SectionKey<Section: Sendable>: Sendable {
     takesText = Value.takesText
     get = { $0[keyPath: path].configValue }
     set = { section, value in
-      guard let field = Value(value), legal.contains(field) else { return false }
+      let field = Value(value) ?? (legal.takesEntry ? Value(.list([value])) : nil)
+      guard let field, legal.contains(field) else { return false }
       section[keyPath: path] = field
       return true
     }

@@ -93,7 +93,11 @@ extension ConfigKey {
       "model.residual_fraction_bits", "model.precision", "attention.local.chunk",
       "attention.local.chunks_before", "attention.lsh.chunk", "attention.lsh.chunks_before",
       "attention.lsh.hashes",
-      "attention.lsh.buckets", "attention.lsh.window",
+      "attention.lsh.buckets", "attention.lsh.window", "attention.sliding.window",
+      "attention.sliding.dilation", "attention.sliding.global", "attention.sliding.global_every",
+      "attention.strided.stride", "attention.fixed.stride", "attention.fixed.summary",
+      "attention.bigbird.block", "attention.bigbird.window", "attention.bigbird.global",
+      "attention.bigbird.random",
     ].contains(name)
     return (name.hasPrefix("model.") || name.hasPrefix("attention.")) && !isFree
   }
