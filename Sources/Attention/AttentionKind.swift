@@ -9,6 +9,8 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case local
   /// Positions hashed to the same bucket (Reformer, section 2).
   case lsh
+  /// Every earlier position, by random features (Performer).
+  case linear
 }
 
 /// The sizes of every kind.
@@ -19,6 +21,8 @@ public struct AttentionSizes: Sendable {
   public var local: LocalAttention
   /// Of `lsh` layers.
   public var lsh: LSHAttention
+  /// Of `linear` layers.
+  public var linear = LinearAttention(features: 128)
 
   /// All sizes at once.
   public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
@@ -33,6 +37,7 @@ public struct AttentionSizes: Sendable {
     case .full: FullAttention(sharesQueryKey: fullSharedQueryKey)
     case .local: local
     case .lsh: lsh
+    case .linear: linear
     }
   }
 }

@@ -95,6 +95,10 @@ public struct Sight: Sendable {
   public let keys: [[Key]]
 }
 
+/// Natural logarithm of what a key in sight weighs for a query, `[K]` both, turned where positions are rotary; all keys of a
+/// query may have a number more.
+public typealias PairLogit = (_ query: ArraySlice<Double>, _ key: ArraySlice<Double>) -> Double
+
 /// Floats that a pass lends beside the group and what is saved: by the engine, and by each thread.
 public struct AttentionScratch: Sendable {
   /// By the engine.
@@ -156,11 +160,25 @@ public protocol AttentionLayer: Sendable {
 
   /// The definition: what each query of head `head` sees in a pass that left `saved`.
   func sight(length: Int, head: Int, saved: Saved) -> Sight
+
+  /// The definition: what a query's keys weigh before they are divided by their sum.
+  func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit
 }
 
 extension AttentionLayer {
   /// Whether queries and keys share one projection.
   public var sharesQueryKey: Bool { projections.count == 2 }
+
+  /// Those of a softmax: q . k / sqrt(K), and with a shared projection keys are of unit length.
+  public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {
+    let (sharesQueryKey, width) = (sharesQueryKey, Double(headWidth))
+    return { query, key in
+      let product = zip(query, key).reduce(0) { $0 + $1.0 * $1.1 }
+      guard sharesQueryKey else { return product / width.squareRoot() }
+      let square = key.reduce(0) { $0 + $1 * $1 }
+      return product / (square + 1e-6 * width).squareRoot()
+    }
+  }
 
   /// None.
   public func parameters(heads: Int, headWidth: Int) -> [ParameterSpecification] { [] }

@@ -27,6 +27,8 @@ public enum RandomPurpose: UInt64, Sendable {
   case headDropout = 9
   /// Choice of tokens in `generate`, and made-up numbers of the tests.
   case sampling = 10
+  /// Directions of the random features of linear attention.
+  case featureDirections = 12
 }
 
 /// The part of an address that is common to one pass over one window.

@@ -28,12 +28,14 @@ struct Example: Sendable, CustomStringConvertible {
 struct ContractTests {
   static let lengths = [1, 5, 33, 100]
 
-  /// The definition, evaluated densely in double precision: one softmax over the multiset of keys in sight.
+  /// The definition, evaluated densely in double precision: weights over the multiset of keys in sight, over
+  /// their sum.
   private func output(
     _ probe: AttentionProbe, head: Int, _ sight: Sight, replacing index: Int? = nil,
     by moved: [Double] = []
   ) -> [Double] {
-    let (width, shares) = (probe.width, probe.layer.sharesQueryKey)
+    let width = probe.width
+    let logit = probe.layer.logits(head: head, headWidth: width, pass: probe.pass)
     var inputs = probe.projected.map { probe.head(head, of: $0).map(Double.init) }
     if let index { inputs[index] = moved }
     let (queries, keys, values) = (
@@ -43,16 +45,9 @@ struct ContractTests {
     func row(_ values: [Double], _ index: Int) -> ArraySlice<Double> {
       values[index * width..<(index + 1) * width]
     }
-    func dot(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
-      zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
-    }
     return sight.keys.enumerated().flatMap { query, seen in
-      let logits = seen.map { key -> Double in
-        if key.isLastResort { return -1e5 }
-        let product = dot(row(queries, query), row(keys, key.position))
-        guard shares else { return product / Double(width).squareRoot() }
-        let square = dot(row(keys, key.position), row(keys, key.position))
-        return product / (square + 1e-6 * Double(width)).squareRoot()
+      let logits = seen.map { key in
+        key.isLastResort ? -1e5 : logit(row(queries, query), row(keys, key.position))
       }
       let largest = logits.max() ?? 0
       let weights = logits.map { exp($0 - largest) }

@@ -13,11 +13,8 @@ struct HeadPastTests {
   }
 
   static let cases: [Case] = {
-    func examples<Layer: AttentionLayer>(_ kind: Layer.Type) -> [any AttentionLayer] {
-      kind.examples.filter(\.isStrictlyCausal)
-    }
     let layers =
-      examples(FullAttention.self) + examples(LocalAttention.self) + examples(LSHAttention.self)
+      Example.all.map(\.layer).filter(\.isStrictlyCausal)
       + [(64, 0), (33, 2), (64, 3)].map {
         LocalAttention(chunk: $0.0, chunksBefore: $0.1)
       }

@@ -14,9 +14,10 @@ func smallConfig(
   lsh: LSHAttention = smallLSH, isRotary: Bool = false, ngrams: NGramSizes = NGramSizes(),
   precision: Precision = .fp32
 ) -> ReformerConfig {
-  let sizes = AttentionSizes(
+  var sizes = AttentionSizes(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
     fullSharedQueryKey: fullSharedQueryKey)
+  sizes.linear = LinearAttention(features: 16)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,

@@ -11,8 +11,9 @@ struct StrictnessTests {
     let lsh: LSHAttention
     let length: Int
     var precision = Precision.fp32
+    var kinds: [AttentionKind] = [.local, .lsh, .lsh, .local, .lsh]
     var description: String {
-      "\(lsh.hashes) rounds, window \(lsh.window), \(length) positions, \(precision)"
+      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions, \(precision)"
     }
   }
 
@@ -21,11 +22,12 @@ struct StrictnessTests {
       (hashes: 1, window: 0, length: 37), (2, 9, 131), (3, 0, 257), (4, 70, 333), (4, 0, 61),
     ].map { Case(lsh: strictLSH(hashes: $0.hashes, window: $0.window), length: $0.length) }
     + [Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, precision: .bf16)]
+    + [131, 333].map { Case(lsh: smallLSH, length: $0, kinds: [.linear, .local, .linear]) }
 
   private func probe(_ test: Case, keepActivations: Bool = false) throws -> ModelProbe {
     try ModelProbe(
       smallConfig(
-        [.local, .lsh, .lsh, .local, .lsh], length: test.length,
+        test.kinds, length: test.length,
         axialShape: [test.length / 16 + 1, 16], lsh: test.lsh, precision: test.precision),
       threads: 2,
       keepActivations: keepActivations, disorder: 0.05)

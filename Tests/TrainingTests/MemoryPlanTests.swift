@@ -36,7 +36,8 @@ struct MemoryPlanTests {
     "a process stays within 10 % of the plan, and 5 % above it at most",
     arguments: [
       [], ["model.heads_per_group=2"], ["attention.lsh.hashes=4", "model.heads_per_group=2"],
-      ["model.layers=[local]"],
+      ["model.layers=[local]"], ["model.layers=[linear]"],
+      ["model.layers=[linear, local]", "model.heads_per_group=2", "run.threads=2"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.precision=bf16"],
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],

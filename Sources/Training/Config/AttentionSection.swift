@@ -1,4 +1,4 @@
-// `[attention.full]`, `[attention.local]` and `[attention.lsh]`: the sizes of each attention kind.
+// `[attention.full]`, `[attention.local]`, `[attention.lsh]` and `[attention.linear]`: the sizes of each attention kind.
 import Attention
 
 /// `[attention.*]`; `keys` says what each property means.
@@ -7,8 +7,12 @@ package struct AttentionSection: Sendable, Equatable {
   package var local = LocalAttention(chunk: 64, chunksBefore: 1)
   package var lsh = LSHAttention(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
 
+  package var linear = LinearAttention(features: 128)
+
   var sizes: AttentionSizes {
-    AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
+    var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
+    sizes.linear = linear
+    return sizes
   }
 
   private static let size = Legal.from(1, to: ConfigLimits.size)
@@ -57,6 +61,16 @@ package struct AttentionSection: Sendable, Equatable {
           "window", \.lsh.window, .from(0, to: ConfigLimits.size), .fixed,
           "With sight = \"bucket\": how many bytes just before its own a position sees beside the rounds."
         ),
+      ]),
+    SectionKeys(
+      name: "attention.linear", text: "layers that see everything before, by random features",
+      keys: [
+        Key(
+          "features", \.linear.features, .from(1, to: 4096), .fixed,
+          "Random features of a head."),
+        Key(
+          "redraw", \.linear.redraw, .from(0, to: ConfigLimits.size), .fixed,
+          "Steps after which they are drawn anew; 0: never."),
       ]),
   ]
 

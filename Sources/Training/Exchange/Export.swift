@@ -82,9 +82,9 @@ extension RunConfig {
         "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "
         + "can be exported"
     }
-    if model.layers.contains(.full) {
+    if let kind = model.layers.first(where: { ![.local, .lsh].contains($0) }) {
       return
-        "Hugging Face's Reformer has no \"full\" layers (model.layers); a model of local and lsh layers "
+        "Hugging Face's Reformer has no \"\(kind.rawValue)\" layers (model.layers); a model of local and lsh layers "
         + "can be exported"
     }
     if model.layers.contains(.lsh), attention.lsh.sight != .chunks {

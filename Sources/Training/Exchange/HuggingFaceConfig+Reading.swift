@@ -95,7 +95,7 @@ extension HuggingFaceConfig {
     func fail(_ key: String, _ value: Any, _ legal: String) -> UserError {
       UserError("config.json: \(key) = \(value) is not supported; legal: \(legal)")
     }
-    let kinds = attnLayers.compactMap(AttentionKind.init).filter { $0 != .full }
+    let kinds = attnLayers.compactMap(AttentionKind.init).filter { [.local, .lsh].contains($0) }
     guard kinds.count == attnLayers.count else {
       throw fail("attn_layers", attnLayers, "local, lsh")
     }
