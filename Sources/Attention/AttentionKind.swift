@@ -11,6 +11,8 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case lsh
   /// Every earlier position, by random features (Performer).
   case linear
+  /// The own block, and a few learnt mixtures of each block before (after Linformer).
+  case compressed
 }
 
 /// The sizes of every kind.
@@ -23,6 +25,8 @@ public struct AttentionSizes: Sendable {
   public var lsh: LSHAttention
   /// Of `linear` layers.
   public var linear = LinearAttention(features: 128)
+  /// Of `compressed` layers.
+  public var compressed = CompressedAttention(block: 64, rows: 4)
 
   /// All sizes at once.
   public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
@@ -38,6 +42,7 @@ public struct AttentionSizes: Sendable {
     case .local: local
     case .lsh: lsh
     case .linear: linear
+    case .compressed: compressed
     }
   }
 }

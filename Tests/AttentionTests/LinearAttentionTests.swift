@@ -37,19 +37,6 @@ struct LinearAttentionTests {
     #expect(abs(mean - 1) <= 5 * (variance / Double(draws)).squareRoot() + 1e-4)
   }
 
-  @Test("orthogonal directions err less than as many that are drawn by themselves")
-  func orthogonal() {
-    func error(_ features: Int, of count: Int) -> Double {
-      let seen = estimates(features: features, draws: 400 * count, scale: 0.5)
-      return (0..<400).reduce(0) { sum, index in
-        let own = seen[index * count..<(index + 1) * count].reduce(0, +) / Double(count) - 1
-        return sum + own * own
-      }
-    }
-    // Eight at once are orthogonal; eight seeds have one each.
-    #expect(error(8, of: 1) < error(1, of: 8))
-  }
-
   @Test("outputs approach those of full attention as features become more")
   func outputs() {
     func output(_ layer: any AttentionLayer) -> [Float] {

@@ -50,7 +50,8 @@ struct IncrementalPassTests {
       kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), activation: .relu2,
       isRotary: true, precision: .bf16),
     Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),
-    Case(kinds: [.linear], length: 77),
+    Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
+    Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(
       kinds: [.linear, .local, .linear], length: 1100, headsPerGroup: 1, isRotary: true,
       precision: .bf16),

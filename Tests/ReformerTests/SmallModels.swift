@@ -18,6 +18,7 @@ func smallConfig(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
     fullSharedQueryKey: fullSharedQueryKey)
   sizes.linear = LinearAttention(features: 16)
+  sizes.compressed = CompressedAttention(block: 8, rows: 2)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,

@@ -1,4 +1,4 @@
-// `[attention.full]`, `[attention.local]`, `[attention.lsh]` and `[attention.linear]`: the sizes of each attention kind.
+// `[attention.full]`, `[attention.local]`, `[attention.lsh]` and the others: the sizes of each attention kind.
 import Attention
 
 /// `[attention.*]`; `keys` says what each property means.
@@ -8,10 +8,12 @@ package struct AttentionSection: Sendable, Equatable {
   package var lsh = LSHAttention(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
 
   package var linear = LinearAttention(features: 128)
+  package var compressed = CompressedAttention(block: 64, rows: 4)
 
   var sizes: AttentionSizes {
     var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
     sizes.linear = linear
+    sizes.compressed = compressed
     return sizes
   }
 
@@ -71,6 +73,16 @@ package struct AttentionSection: Sendable, Equatable {
         Key(
           "redraw", \.linear.redraw, .from(0, to: ConfigLimits.size), .fixed,
           "Steps after which they are drawn anew; 0: never."),
+      ]),
+    SectionKeys(
+      name: "attention.compressed",
+      text: "layers that see their own block, and learnt mixtures of each block before",
+      keys: [
+        Key(
+          "block", \.compressed.block, .from(1, to: 1 << 16), .fixed, "Positions of a block."),
+        Key(
+          "rows", \.compressed.rows, .from(1, to: 1 << 16), .fixed,
+          "Mixtures that stand for a block, at most as many as it has positions."),
       ]),
   ]
 
