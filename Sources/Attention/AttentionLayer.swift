@@ -177,7 +177,7 @@ extension AttentionLayer {
   /// Whether queries and keys share one projection.
   public var sharesQueryKey: Bool { projections.count == 2 }
 
-  /// Those of a softmax: q . k / sqrt(K), and with a shared projection keys are of unit length.
+  /// Those of a softmax: q.k / sqrt(K), and with a shared projection keys are of unit length.
   public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {
     let (sharesQueryKey, width) = (sharesQueryKey, Double(headWidth))
     return { query, key in

@@ -112,8 +112,9 @@ public struct CompressedAttention: AttentionLayer, Equatable {
     return (mixed(keys, parameters[0]), mixed(values, parameters[1]))
   }
 
-  /// What was projected of all earlier positions, in `forward`; on the way back also its gradient, and that of the
-  /// matrices by task. A thread has a tile of queries and a window of keys.
+  /// Rows of all blocks; on the way back also their gradients, and those of the matrices by task.
+  ///
+  /// A thread has a tile of queries and a window of keys.
   public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
     let (rows, window) = (rowCount(length), max(firstRowDraw, Self.panel))
     let tile = max(block, Tiling.tileRows)

@@ -43,7 +43,7 @@ struct FeatureDirections {
   /// `[M, K]`.
   let rows: Packed<Float>
 
-  /// exp(w . q - m) as columns `[M, n]` of the queries `[n, K]`, where m is the largest w . q of each: what it is
+  /// exp(w.q - m) as columns `[M, n]` of the queries `[n, K]`, where m is the largest w.q of each: what it is
   /// leaves a query's output alone.
   func queryFeatures(_ queries: Matrix, into features: Packed<Float>, _ scratch: ScratchArena) {
     multiply(queries, into: features, scratch)
@@ -55,7 +55,7 @@ struct FeatureDirections {
     }
   }
 
-  /// exp(w . k - |k|^2 / (2 sqrt(K))) and the floor as columns `[M, n]` of the keys `[n, K]`.
+  /// exp(w.k - |k|^2 / (2 sqrt(K))) and the floor as columns `[M, n]` of the keys `[n, K]`.
   func keyFeatures(_ keys: Matrix, into features: Packed<Float>, _ scratch: ScratchArena) {
     multiply(keys, into: features, scratch)
     let halves = scratch.floats(keys.rows)
@@ -75,7 +75,7 @@ struct FeatureDirections {
     }
   }
 
-  /// The gradient of queries from that of their features, which becomes that of w . q.
+  /// The gradient of queries from that of their features, which becomes that of w.q.
   func queriesBackward(
     _ gradient: Packed<Float>, features: Packed<Float>, into queries: Matrix,
     _ scratch: ScratchArena
@@ -85,7 +85,7 @@ struct FeatureDirections {
     tileProduct(gradient.left.transposed, rows, into: queries.result)
   }
 
-  /// The gradient of `keys` into `out`, from that of their features, which becomes that of w . k.
+  /// The gradient of `keys` into `out`, from that of their features, which becomes that of w.k.
   func keysBackward(
     _ gradient: Packed<Float>, features: Packed<Float>, of keys: Matrix, into out: Matrix,
     _ scratch: ScratchArena
@@ -105,7 +105,8 @@ struct FeatureDirections {
   ) {
     for (own, other) in zip(gradient.strips, features.strips) {
       Kernels.columnExponentialsBackward(
-        own.matrix, x: other.matrix, upTo: LinearAttention.top, plus: floor, sums: sums[own.columns])
+        own.matrix, x: other.matrix, upTo: LinearAttention.top, plus: floor, sums: sums[own.columns]
+      )
     }
   }
 }

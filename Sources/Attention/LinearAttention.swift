@@ -1,5 +1,5 @@
 // Linear attention (Performer, Choromanski et al. 2020, "Rethinking attention with performers"): FAVOR+ with positive
-// orthogonal features. Instead of exp(q . k) a pair weighs phi(q) . phi(k), whose mean over draws that is; so what a
+// orthogonal features. Instead of exp(q.k) a pair weighs phi(q).phi(k), whose mean over draws that is; so what a
 // query sees of all earlier keys is one product with sums over them, and cost grows with the length alone.
 //
 // A head's sequence is cut in blocks. Within its block a query meets each key up to itself, by a lower triangle of
@@ -75,7 +75,7 @@ public struct LinearAttention: AttentionLayer, Equatable {
       })
   }
 
-  /// phi(q) . phi(k), with exp(w . q) for a feature of a query, and exp(w . k - |k|^2 / 2) and the floor for one of a
+  /// phi(q).phi(k), with exp(w.q) for a feature of a query, and exp(w.k - |k|^2 / 2) and the floor for one of a
   /// key, of numbers divided by the fourth root of K.
   public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {
     let directions = Buffer<Float>(features * headWidth)
@@ -124,7 +124,8 @@ public struct LinearAttention: AttentionLayer, Equatable {
     let others = (length + run - 1) / run - 1
     let directions = Packed<Float>.count(features, headWidth)
     let columns = Packed<Float>.count(features, block)
-    let values = block * (headWidth + 1) + Packed<Float>.count(block, headWidth + 1)
+    let values =
+      block * (headWidth + 1) + Packed<Float>.count(block, headWidth + 1)
       + Packed<Float>.count(headWidth + 1, block)
     let walk =
       2 * sums + 3 * columns + 2 * values + 2 * Packed<Float>.count(block, block)

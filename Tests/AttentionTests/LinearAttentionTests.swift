@@ -9,7 +9,7 @@ import Testing
 struct LinearAttentionTests {
   private static let width = 8
 
-  /// Estimates of exp(q . k / sqrt(K)) over the exact number, one for each of `draws` seeds.
+  /// Estimates of exp(q.k / sqrt(K)) over the exact number, one for each of `draws` seeds.
   private func estimates(features: Int, draws: Int, scale: Float) -> [Double] {
     let query = madeUpNormals(Self.width, seed: 1, scale: scale).map(Double.init)
     let key = madeUpNormals(Self.width, seed: 2, scale: scale).map(Double.init)
