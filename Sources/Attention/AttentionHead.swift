@@ -18,6 +18,16 @@ public struct SoftmaxRows: Sendable {
       sharesQueryKey
       ? arena.matrix(length, 1) : Matrix(repeating: arena.floats(1), rows: length)
   }
+
+  private init(maximum: Matrix, sum: Matrix, keyScale: Matrix) {
+    (self.maximum, self.sum, self.keyScale) = (maximum, sum, keyScale)
+  }
+
+  /// The same for `count` keys of the same scale.
+  func meeting(keys count: Int) -> SoftmaxRows {
+    SoftmaxRows(
+      maximum: maximum, sum: sum, keyScale: Matrix(repeating: keyScale.row(0), rows: count))
+  }
 }
 
 extension AttentionLayer {
@@ -70,6 +80,13 @@ struct AttentionHead {
           .attentionDropout, layer: pass.layer, head: pass.firstHead + index),
         dropout: pass.dropout)
     }
+  }
+
+  /// The same queries, and other keys `[n, K]` of the same scale, with their values.
+  func meeting(keys: Matrix, values: Matrix) -> AttentionHead {
+    AttentionHead(
+      queries: queries, keys: keys, values: values, output: output,
+      rows: rows.meeting(keys: keys.rows), dropoutStream: dropoutStream, dropout: dropout)
   }
 
   /// Nothing seen yet.

@@ -17,6 +17,10 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case fixed
   /// Blocks of a window, first blocks and random ones (BigBird).
   case bigbird
+  /// Every earlier position, by random features (Performer).
+  case linear
+  /// The own block, and a few learnt mixtures of each block before (after Linformer).
+  case compressed
 }
 
 /// The sizes of every kind.
@@ -35,6 +39,10 @@ public struct AttentionSizes: Sendable {
   public var fixed = FixedAttention()
   /// Of `bigbird` layers.
   public var bigBird = BigBirdAttention()
+  /// Of `linear` layers.
+  public var linear = LinearAttention(features: 128)
+  /// Of `compressed` layers.
+  public var compressed = CompressedAttention(block: 64, rows: 4)
 
   /// All sizes at once.
   public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
@@ -53,6 +61,8 @@ public struct AttentionSizes: Sendable {
     case .strided: strided
     case .fixed: fixed
     case .bigbird: bigBird
+    case .linear: linear
+    case .compressed: compressed
     }
   }
 }

@@ -83,17 +83,23 @@ public struct AttentionPass {
 public struct Sight: Sendable {
   /// A key in the sight of a query, as often as it is there.
   public struct Key: Sendable {
-    /// Place in the sequence.
+    /// Place in the sequence; of a mixture of keys that of the last of them.
     public let position: Int
     /// Number of the random draw that may drop it.
     public let draw: Int
     /// Whether its logit is -1e5, so that it counts only where there is nothing else.
     public let isLastResort: Bool
+    /// Where it is no position's key: which of `AttentionLayer.mixtures`.
+    public var mixture: Int? = nil
   }
 
   /// `[L]`: the keys of each query.
   public let keys: [[Key]]
 }
+
+/// Natural logarithm of what a key in sight weighs for a query, `[K]` both, turned where positions are rotary; all keys of a
+/// query may have a number more.
+public typealias PairLogit = (_ query: ArraySlice<Double>, _ key: ArraySlice<Double>) -> Double
 
 /// Floats that a pass lends beside the group and what is saved: by the engine, and by each thread.
 public struct AttentionScratch: Sendable {
@@ -156,11 +162,36 @@ public protocol AttentionLayer: Sendable {
 
   /// The definition: what each query of head `head` sees in a pass that left `saved`.
   func sight(length: Int, head: Int, saved: Saved) -> Sight
+
+  /// The definition: keys and values `[n, K]` that stand for several, from those of all positions, turned where positions
+  /// are rotary, and the kind's own parameters; `head` is model-wide.
+  func mixtures(
+    keys: [Double], values: [Double], head: Int, headWidth: Int, parameters: [[Double]]
+  ) -> (keys: [Double], values: [Double])
+
+  /// The definition: what a query's keys weigh before they are divided by their sum.
+  func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit
 }
 
 extension AttentionLayer {
   /// Whether queries and keys share one projection.
   public var sharesQueryKey: Bool { projections.count == 2 }
+
+  /// Those of a softmax: q.k / sqrt(K), and with a shared projection keys are of unit length.
+  public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {
+    let (sharesQueryKey, width) = (sharesQueryKey, Double(headWidth))
+    return { query, key in
+      let product = zip(query, key).reduce(0) { $0 + $1.0 * $1.1 }
+      guard sharesQueryKey else { return product / width.squareRoot() }
+      let square = key.reduce(0) { $0 + $1 * $1 }
+      return product / (square + 1e-6 * width).squareRoot()
+    }
+  }
+
+  /// None.
+  public func mixtures(
+    keys: [Double], values: [Double], head: Int, headWidth: Int, parameters: [[Double]]
+  ) -> (keys: [Double], values: [Double]) { ([], []) }
 
   /// None.
   public func parameters(heads: Int, headWidth: Int) -> [ParameterSpecification] { [] }

@@ -128,6 +128,17 @@
     (const float *rotated, size_t stride, size_t rows, const int32_t *factors,                     \
      size_t factor_count, int32_t *buckets),                                                       \
     (rotated, stride, rows, factors, factor_count, buckets))                                       \
+  F(void, column_maximum,                                                                          \
+    (const float *x, size_t x_stride, size_t rows, size_t width, float *out),                      \
+    (x, x_stride, rows, width, out))                                                               \
+  F(void, column_exp,                                                                              \
+    (float *x, size_t x_stride, size_t rows, size_t width, const float *shift, float top,          \
+     float floor),                                                                                 \
+    (x, x_stride, rows, width, shift, top, floor))                                                 \
+  F(void, column_exp_backward,                                                                     \
+    (float *dy, size_t dy_stride, const float *x, size_t x_stride, size_t rows, size_t width,      \
+     float top, float floor, float *sums),                                                         \
+    (dy, dy_stride, x, x_stride, rows, width, top, floor, sums))                                   \
   F(void, mix_logits,                                                                              \
     (float *probabilities, float weight, const float *logits, float logit_weight, float *out,      \
      size_t n),                                                                                    \

@@ -29,6 +29,8 @@ public enum RandomPurpose: UInt64, Sendable {
   case sampling = 10
   /// Blocks that a fixed pattern of attention draws.
   case attentionPattern = 11
+  /// Directions of the random features of linear attention.
+  case featureDirections = 12
 }
 
 /// The part of an address that is common to one pass over one window.

@@ -26,6 +26,31 @@ extension Kernels {
     ck_square_backward(dy.base, x.base, x.count)
   }
 
+  /// out[j] = the largest x[i, j].
+  public static func columnMaximum(_ x: Matrix, into out: View<Float>) {
+    precondition(x.rows > 0 && out.count == x.columns, "shapes of column maxima")
+    ck_column_maximum(x.base, x.stride, x.rows, x.columns, out.base)
+  }
+
+  /// x[i, j] = exp(min(x[i, j] - shift[j], top)) + floor; `top` is at most 88.
+  public static func columnExponentials(
+    _ x: Matrix, minus shift: View<Float>, upTo top: Float, plus floor: Float
+  ) {
+    precondition(shift.count == x.columns && top <= 88, "shapes of column exponentials")
+    ck_column_exp(x.base, x.stride, x.rows, x.columns, shift.base, top, floor)
+  }
+
+  /// dy *= x - floor where `x` are such exponentials, 0 where they ended at `top`; sums[j] = those of column j.
+  public static func columnExponentialsBackward(
+    _ dy: Matrix, x: Matrix, upTo top: Float, plus floor: Float, sums: View<Float>
+  ) {
+    precondition(
+      dy.rows == x.rows && dy.columns == x.columns && sums.count == x.columns,
+      "shapes of the gradient of column exponentials")
+    ck_column_exp_backward(
+      dy.base, dy.stride, x.base, x.stride, x.rows, x.columns, top, floor, sums.base)
+  }
+
   /// Turns the pairs of element i of the first and of the second half of `x` by the sum of two angles, or back.
   ///
   /// Angles: their cosines, then their sines, as long as `x` together.

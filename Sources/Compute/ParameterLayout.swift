@@ -28,6 +28,8 @@ public enum FirstValues: Sendable, Hashable {
   case constant(Float)
   /// Normal numbers of this deviation around 0.
   case normal(deviation: Double)
+  /// In sets of as many rows as `parts`, the mean of one part of what is read after the other.
+  case averages(parts: Int)
   /// Waves along the rows of a table, a whole number of turns each.
   case waves
   /// The values of the tensor called `queries`, turned so that head h meets the waves of a table h + 1 rows before:

@@ -191,7 +191,9 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
-    pass.begin(norm.slots + projections + own + [outWeight], gradients: gradients)
+    pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
+    // All of them: their kind adds to weights, too, which blocks of rows set.
+    for slot in own { gradients[slot.range].fill(0) }
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in

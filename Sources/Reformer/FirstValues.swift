@@ -26,6 +26,7 @@ extension ParameterLayout {
       case .normal(let deviation):
         address.stream(.initialisation, layer: index).normal(into: values)
         Kernels.scale(values, by: Float(deviation))
+      case .averages(let parts): Self.setAverages(Matrix(parameters, slot), parts: parts)
       case .waves:
         Self.setWaves(values, features: slot.shape[slot.shape.count - 1])
       case .turned(let queries, let headWidth, let features, let rows):
@@ -33,6 +34,15 @@ extension ParameterLayout {
           Matrix(parameters, slot), from: Matrix(parameters, self[queries]), headWidth: headWidth,
           features: features, rows: rows)
       }
+    }
+  }
+
+  /// Equal weights for the columns of a row's part, which add up to 1.
+  private static func setAverages(_ matrix: Matrix, parts: Int) {
+    for index in 0..<matrix.rows {
+      let part = index % parts
+      let own = part * matrix.columns / parts..<(part + 1) * matrix.columns / parts
+      matrix.row(index)[own].fill(1 / Float(own.count))
     }
   }
 

@@ -51,6 +51,9 @@ final class AttentionProbe {
   let engine: Engine
   /// `[L, g * K]` per projection.
   var projected: [[Float]]
+  /// The kind's own parameters, and after `backward` their gradients.
+  let own: [Buffer<Float>]
+  private(set) var ownGradients: [[Float]] = []
   var pass: AttentionPass
   private var last: Forward?
   private var sights: [Int: Sight] = [:]
@@ -59,7 +62,7 @@ final class AttentionProbe {
 
   /// A forward pass that was run, and how to go on from it.
   private struct Forward {
-    let backward: (Matrix, [Matrix]) -> Void
+    let backward: (Matrix, [Matrix], OwnParameters) -> Void
     let sight: (Int) -> Sight
     let saved: any Sendable
     // Memory of what was projected, saved and put out.
@@ -80,16 +83,23 @@ final class AttentionProbe {
     projected = layer.projections.indices.map {
       madeUpNormals(length * heads * width, seed: seed * 10 + UInt64($0), scale: 1.5)
     }
+    own = layer.parameters(heads: firstHead + heads, headWidth: width).enumerated().map {
+      let buffer = Buffer<Float>($1.shape.reduce(1, *))
+      buffer.view.copy(
+        from: madeUpNormals(buffer.view.count, seed: seed * 10 + 7 + UInt64($0), scale: 0.4))
+      return buffer
+    }
     pass = AttentionPass(
       address: RandomAddress(seed: seed, step: 3, sample: 2), layer: 4, firstHead: firstHead,
-      dropout: 0, givenRotations: nil, engine: engine)
+      dropout: 0, givenRotations: nil, parameters: own.map(\.view), engine: engine)
   }
 
   /// Counts what the next passes hash.
   func count(_ tally: HashTally) {
     pass = AttentionPass(
       address: pass.address, layer: pass.layer, firstHead: pass.firstHead, dropout: pass.dropout,
-      givenRotations: pass.givenRotations, rotary: pass.rotary, hashTally: tally, engine: engine)
+      givenRotations: pass.givenRotations, parameters: pass.parameters, rotary: pass.rotary,
+      hashTally: tally, engine: engine)
   }
 
   /// Changes how the pass pass.
@@ -102,6 +112,7 @@ final class AttentionProbe {
     pass = AttentionPass(
       address: address, layer: pass.layer, firstHead: pass.firstHead,
       dropout: dropout ?? pass.dropout, givenRotations: rotations ?? pass.givenRotations,
+      parameters: pass.parameters,
       rotary: isRotary.map { $0 ? RotaryPositions(length: length, headWidth: width) : nil }
         ?? pass.rotary, precision: precision ?? pass.precision, engine: engine)
   }
@@ -125,10 +136,10 @@ final class AttentionProbe {
     layer.forward(group, saved: saved, pass: pass)
     sights = [:]
     last = Forward(
-      backward: { [pass] outputGradient, gradients in
+      backward: { [pass] outputGradient, gradients, ownGradients in
         layer.backward(
           group, saved: saved, outputGradient: outputGradient, gradients: gradients,
-          ownGradients: [], pass: pass)
+          ownGradients: ownGradients, pass: pass)
       },
       sight: { [length] in layer.sight(length: length, head: $0, saved: saved) }, saved: saved,
       arena: arena)
@@ -155,9 +166,13 @@ final class AttentionProbe {
     incoming.view.copy(from: outputGradient)
     let buffers = projected.map { _ in Buffer<Float>(size) }
     for buffer in buffers { buffer.view.fill(.nan) }
+    // These are added to.
+    let own = own.map { Buffer<Float>($0.view.count) }
+    for buffer in own { buffer.view.fill(0) }
     last?.backward(
       Matrix(incoming.view, rows: length, columns: heads * width),
-      buffers.map { Matrix($0.view, rows: length, columns: heads * width) })
+      buffers.map { Matrix($0.view, rows: length, columns: heads * width) }, own.map(\.view))
+    ownGradients = own.map(\.view.array)
     return buffers.map { $0.view.array }
   }
 

@@ -28,38 +28,40 @@ struct Example: Sendable, CustomStringConvertible {
 struct ContractTests {
   static let lengths = [1, 5, 33, 100]
 
-  /// The definition, evaluated densely in double precision: one softmax over the multiset of keys in sight.
+  /// The definition, evaluated densely in double precision: weights over the multiset of keys in sight, over
+  /// their sum.
   private func output(
     _ probe: AttentionProbe, head: Int, _ sight: Sight, replacing index: Int? = nil,
-    by moved: [Double] = []
+    by moved: [Double] = [], parameters: [[Double]]? = nil
   ) -> [Double] {
-    let (width, shares) = (probe.width, probe.layer.sharesQueryKey)
+    let width = probe.width
+    let logit = probe.layer.logits(head: head, headWidth: width, pass: probe.pass)
     var inputs = probe.projected.map { probe.head(head, of: $0).map(Double.init) }
     if let index { inputs[index] = moved }
-    let (queries, keys, values) = (
-      turned(inputs[0], probe), turned(inputs[inputs.count - 2], probe), inputs[inputs.count - 1]
+    let queries = turned(inputs[0], probe)
+    var (keys, values) = (
+      turned(inputs[inputs.count - 2], probe), inputs[inputs.count - 1]
     )
+    let mixtures = probe.layer.mixtures(
+      keys: keys, values: values, head: probe.pass.firstHead + head, headWidth: width,
+      parameters: parameters ?? probe.own.map { $0.view.array.map(Double.init) })
+    keys += mixtures.keys
+    values += mixtures.values
+    func place(_ key: Sight.Key) -> Int { key.mixture.map { probe.length + $0 } ?? key.position }
     let keep = probe.keep(head: head)
     func row(_ values: [Double], _ index: Int) -> ArraySlice<Double> {
       values[index * width..<(index + 1) * width]
     }
-    func dot(_ a: ArraySlice<Double>, _ b: ArraySlice<Double>) -> Double {
-      zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
-    }
     return sight.keys.enumerated().flatMap { query, seen in
-      let logits = seen.map { key -> Double in
-        if key.isLastResort { return -1e5 }
-        let product = dot(row(queries, query), row(keys, key.position))
-        guard shares else { return product / Double(width).squareRoot() }
-        let square = dot(row(keys, key.position), row(keys, key.position))
-        return product / (square + 1e-6 * Double(width)).squareRoot()
+      let logits = seen.map { key in
+        key.isLastResort ? -1e5 : logit(row(queries, query), row(keys, place(key)))
       }
       let largest = logits.max() ?? 0
       let weights = logits.map { exp($0 - largest) }
       let sum = weights.reduce(0, +)
       var result = [Double](repeating: 0, count: width)
       for (key, weight) in zip(seen, weights) {
-        for (feature, value) in row(values, key.position).enumerated() {
+        for (feature, value) in row(values, place(key)).enumerated() {
           result[feature] += weight / sum * keep(key.draw) * value
         }
       }
@@ -129,6 +131,23 @@ struct ContractTests {
           #expect(error <= 1e-4, "projection \(index) of head \(head), dropout \(rate)")
         }
       }
+      for (index, values) in probe.own.enumerated() {
+        let error = GradientCheck.worstError(
+          of: probe.ownGradients[index], at: values.view.array, floor: 0.1, seed: 6
+        ) { moved in
+          var parameters = probe.own.map { $0.view.array.map(Double.init) }
+          parameters[index] = moved
+          return sights.enumerated().reduce(0) { sum, own in
+            let output = self.output(
+              probe, head: own.offset, own.element, parameters: parameters)
+            return sum
+              + zip(output, probe.head(own.offset, of: incoming)).reduce(0) {
+                $0 + $1.0 * Double($1.1)
+              }
+          }
+        }
+        #expect(error <= 1e-4, "parameter \(index), dropout \(rate)")
+      }
     }
   }
 
@@ -193,6 +212,7 @@ struct ContractTests {
       let output = probe.forward()
       return [output.bitPatterns]
         + probe.backward(madeUpNormals(output.count, seed: 3)).map(\.bitPatterns)
+        + probe.ownGradients.map(\.bitPatterns)
     }
     for run in runs.dropFirst() { #expect(run == runs[0]) }
   }

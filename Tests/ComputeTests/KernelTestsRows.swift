@@ -1,5 +1,6 @@
 // Rows by index, key scaling, hashing and sorting.
 import CKernels
+import Glibc
 import Testing
 
 @Suite("Kernels of rows by index, keys and hashes")
@@ -98,6 +99,52 @@ struct RowKernelTests {
     }
     #expect(sameBits(target.values, expected))
     #expect(target.isIntact)
+  }
+
+  @Test(
+    "features are exponentials by column, and the gradient is that of finite differences",
+    arguments: kernelLevels, awkwardSizes)
+  func featureColumns(level: Int32, width: Int) {
+    let (rows, stride, top, floor) = (9, width + 1, Float(3), Float(1e-3))
+    var dice = Dice(47)
+    let x = dice.floats(rows * stride, 5)
+    let weights = dice.floats(rows * stride)
+    let shift = dice.floats(width)
+    let (most, sums) = (
+      Guarded([Float](repeating: 0, count: width), shift: 1),
+      Guarded([Float](repeating: 0, count: width), shift: 3)
+    )
+    let (features, gradient) = (Guarded(x, shift: 1), Guarded(weights, shift: 2))
+    atLevel(level) {
+      ck_column_maximum(x, stride, rows, width, most.pointer)
+      ck_column_exp(features.pointer, stride, rows, width, shift, top, floor)
+      ck_column_exp_backward(
+        gradient.pointer, stride, features.pointer, stride, rows, width, top, floor, sums.pointer)
+    }
+    for j in 0..<width {
+      let column = (0..<rows).map { x[$0 * stride + j] }
+      #expect(most.values[j] == column.max())
+      func exact(_ x: Double) -> Double {
+        exp(min(x - Double(shift[j]), Double(top))) + Double(floor)
+      }
+      var sum = 0.0
+      for (i, number) in column.enumerated() {
+        // Exponents of up to 6 are rounded once.
+        #expect(
+          worstError(
+            [features.values[i * stride + j]], [exact(Double(number))], absolute: 0,
+            relative: 2e-6) <= 1)
+        let weight = Double(weights[i * stride + j])
+        let slope =
+          number - shift[j] >= top ? 0 : weight * (exact(Double(number)) - Double(floor))
+        sum += slope
+        #expect(
+          worstError(
+            [gradient.values[i * stride + j]], [slope], absolute: 1e-6, relative: 2e-6) <= 1)
+      }
+      #expect(worstError([sums.values[j]], [sum], absolute: 1e-4, relative: 1e-5) <= 1)
+    }
+    #expect(most.isIntact && sums.isIntact && features.isIntact && gradient.isIntact)
   }
 
   static func keyScale(_ x: [Double]) -> Double {

@@ -230,6 +230,24 @@ static void rows_by_index(golden *g) {
   give(g, "add_weighted_rows", weighted);
 }
 
+static void features(golden *g) {
+  uint64_t forward = digest_start, backward = forward;
+  for (size_t s = 0; s < size_count; s++) {
+    const size_t width = sizes[s], rows = 13;
+    float *x = floats(g, rows * width, 20), *dy = floats(g, rows * width, 1);
+    float *most = floats(g, width, 1), *sums = floats(g, width, 1);
+    ck_column_maximum(x, width, rows, width, most);
+    for (size_t j = 0; j < width; j += 2) most[j] = 0;
+    ck_column_exp(x, width, rows, width, most, 12, 1e-6f);
+    forward = digest_words(digest_words(forward, most, width), x, rows * width);
+    ck_column_exp_backward(dy, width, x, width, rows, width, 12, 1e-6f, sums);
+    backward = digest_words(digest_words(backward, dy, rows * width), sums, width);
+    free(x), free(dy), free(most), free(sums);
+  }
+  give(g, "column_maximum, column_exp", forward);
+  give(g, "column_exp_backward", backward);
+}
+
 static void softmax_and_loss(golden *g) {
   uint64_t forward = digest_start, backward = forward, loss = forward;
   for (size_t s = 0; s < size_count; s++) {
@@ -411,7 +429,7 @@ static void pairs(golden *g) {
 void kernel_golden(void (*each)(const char *name, uint64_t digest, void *context), void *context) {
   void (*const cases[])(golden *) = {vectors,       functions,        random_numbers, streams, normalisation,
                                      rows_by_index, softmax_and_loss, hashing,        optimizer, products,
-                                     runs_of_keys,  mixtures,         pairs};
+                                     runs_of_keys,  mixtures,         pairs,          features};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     golden g = {each, context, i};
     cases[i](&g);

@@ -52,6 +52,11 @@ struct IncrementalPassTests {
     Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),
     Case(kinds: patterns, length: 1100, headsPerGroup: 1, isRotary: true),
     Case(kinds: patterns, activation: .gelu, precision: .bf16),
+    Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
+    Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
+    Case(
+      kinds: [.linear, .local, .linear], length: 1100, headsPerGroup: 1, isRotary: true,
+      precision: .bf16),
   ]
 
   private static let patterns: [AttentionKind] = [.sliding, .strided, .fixed, .bigbird]

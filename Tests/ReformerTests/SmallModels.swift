@@ -21,6 +21,8 @@ func smallConfig(
   sizes.strided = StridedAttention(stride: 7)
   sizes.fixed = FixedAttention(stride: 9, summary: 2)
   sizes.bigBird = BigBirdAttention(block: 5, window: 2, global: 1, random: 2)
+  sizes.linear = LinearAttention(features: 16)
+  sizes.compressed = CompressedAttention(block: 8, rows: 2)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,

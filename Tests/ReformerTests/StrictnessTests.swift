@@ -27,6 +27,7 @@ struct StrictnessTests {
         lsh: strictLSH(), length: $0,
         kinds: [.sliding, .strided, .lsh, .fixed, .bigbird])
     }
+    + [131, 333].map { Case(lsh: smallLSH, length: $0, kinds: [.linear, .compressed, .linear]) }
 
   private func probe(_ test: Case, keepActivations: Bool = false) throws -> ModelProbe {
     try ModelProbe(

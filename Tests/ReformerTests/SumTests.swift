@@ -8,10 +8,10 @@ import Testing
 struct SumTests {
   /// Gradients of a window whose rows are all alike, so that every term of every sum is the same number: the worst
   /// case of rounding, for nothing cancels.
-  private func gradients(length: Int) throws -> ModelProbe {
+  private func gradients(_ layer: any AttentionLayer, length: Int) throws -> ModelProbe {
     let config = ReformerConfig(
       vocabulary: 16, length: length, width: 8,
-      layers: [LocalAttention(chunk: 64, chunksBefore: 1)], heads: 1,
+      layers: [layer], heads: 1,
       headWidth: 4, feedForwardWidth: 8, axialShape: [length / 128, 128], axialWidths: [4, 4],
       residualFractionBits: 22)
     let probe = try ModelProbe(config, threads: 2)
@@ -24,9 +24,16 @@ struct SumTests {
     return probe
   }
 
-  @Test("gradients of a million rows are as good as those of a tile")
-  func million() throws {
-    let (tile, million) = (try gradients(length: 128), try gradients(length: 1 << 20))
+  static let layers: [any AttentionLayer] = [
+    LocalAttention(chunk: 64, chunksBefore: 1), LinearAttention(features: 8),
+  ]
+
+  @Test("gradients of a million rows are as good as those of a tile", arguments: layers.indices)
+  func million(kind: Int) throws {
+    let layer = Self.layers[kind]
+    let (tile, million) = (
+      try gradients(layer, length: 128), try gradients(layer, length: 1 << 20)
+    )
     for slot in tile.model.layout.slots {
       // Alike keys leave nothing to learn for queries and keys; positions are other tables.
       let isOther = ["query", "key", "position_embeddings"].contains { slot.name.contains($0) }

@@ -36,7 +36,9 @@ struct MemoryPlanTests {
     "a process stays within 10 % of the plan, and 5 % above it at most",
     arguments: [
       [], ["model.heads_per_group=2"], ["attention.lsh.hashes=4", "model.heads_per_group=2"],
-      ["model.layers=[local]"],
+      ["model.layers=[local]"], ["model.layers=[linear]"],
+      ["model.layers=[compressed]"],
+      ["model.layers=[linear, local]", "model.heads_per_group=2", "run.threads=2"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
       [
         "model.layers=[sliding]", "attention.sliding.dilation=[1, 8]", "attention.sliding.global=4",

@@ -14,6 +14,7 @@
 #include "rows.h"
 #include "softmax.h"
 #include "hash.h"
+#include "features.h"
 #include "loss.h"
 #include "adam.h"
 

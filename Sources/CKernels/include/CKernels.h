@@ -219,6 +219,16 @@ void ck_run_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
 void ck_hash_buckets(const float *rotated, size_t stride, size_t rows, const int32_t *factors,
                      size_t factor_count, int32_t *buckets);
 
+// ---- Random features, a column for each position
+void ck_column_maximum(const float *x, size_t x_stride, size_t rows, size_t width, float *out);
+// x = exp(min(x - shift[column], top)) + floor, with top <= 88.
+void ck_column_exp(float *x, size_t x_stride, size_t rows, size_t width, const float *shift,
+                   float top, float floor);
+// dy *= x - floor, which is the derivative where x are the exponentials; 0 where these ended at top. sums[j] = those
+// of column j.
+void ck_column_exp_backward(float *dy, size_t dy_stride, const float *x, size_t x_stride,
+                            size_t rows, size_t width, float top, float floor, float *sums);
+
 // ---- Loss
 // probabilities become l = their natural logarithms (of 1e-30 where below);
 // out = weight * l + logit_weight * logits.

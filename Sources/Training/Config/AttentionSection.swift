@@ -10,6 +10,8 @@ package struct AttentionSection: Sendable, Equatable {
   package var strided = StridedAttention()
   package var fixed = FixedAttention()
   package var bigBird = BigBirdAttention()
+  package var linear = LinearAttention(features: 128)
+  package var compressed = CompressedAttention(block: 64, rows: 4)
 
   var sizes: AttentionSizes {
     var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
@@ -17,6 +19,8 @@ package struct AttentionSection: Sendable, Equatable {
     sizes.strided = strided
     sizes.fixed = fixed
     sizes.bigBird = bigBird
+    sizes.linear = linear
+    sizes.compressed = compressed
     return sizes
   }
 
@@ -66,6 +70,26 @@ package struct AttentionSection: Sendable, Equatable {
           "window", \.lsh.window, .from(0, to: ConfigLimits.size), .fixed,
           "With sight = \"bucket\": how many bytes just before its own a position sees beside the rounds."
         ),
+      ]),
+    SectionKeys(
+      name: "attention.linear", text: "layers that see everything before, by random features",
+      keys: [
+        Key(
+          "features", \.linear.features, .from(1, to: 4096), .fixed,
+          "Random features of a head."),
+        Key(
+          "redraw", \.linear.redraw, .from(0, to: ConfigLimits.size), .fixed,
+          "Steps after which they are drawn anew; 0: never."),
+      ]),
+    SectionKeys(
+      name: "attention.compressed",
+      text: "layers that see their own block, and learnt mixtures of each block before",
+      keys: [
+        Key(
+          "block", \.compressed.block, .from(1, to: 1 << 16), .fixed, "Positions of a block."),
+        Key(
+          "rows", \.compressed.rows, .from(1, to: 1 << 16), .fixed,
+          "Mixtures that stand for a block, at most as many as it has positions."),
       ]),
   ]
 
