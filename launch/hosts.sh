@@ -81,7 +81,7 @@ if is_training "$@"; then
       # A name stands for the file that launch/corpus.sh makes.
       if [[ -n $corpus ]]; then corpora+=("${corpus/#corpus:/corpora/}"); fi
     done <<<"${quotes:-$value}"
-  done < <(config_value data corpus "$@"; config_value 'data[.]mix' corpus "$@")
+  done < <(config_value data corpus "$@"; config_value 'data[.]mix' path "$@")
 fi
 [[ $program == /* ]] && place=$program || place=$PWD/$program
 mine=$(sha256sum "$place" | cut -d ' ' -f 1)

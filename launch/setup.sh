@@ -33,12 +33,12 @@ install_packages() {
 packages=(libopenmpi-dev openmpi-bin libopenblas-dev libssl-dev pkg-config "$@")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-  # Elsewhere the names differ; what counts is that pkg-config finds both libraries.
-  if command -v mpirun >/dev/null && pkg-config --exists ompi-c openblas 2>/dev/null; then
-    say "not Debian, but Open MPI and OpenBLAS are here"
+  # Elsewhere the names differ; what counts is that pkg-config finds the libraries.
+  if command -v mpirun >/dev/null && pkg-config --exists ompi-c openblas libcrypto 2>/dev/null; then
+    say "not Debian, but Open MPI, OpenBLAS and OpenSSL are here"
   else
     fail 2 "not a Debian system: install the equivalents of ${packages[*]} yourself" \
-      "(pkg-config must find ompi-c and openblas)"
+      "(pkg-config must find ompi-c, openblas and libcrypto)"
   fi
 else
   install_packages "${packages[@]}"

@@ -84,7 +84,7 @@ struct CompressedHead {
     _ scratch: ScratchArena
   ) -> ScoreTile<Float> {
     ScoreTile(
-      head: head, window: window, parts: [(0..<window.rows, 0..<window.rows)],
+      head: head, window: window, parts: [(0..<queries.count, 0..<window.rows, 0..<window.rows)],
       queries: head.queries.rows(queries).left, positions: list(queries, scratch),
       seen: .before(
         masksSelf: false, firstDraw: queries.lowerBound * draws + firstDraw,

@@ -39,7 +39,7 @@ struct RandomTests {
       1_332_978_827, 3_909_404_651,
     ]
     #expect(words(stream) == expected)
-    #expect(RandomPurpose.allRawValues == Array(1...11))
+    #expect(RandomPurpose.allRawValues == Array(1...12))
   }
 
   @Test("numbers can be had one by one, in pieces or all at once")

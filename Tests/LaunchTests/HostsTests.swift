@@ -100,6 +100,24 @@ struct HostsTests {
     #expect(run.output.contains("not started") && !run.output.contains("+ mpirun"))
   }
 
+  @Test("each corpus of a mix is looked for on the hosts", .needs(.mounts))
+  func mix() throws {
+    let corpus = try standIns.folder.write("few/texts", text: TinyRun.text())
+    let single = "corpus = \"\(tiny.folder.path("corpus"))\"\n"
+    let text = try String(contentsOfFile: tiny.config, encoding: .utf8)
+    try #require(text.contains(single))
+    let mix = [tiny.folder.path("corpus"), corpus].map {
+      "[[data.mix]]\npath = \"\($0)\"\nweight = 0.5\n"
+    }
+    _ = try tiny.folder.write(
+      "tiny.toml", text: text.replacing(single, with: "") + "\n" + mix.joined())
+    let run = try hosts(
+      "localhost\nfar", arguments("mix"), agent: agent(Self.hiding("$FEW")))
+    #expect(run.status == 2, "\(run.output)")
+    #expect(run.output.contains("far has no corpus"), "\(run.output)")
+    #expect(run.output.contains(corpus) && !run.output.contains("+ mpirun"), "\(run.output)")
+  }
+
   @Test("with --restart a host that cannot take part is left out, and the bits are the same")
   func leftOut() throws {
     let run = try hosts(

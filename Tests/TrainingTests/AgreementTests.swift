@@ -24,6 +24,36 @@ struct AgreementTests {
     #expect(results == [30, 30, 30])
   }
 
+  @Test("a rank waits as long as the one with most windows may work, also where it has none")
+  func patience() throws {
+    let limits = try ThreadedCommunicator.run(ranks: 3) { communicator in
+      // Windows of all ranks, of this one, and the seconds it has taken; 5e10 operations are 50 seconds at most.
+      [(3, 1, 70.0), (4, 1, 70), (4, 2, 70), (1, 0, 0), (4, 0, 0), (3, 1, 7)].map {
+        communicator.limitWaits(
+          to: 60, own: $0.1, seconds: $0.2, windows: $0.0, operations: 5e10)
+        return communicator.waitLimit
+      }
+    }
+    #expect(limits == [[Double]](repeating: [70, 140, 70, 60, 100, 60], count: 3))
+    let unlimited = try ThreadedCommunicator.run(ranks: 2) { communicator in
+      communicator.limitWaits(to: 0, own: 1, seconds: 9, windows: 2, operations: 1)
+      return communicator.waitLimit
+    }
+    #expect(unlimited == [0, 0])
+  }
+
+  @Test("a rank without a window outlasts one that has a long one")
+  func idle() throws {
+    let sums = try ThreadedCommunicator.run(ranks: 2) { communicator in
+      let isBusy = communicator.rank == 0
+      if isBusy { Thread.sleep(forTimeInterval: 1.5) }
+      communicator.limitWaits(
+        to: 0.5, own: isBusy ? 1 : 0, seconds: isBusy ? 1.5 : 0, windows: 1, operations: 1e10)
+      return try communicator.sum(Int64(communicator.rank))
+    }
+    #expect(sums == [1, 1])
+  }
+
   @Test("a rank that is lost meanwhile is noticed")
   func lost() throws {
     let errors = try ThreadedCommunicator.run(ranks: 2) { communicator in

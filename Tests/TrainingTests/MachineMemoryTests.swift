@@ -137,7 +137,7 @@ struct MachineMemoryTests {
 
   @Test(
     "MPI says which ranks share the machine",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func ranks() throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount
     let run = try ProgramRun("reformer-train", ranks: 2, arguments: ["doctor"])

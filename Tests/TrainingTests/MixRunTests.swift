@@ -53,7 +53,7 @@ struct MixRunTests {
 
   @Test(
     "a mix gives the same parameters at any number of ranks and across a resume",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func sameBits() throws {
     let mix = try mix()
     let whole = try train(mix, "whole")

@@ -186,13 +186,24 @@ struct PowerCutTests {
     #expect(resumed > 2, "\(turn)")
   }
 
+  private enum Phase { case start, writing, resume }
+
+  /// Whether a run folder has a checkpoint that is not whole.
+  private func isWriting(_ folder: String) throws -> Bool {
+    try FileManager.default.contentsOfDirectory(atPath: folder).contains {
+      $0.hasPrefix("step-") && $0.hasSuffix(".partial")
+    }
+  }
+
   @Test("a rank killed at start, while a checkpoint is written and during resume costs nothing")
   func kills() throws {
     let more = Self.often + ["--set", "run.steps=20", "--resume", "auto"]
     try #require(tiny.train("uncut", more).status == 0)
     var newest = 0
     // After which of its changes of the disk; rank 1 makes few, in each checkpoint a file.
-    for (rank, number) in [(0, 3), (0, 130), (0, 12), (1, 5)] {
+    for (phase, rank, number) in [
+      (Phase.start, 0, 3), (.writing, 0, 130), (.resume, 0, 12), (.writing, 1, 5),
+    ] {
       let run = try ProgramRun(
         "reformer-train", ranks: 2,
         arguments: ["train", "--config", tiny.config, "--output", tiny.output("killed")] + more,
@@ -206,6 +217,13 @@ struct PowerCutTests {
       let found = try store.newestComplete { Issue.record("after call \(number): \($0)") }
       let step = try found.map { try Manifest(folder: $0).step } ?? 0
       #expect(step >= newest, "after call \(number)")
+      let isInPhase =
+        switch phase {
+        case .start: found == nil
+        case .writing: try isWriting(tiny.output("killed"))
+        case .resume: run.output.contains("resuming") && step == newest
+        }
+      #expect(isInPhase, "call \(number) is not in \(phase)")
       newest = step
     }
     #expect(newest > 0)

@@ -54,7 +54,7 @@ struct SharedDigestTests {
 
   @Test(
     "ranks share the reading, the next start reads nothing, and a changed byte is found",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func sharing() throws {
     let size = 96 << 20
     let corpus = try zeros("zeros", size)
@@ -80,7 +80,7 @@ struct SharedDigestTests {
 
   @Test(
     "a signal to one rank ends the reading of a corpus, and nothing is left behind",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func signal() throws {
     // An hour's reading.
     let corpus = try zeros("endless", 1 << 43)

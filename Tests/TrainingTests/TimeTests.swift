@@ -125,7 +125,7 @@ struct TimeTests {
 
   @Test(
     "a run of --minutes, killed and resumed on other ranks, is the run of so many steps",
-    .enabled(if: ProgramRun.mpirun != nil, "mpirun is not installed"))
+    .needs(.mpirun))
   func minutes() throws {
     let rare = ["--set", "run.checkpoint_every=10"]
     let killed = try ProgramRun(

@@ -51,7 +51,10 @@ public struct Evaluator {
     let own = ownLosses(
       of: windows, hashSeed: hashSeed, carried: context - stride, parameters: parameters,
       hashTally: hashTally, progress: progress)
-    communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: seconds(since: start))
+    communicator.limitWaits(
+      to: config.run.waitLimitSeconds, own: (try? own.get().count) ?? 0,
+      seconds: seconds(since: start), windows: windows.count,
+      operations: FlopCount(model.config).forward)
     let reports = try communicator.gatherAll(
       doubles: agree(communicator) { try own.get().flatMap(\.numbers) }
     ).map(WindowLoss.all)

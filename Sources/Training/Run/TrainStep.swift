@@ -155,7 +155,9 @@ package final class TrainStep {
     let start = ContinuousClock.now
     let own = passes(
       step: step, progress: progress, givenRotations: givenRotations, window: window)
-    communicator.limitWaits(to: config.run.waitLimitSeconds, orOwnWork: own.seconds)
+    communicator.limitWaits(
+      to: config.run.waitLimitSeconds, own: own.losses.count, seconds: own.seconds,
+      windows: plan.samples(step: step).count, operations: FlopCount(model.config).step)
     let (gradients, squaredNorm) = try exchange.sumOverRanks()
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
     let rate = schedule.rate(step: step)
