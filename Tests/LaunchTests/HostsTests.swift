@@ -102,6 +102,8 @@ struct HostsTests {
 
   @Test("each corpus of a mix is looked for on the hosts", .needs(.mounts))
   func mix() throws {
+    try FileManager.default.createDirectory(
+      atPath: standIns.folder.path("few"), withIntermediateDirectories: true)
     let corpus = try standIns.folder.write("few/texts", text: TinyRun.text())
     let single = "corpus = \"\(tiny.folder.path("corpus"))\"\n"
     let text = try String(contentsOfFile: tiny.config, encoding: .utf8)
