@@ -78,11 +78,12 @@ struct RunLockTests {
 
   @Test("a folder that this host does not see yet is waited for")
   func lateFolder() throws {
-    let first = Holder()
-    let path = run
+    // Rank 0 has it for long; what comes late is the sight of it.
+    let (path, elsewhere) = (run, "\(run)-elsewhere")
+    let first = Holder(try RunLock(taking: elsewhere, patience: 0) { _ in })
     Thread.detachNewThread {
       usleep(200_000)
-      first.hold(try? RunLock(taking: path, patience: 0) { _ in })
+      rename(elsewhere, path)
     }
     #expect(try RunLock(joining: run, patience: 60).isHeld)
     first.release()
