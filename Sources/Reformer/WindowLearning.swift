@@ -9,7 +9,8 @@ struct WindowLearning {
   /// Like `NGramMixture.Shares`.
   let lowered: View<Float>
   let weights: View<Float>
-  /// What they begin with, and sums of squared gradients: the larger the first, the less a few tokens say.
+  // Sums of squared gradients and of a number to begin with: the larger that is, the less a few tokens say. Like the pace,
+  // chosen by measurement (docs/results/learning.md, "What a window teaches").
   private let loweredSquares: View<Float>
   private let weightSquares: View<Float>
   private let pace: NGramSizes.WindowPace

@@ -54,9 +54,8 @@ struct RunLockTests {
 
   private final class Holder: Sendable {
     private let lock = Mutex<RunLock?>(nil)
-    init(_ lock: RunLock? = nil) { hold(lock) }
-    func hold(_ other: RunLock?) { lock.withLock { $0 = other } }
-    func release() { hold(nil) }
+    init(_ held: RunLock) { lock.withLock { $0 = held } }
+    func release() { lock.withLock { $0 = nil } }
   }
 
   @Test("a run that ends before it begins leaves no folder, but never removes one it found")
