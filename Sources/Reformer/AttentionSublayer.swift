@@ -192,7 +192,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
     pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
-    // All of them: their kind adds to weights, too, which blocks of rows set.
+    // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of rows.
     for slot in own { gradients[slot.range].fill(0) }
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)

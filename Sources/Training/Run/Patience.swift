@@ -8,10 +8,11 @@ extension Communicator {
   /// `windows` are shared out evenly; this rank has had `own` of them and has taken `seconds`. A rank without any goes by
   /// the `operations` of one, of which a core that does no billion in a second is as good as none.
   package func limitWaits(
-    to limit: Double, own: Int, seconds: Double, windows: Int, operations: Double
+    to limit: Double, own: Int, seconds: Double, windows: Int,
+    operations: @autoclosure () -> Double
   ) {
     let most = Double((windows + size - 1) / size)
     limitWaits(
-      to: limit, orOwnWork: own > 0 ? seconds * most / Double(own) : most * operations / 1e9)
+      to: limit, orOwnWork: own > 0 ? seconds * most / Double(own) : most * operations() / 1e9)
   }
 }
