@@ -85,6 +85,28 @@ struct SlurmTests {
     #expect(try standIns.lines("scontrol").isEmpty)
   }
 
+  @Test("LAUNCHER=mpirun starts a rank on the CPUs of each task")
+  func mpirun() throws {
+    try standIns.add("mpirun", "printf '%s\\n' \"$@\" >>\(standIns.folder.path("mpirun"))")
+    let run = try job(["--config", "a.toml"], ["LAUNCHER": "mpirun"])
+    #expect(run.status == 0, "\(run.output)")
+    #expect(
+      try standIns.lines("mpirun").filter { $0 != "--allow-run-as-root" } == [
+        "-np", "2", "--map-by", "slot:PE=4", "--bind-to", "core", "-x", "OMP_NUM_THREADS", "-x",
+        "OPENBLAS_NUM_THREADS", ".build/release/reformer-train", "--config", "a.toml", "--resume",
+        "auto", "--set", "run.threads=4",
+      ])
+  }
+
+  @Test("a Slurm without PMIx, and a launcher that is none, are named before anything starts")
+  func launchers() throws {
+    let other = try job(["--config", "a.toml"], ["LAUNCHER": "orterun"])
+    #expect(other.status == 2 && other.output.contains("LAUNCHER=orterun; srun or mpirun"))
+    try standIns.add("srun", "echo MPI plugin types are... none")
+    let srun = try job(["--config", "a.toml"], ["LAUNCHER": "srun"])
+    #expect(srun.status == 2 && srun.output.contains("use LAUNCHER=mpirun"), "\(srun.output)")
+  }
+
   @Test(
     "what the user says about resume and threads stands",
     arguments: [
