@@ -99,6 +99,8 @@ let package = Package(
       ],
       exclude: ["Fixtures", "Golden"],
       swiftSettings: strict),
+    // What needs nothing but the program itself, so that it compiles beside the trainer.
+    .testTarget(name: "ProgramTests", dependencies: ["TestSupport"], swiftSettings: strict),
     .testTarget(name: "LaunchTests", dependencies: ["TestSupport"], swiftSettings: strict),
   ]
 )

@@ -42,6 +42,8 @@ run swift build --scratch-path .build/manual --product generate-manual >&2
 .build/manual/debug/generate-manual "$program" --date "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" \
   --output-directory - | gzip -9n >"$root/usr/share/man/man1/reformer-train.1.gz"
 install -m 644 configs/*.toml "$root/usr/share/reformer-train/configs"
+install -d "$root/usr/share/reformer-train/configs/compare"
+install -m 644 configs/compare/*.toml "$root/usr/share/reformer-train/configs/compare"
 install -m 755 launch/{corpus,local,hosts}.sh launch/slurm.sbatch "$root/usr/share/reformer-train/launch"
 install -m 644 launch/{common.sh,README.md} "$root/usr/share/reformer-train/launch"
 {

@@ -45,7 +45,8 @@ public final class WorkerPool: @unchecked Sendable {
   // Whether the threads of all pools here, times the processes like this one beside it, fit the cores this
   // process may use. Only then does a thread that waits keep its core: nobody else of this run needs it.
   private let processes: Int
-  private static let cores = Int(ck_core_count())
+  /// Cores this process may use: where a launcher or a batch system bound it, those.
+  public static let cores = Int(ck_core_count())
   private static let threadsHere = Atomic<Int>(0)
   private var isRoomy: Bool {
     Self.threadsHere.load(ordering: .relaxed) * processes <= Self.cores

@@ -56,16 +56,16 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   }
 
   /// First heads of the groups.
-  private var groups: [Int] {
+  var groups: [Int] {
     Array(stride(from: 0, to: config.heads, by: config.headsPerGroup))
   }
 
   /// Features of a group, columns of the projections.
-  private func features(_ firstHead: Int) -> Range<Int> {
+  func features(_ firstHead: Int) -> Range<Int> {
     firstHead * config.headWidth..<(firstHead + config.headsPerGroup) * config.headWidth
   }
 
-  private func attentionPass(
+  func attentionPass(
     _ firstHead: Int, _ pass: Pass, address: RandomAddress? = nil
   ) -> AttentionPass {
     AttentionPass(
@@ -77,12 +77,12 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.
-  private struct Activations {
+  struct Activations {
     let group: HeadGroup
     let saved: Attention.Saved
   }
 
-  private func activations(length: Int, from arena: ScratchArena) -> Activations {
+  func activations(length: Int, from arena: ScratchArena) -> Activations {
     let heads = config.headsPerGroup
     let matrices = (0...projections.count).map { _ in
       arena.matrix(length, heads * config.headWidth)
@@ -109,7 +109,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   }
 
   /// Projections, attention and the group's share of the output.
-  private func run(
+  func run(
     _ activations: Activations, firstHead: Int, source: ResidualStream,
     target: ResidualStream, _ direction: Direction, pass: Pass
   ) throws(ReformerError) {
@@ -185,126 +185,5 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       }
     }
     attention.forward(group, saved: activations.saved, pass: attentionPass(firstHead, pass))
-  }
-
-  func backward(
-    source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
-    targetGradient: Matrix, gradients: View<Float>, pass: Pass
-  ) throws(ReformerError) {
-    pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
-    // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of rows.
-    for slot in own { gradients[slot.range].fill(0) }
-    for (index, firstHead) in groups.enumerated() {
-      let memory = pass.memory(group: group, part: index)
-      try memory.frame { () throws(ReformerError) in
-        let activations = activations(length: pass.length, from: memory)
-        if pass.kept == nil {
-          try run(
-            activations, firstHead: firstHead, source: source, target: target, .backward,
-            pass: pass)
-        }
-        let arena = pass.engine.scratch
-        arena.frame {
-          let width = activations.group.output.columns
-          let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
-          arena.frame {
-            let outputGradient = arena.matrix(pass.length, width)
-            outputBackward(
-              activations.group, firstHead: firstHead, targetGradient: targetGradient,
-              outputGradient: outputGradient, gradients: gradients, pass: pass)
-            attention.backward(
-              activations.group, saved: activations.saved, outputGradient: outputGradient,
-              gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
-              pass: attentionPass(firstHead, pass))
-          }
-          projectionBackward(
-            projectedGradients, firstHead: firstHead, source: source,
-            sourceGradient: sourceGradient, gradients: gradients, pass: pass)
-        }
-      }
-    }
-  }
-
-  /// Gradients of the output matrix and of the group's output.
-  private func outputBackward(
-    _ group: HeadGroup, firstHead: Int, targetGradient: Matrix,
-    outputGradient: Matrix, gradients: View<Float>, pass: Pass
-  ) {
-    let features = features(firstHead)
-    let engine = pass.engine
-    engine.scratch.frame {
-      // dO = dF W_o.
-      let weight = engine.pack(
-        Matrix(pass.parameters, outWeight).columns(features), transposed: false, as: Element.self)
-      pass.eachBlock(of: [outWeight], gradients: gradients) { block in
-        let incoming = engine.scratch.factor(
-          block.rows.count, norm.width, .both, of: Element.self)
-        let output = engine.scratch.factor(
-          block.rows.count, features.count, .right, of: Element.self)
-        block.eachTile { tile, scratch in
-          let rows = tile.rows
-          incoming.rows(tile.place).fill(scratch) { incoming in
-            incoming.copy(from: targetGradient.rows(rows))
-            pass.dropRows(
-              incoming, rows, rate: config.dropout, .attentionOutputDropout, layer: layer)
-          }
-          output.rows(tile.place).copy(from: group.output.rows(rows))
-          scratch.lap(.layout)
-          tileProduct(
-            incoming.rows(tile.place).left, weight, into: outputGradient.rows(rows).result)
-          scratch.lap(.projections)
-        }
-        block.add([
-          WeightGradient(
-            outputGradient: incoming, input: output,
-            sum: block.sums.matrix(outWeight).columns(features))
-        ])
-      }
-    }
-  }
-
-  /// Gradients of the projections and, through the norm, of the source stream.
-  private func projectionBackward(
-    _ projectedGradients: [Matrix], firstHead: Int, source: ResidualStream,
-    sourceGradient: Matrix, gradients: View<Float>, pass: Pass
-  ) {
-    let features = features(firstHead)
-    let engine = pass.engine
-    engine.scratch.frame {
-      // dLN = dP W.
-      let weights = projections.map {
-        engine.pack(
-          Matrix(pass.parameters, $0).rows(features), transposed: false, as: Element.self)
-      }
-      pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
-        let normalized = engine.scratch.factor(
-          block.rows.count, norm.width, .right, of: Element.self)
-        let incoming = projections.map { _ in
-          engine.scratch.factor(block.rows.count, features.count, .both, of: Element.self)
-        }
-        block.eachTile { tile, scratch in
-          let rows = tile.rows
-          let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
-          let out = normed.normalized
-          normalized.rows(tile.place).copy(from: out)
-          // `out` has served; the gradient of the norm's output takes its place.
-          for (number, weight) in weights.enumerated() {
-            let gradient = incoming[number].rows(tile.place)
-            gradient.copy(from: projectedGradients[number].rows(rows))
-            scratch.lap(.layout)
-            tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
-            scratch.lap(.projections)
-          }
-          norm.backward(out, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
-          scratch.lap(.norm)
-        }
-        block.add(
-          zip(projections, incoming).map { slot, gradient in
-            WeightGradient(
-              outputGradient: gradient, input: normalized,
-              sum: block.sums.matrix(slot).rows(features))
-          })
-      }
-    }
   }
 }

@@ -11,6 +11,7 @@ protocol JSONOutput: Codable, SendableMetatype {
 extension AuditReport: JSONOutput { static let schemaName = "audit" }
 extension BenchmarkReport: JSONOutput { static let schemaName = "benchmark" }
 extension ReductionReport: JSONOutput { static let schemaName = "benchmark-reduction" }
+extension CompareReport: JSONOutput { static let schemaName = "compare" }
 extension ConformanceReport: JSONOutput { static let schemaName = "conformance" }
 extension TrainingConformanceReport: JSONOutput {
   static let schemaName = "conformance-training"
@@ -24,8 +25,9 @@ extension PlanCommand.Report: JSONOutput { static let schemaName = "plan" }
 /// All of them.
 enum OutputSchemas {
   static let all: [any JSONOutput.Type] = [
-    AuditReport.self, BenchmarkReport.self, ReductionReport.self, ConformanceReport.self,
-    TrainingConformanceReport.self, DoctorReport.self, EvaluationReport.self,
+    AuditReport.self, BenchmarkReport.self, ReductionReport.self, CompareReport.self,
+    ConformanceReport.self, TrainingConformanceReport.self, DoctorReport.self,
+    EvaluationReport.self,
     InspectCommand.Report.self, InspectCommand.Verification.self, PlanCommand.Report.self,
   ]
 

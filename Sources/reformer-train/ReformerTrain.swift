@@ -15,6 +15,7 @@ struct ReformerTrain: ParsableCommand {
       mpirun -np 2 reformer-train --config FILE  train, here on two ranks
       reformer-train evaluate checkpoints/NAME   score what was trained
       reformer-train report checkpoints/NAME     draw it, for a browser
+      reformer-train compare SPEC                train variants of a config, and compare them
       reformer-train generate checkpoints/NAME   continue a text with it
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
@@ -26,7 +27,8 @@ struct ReformerTrain: ParsableCommand {
     version: programVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompressCommand.self,
-      DecompressCommand.self, ReportCommand.self, ExportCommand.self, ImportCommand.self,
+      DecompressCommand.self, ReportCommand.self, CompareCommand.self, ExportCommand.self,
+      ImportCommand.self,
       AuditCommand.self, PlanCommand.self, BenchmarkCommand.self, ConformanceCommand.self,
       InspectCommand.self, DoctorCommand.self,
     ],

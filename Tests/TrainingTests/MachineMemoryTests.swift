@@ -117,6 +117,26 @@ struct MachineMemoryTests {
     #expect(Placement(places: unbound, rank: 0, cores: 8).threads(configured: 5) == 5)
   }
 
+  @Test("a rank has a thread for each core it was bound to; with more it says so before it trains")
+  func bound() throws {
+    let tiny = try TinyRun()
+    func run(_ name: String, threads: String) throws -> ProgramRun {
+      try ProgramRun(
+        executable: "/usr/bin/env",
+        arguments: [
+          "taskset", "--cpu-list", "0", ProgramRun.path("reformer-train"), "train", "--config",
+          tiny.config, "--output", tiny.output(name), "--steps", "1", "--set",
+          "run.threads=\(threads)",
+        ])
+    }
+    let two = try run("two", threads: "2")
+    #expect(two.status == 0, "\(two.output)")
+    let notice = "2 threads of a rank on 1 core take turns"
+    #expect(two.output.contains(notice) && two.output.contains("run.threads=1"), "\(two.output)")
+    let auto = try run("auto", threads: "auto")
+    #expect(auto.output.contains("1 rank x 1 thread,") && !auto.output.contains(notice))
+  }
+
   @Test("a batch system's variables do not divide the cores where there are no ranks")
   func variables() throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount

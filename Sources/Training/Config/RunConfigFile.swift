@@ -15,7 +15,8 @@ extension RunConfig {
     try RunConfig(toml: text(file), file: file, overrides: overrides, notice: notice)
   }
 
-  private static func text(_ file: String) throws(ConfigError) -> String {
+  /// The text of a TOML file, a config or what is like one.
+  static func text(_ file: String) throws(ConfigError) -> String {
     // Pipes are welcome too; a data file given by mistake is not read whole.
     guard let bytes = try? FileHandle(forReadingAtPath: file)?.read(upToCount: byteLimit + 1),
       bytes.count <= byteLimit

@@ -54,7 +54,7 @@ public struct LinkReport: Codable, Sendable {
 
 /// Examines this machine, and the way from the first to the last rank; all ranks call it.
 public func examine(_ communicator: any Communicator, progress: Progress) throws -> DoctorReport {
-  let cores = ProcessInfo.processInfo.activeProcessorCount
+  let cores = WorkerPool.cores
   let threads = try Placement(communicator).threads(configured: 0)
   let engine = Engine(threads: threads)
   progress.update("measuring processor and memory", isMilestone: false)

@@ -6,6 +6,8 @@ import Foundation
 package struct RunPage {
   private let runs: [RunHistory]
   private let compressors: [CompressedBytes]
+  /// What stands before all else: HTML.
+  var lead = ""
 
   /// Its name in a run folder.
   package static let name = "report.html"
@@ -162,6 +164,7 @@ package struct RunPage {
       </head>
       <body>
       <h1>\(names.joined(separator: " "))</h1>
+      \(lead)
       \(RunTables.summary(runs))
       <div class="charts">
       \(charts.map(figure).joined(separator: "\n"))

@@ -3,7 +3,7 @@ import Foundation
 
 /// Tables as HTML, a column or rows for each run.
 enum RunTables {
-  private static func table(_ title: String, head: [String], _ rows: [[String]]) -> String {
+  static func table(_ title: String, head: [String], _ rows: [[String]]) -> String {
     guard !rows.isEmpty else { return "" }
     func line(_ cells: [String], _ tag: String) -> String {
       "<tr>" + cells.map { "<\(tag)>\(escaped($0))</\(tag)>" }.joined() + "</tr>"

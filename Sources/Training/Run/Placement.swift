@@ -1,5 +1,6 @@
 // Where a rank runs: how many others share its machine and its cores, and so how many threads it takes.
 import Communication
+import Compute
 import Foundation
 
 /// A rank's share of its machine.
@@ -16,18 +17,18 @@ public struct Placement: Sendable {
     let machine = "\(try communicator.firstRankHere())"
     let places = try communicator.gatherAll(Array("\(machine) \(Self.allowedCores)".utf8))
       .map { String(decoding: $0, as: UTF8.self) }
-    self.init(places: places, rank: communicator.rank, cores: Self.activeCores)
+    self.init(places: places, rank: communicator.rank, cores: WorkerPool.cores)
   }
 
   /// A program that runs alone.
   public static var alone: Placement {
-    Placement(places: [""], rank: 0, cores: Self.activeCores)
+    Placement(places: [""], rank: 0, cores: WorkerPool.cores)
   }
 
   /// A rank of a run that is only planned, `ranksHere` of them on a machine like this one.
   public static func planned(ranksHere: Int) -> Placement {
     Placement(
-      places: [String](repeating: "", count: ranksHere), rank: 0, cores: Self.activeCores)
+      places: [String](repeating: "", count: ranksHere), rank: 0, cores: WorkerPool.cores)
   }
 
   /// `places`: of each rank, its machine, a blank, and the cores it is bound to.
@@ -46,7 +47,13 @@ public struct Placement: Sendable {
     configured == 0 ? max(1, cores / ranksOnCores) : configured
   }
 
-  private static var activeCores: Int { ProcessInfo.processInfo.activeProcessorCount }
+  /// What is wrong with the number of a rank's threads, if anything: launchers bind ranks to cores of their own.
+  public func objection(toThreads threads: Int) -> String? {
+    guard threads > cores else { return nil }
+    let shared = cores == 1 ? "1 core" : "\(cores) cores"
+    return "\(threads) threads of a rank on \(shared) take turns; where the launcher binds ranks, "
+      + "give it more (mpirun --bind-to none, as launch/local.sh), or set run.threads=\(cores)"
+  }
 
   /// The cores this process is bound to, such as `0-3,8`.
   private static var allowedCores: String {

@@ -39,9 +39,9 @@ struct RunSetup {
       return (data, mix)
     }
     MatrixProducts.current = config.run.matrixProducts
-    let engine = Engine(
-      threads: placement.threads(configured: config.run.threads),
-      processes: placement.ranksOnCores)
+    let threads = placement.threads(configured: config.run.threads)
+    if let objection = placement.objection(toThreads: threads) { progress.notice(objection) }
+    let engine = Engine(threads: threads, processes: placement.ranksOnCores)
     try requireEqual(
       [
         ("program", "\(Program.current)"), ("config", SHA256.digits(of: config.toml.utf8)),
