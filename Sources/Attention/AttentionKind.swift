@@ -17,6 +17,8 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case fixed
   /// Blocks of a window, first blocks and random ones (BigBird).
   case bigbird
+  /// A window of blocks, and earlier ones chosen by their landmarks (after MoBA and NSA).
+  case blocks
   /// Every earlier position, by random features (Performer).
   case linear
   /// The own block, and a few learnt mixtures of each block before (after Linformer).
@@ -39,6 +41,8 @@ public struct AttentionSizes: Sendable {
   public var fixed = FixedAttention()
   /// Of `bigbird` layers.
   public var bigBird = BigBirdAttention()
+  /// Of `blocks` layers.
+  public var blocks = BlocksAttention()
   /// Of `linear` layers.
   public var linear = LinearAttention(features: 128)
   /// Of `compressed` layers.
@@ -61,6 +65,7 @@ public struct AttentionSizes: Sendable {
     case .strided: strided
     case .fixed: fixed
     case .bigbird: bigBird
+    case .blocks: blocks
     case .linear: linear
     case .compressed: compressed
     }

@@ -1,5 +1,5 @@
-// Attention of fixed sparse patterns: which keys a query sees follows from its position, its head and what was drawn, not
-// from content. A kind gives its lists (`SightList`); here queries meet the keys of their runs, a tile after the other, and
+// Attention of sparse patterns: which keys a query sees follows from its position, its head and what was drawn, or, in
+// `blocks`, from what its head has chosen. A kind gives its lists (`SightList`); here queries meet the keys of their runs, a tile after the other, and
 // the softmaxes of all parts are merged in a fixed order (flash attention, Dao et al. 2022). No product is computed of keys
 // that no query of a tile sees.
 import Compute
@@ -11,12 +11,14 @@ public struct PatternSaved: Sendable {
   let choices: [View<Int32>]
 }
 
-/// A kind of attention whose queries see what a fixed pattern says.
+/// A kind of attention whose queries see what a pattern says.
 protocol PatternLayer: AttentionLayer where Saved == PatternSaved {
   /// Numbers that choose the pattern of a head, which may be another than that of other heads.
   func choiceCount(length: Int) -> Int
   /// Most different patterns of `heads` heads.
   func patterns(heads: Int) -> Int
+  /// Whether a list is of the kind's `mixtures`, one for each position.
+  func mixes(list: Int) -> Bool
   /// Writes the choice of a head, whose model-wide index is `head`.
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass)
 
@@ -33,6 +35,7 @@ protocol PatternLayer: AttentionLayer where Saved == PatternSaved {
 extension PatternLayer {
   func choiceCount(length: Int) -> Int { 0 }
   func patterns(heads: Int) -> Int { 1 }
+  func mixes(list: Int) -> Bool { false }
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass) {}
   func listsByKey(
     _ lists: [SightList], _ choice: View<Int32>, length: Int, from arena: ScratchArena
@@ -73,7 +76,7 @@ extension PatternLayer {
     }
     pass.engine.scratch.frame {
       PatternAttention(pattern(saved, length: group.length, pass.engine.scratch)).forward(
-        group, rows: saved.rows, pass: pass)
+        AttentionHead.all(group, saved.rows, pass).map { [$0] }, pass: pass)
     }
   }
 
@@ -88,9 +91,11 @@ extension PatternLayer {
       let byKey = each(saved) { head in
         listsByKey(lists[head], saved.choices[head], length: length, from: pass.engine.scratch)
       }
+      let heads = AttentionHead.all(group, saved.rows, pass)
+      let own = HeadGradient.all(
+        group, heads, outputGradient: outputGradient, gradients: gradients, pass.engine)
       PatternAttention(lists).backward(
-        group, rows: saved.rows, byKey: byKey, outputGradient: outputGradient,
-        gradients: gradients, pass: pass)
+        heads.map { [$0] }, own.map { [$0] }, byKey: byKey, pass: pass)
     }
     pass.turnBack(gradients)
   }
@@ -116,12 +121,16 @@ extension PatternLayer {
   public func sight(length: Int, head: Int, saved: PatternSaved) -> Sight {
     let arena = ScratchArena()
     var keys = [[Sight.Key]](repeating: [], count: length)
-    for list in lists(saved.choices[head], length: length, from: arena) {
+    let lists = lists(saved.choices[head], length: length, from: arena)
+    for (number, list) in lists.enumerated() {
       for (place, query) in list.queries.array.map(Int.init).enumerated() {
         for key in list.keys[Int(list.first[place])..<Int(list.end[place])].array {
           let draw = CounterRandom.pairNumber(
             query: query, key: Int(key), length: length, list: 0, of: 1)
-          keys[query].append(Sight.Key(position: Int(key), draw: draw, isLastResort: false))
+          keys[query].append(
+            Sight.Key(
+              position: Int(key), draw: draw, isLastResort: false,
+              mixture: mixes(list: number) ? Int(key) : nil))
         }
       }
     }
@@ -130,6 +139,9 @@ extension PatternLayer {
 }
 
 /// A pass over the lists of the heads of a group.
+///
+/// A head comes with what each of its lists meets: the first list the first entry, and so on; those beyond the last entry
+/// meet that one. All have the same queries, outputs and scale of keys.
 struct PatternAttention {
   /// Rows that a tile of keys meets at once.
   private static let seers = 256
@@ -166,11 +178,11 @@ struct PatternAttention {
     }
   }
 
-  /// Computes the output of every head of `group`, and maximum and sum of its `rows`.
-  func forward(_ group: HeadGroup, rows: [SoftmaxRows], pass: AttentionPass) {
+  /// Computes the output of every head, and maximum and sum of its rows.
+  func forward(_ parts: [[AttentionHead]], pass: AttentionPass) {
     let pool = pass.engine.pool
-    let pieces = Tiling.ranges(group.length, by: Tiling.blockRows)
-    let heads = AttentionHead.all(group, rows, pass)
+    let heads = parts.map { $0[0] }
+    let pieces = Tiling.ranges(heads[0].queries.rows, by: Tiling.blockRows)
     heads.forEach { $0.setConstantScale() }
     pool.each(heads.count, pieces) { head, rows, scratch in
       heads[head].clear(rows)
@@ -179,7 +191,7 @@ struct PatternAttention {
     for number in lists[0].indices {
       eachTile(number, of: lists, count: \.queryTileCount, pool) { head, list, tile, scratch in
         let tile = list.queryTile(list.queryTileCount - 1 - tile)
-        let meeting = Meeting(heads[head], list, tile.queries, scratch)
+        let meeting = Meeting(parts[head].part(of: number), list, tile.queries, scratch)
         meeting.eachSpan(from: tile.keys, scratch) { $0.merge(scratch) }
       }
     }
@@ -190,27 +202,26 @@ struct PatternAttention {
     }
   }
 
-  /// Writes the gradients of the projections in two passes over the scores, one by queries and one by keys, so that
-  /// every gradient row has one writer; `byKey`: lists for the second.
+  /// Adds to the gradients of every head in two passes over the scores, one by queries and one by keys, so that every
+  /// gradient row has one writer; `byKey`: lists for the second.
   func backward(
-    _ group: HeadGroup, rows: [SoftmaxRows], byKey: [[SightList]], outputGradient: Matrix,
-    gradients: [Matrix], pass: AttentionPass
+    _ parts: [[AttentionHead]], _ gradients: [[HeadGradient]], byKey: [[SightList]],
+    pass: AttentionPass
   ) {
-    let (engine, heads) = (pass.engine, AttentionHead.all(group, rows, pass))
-    engine.scratch.frame {
-      let own = HeadGradient.all(
-        group, heads, outputGradient: outputGradient, gradients: gradients, engine)
-      for number in lists[0].indices {
-        eachTile(number, of: lists, count: \.queryTileCount, engine.pool) {
-          head, list, tile, scratch in
-          let tile = list.queryTile(list.queryTileCount - 1 - tile)
-          addQueryGradients(heads[head], own[head], list, tile, scratch)
-        }
+    for number in lists[0].indices {
+      eachTile(number, of: lists, count: \.queryTileCount, pass.engine.pool) {
+        head, list, tile, scratch in
+        let tile = list.queryTile(list.queryTileCount - 1 - tile)
+        addQueryGradients(
+          parts[head].part(of: number), gradients[head].part(of: number), list, tile, scratch)
       }
-      for number in byKey[0].indices {
-        eachTile(number, of: byKey, count: \.keyTileCount, engine.pool) {
-          addKeyGradients(heads[$0], own[$0], $1, $1.keyTile($2), $3)
-        }
+    }
+    for number in byKey[0].indices {
+      eachTile(number, of: byKey, count: \.keyTileCount, pass.engine.pool) {
+        head, list, tile, scratch in
+        addKeyGradients(
+          parts[head].part(of: number), gradients[head].part(of: number), list,
+          list.keyTile(tile), scratch)
       }
     }
   }
@@ -275,4 +286,14 @@ struct PatternAttention {
     gradient.add(keys: keys, values: values, of: head, at: list.keys[part.keys])
     scratch.lap(.scatter)
   }
+}
+
+extension [AttentionHead] {
+  /// What list `number` meets.
+  fileprivate func part(of number: Int) -> AttentionHead { self[Swift.min(number, count - 1)] }
+}
+
+extension [HeadGradient] {
+  /// Gradients of what list `number` meets.
+  fileprivate func part(of number: Int) -> HeadGradient { self[Swift.min(number, count - 1)] }
 }

@@ -11,6 +11,8 @@
     (x, a, y, b, out, n))                                                                          \
   F(void, multiply, (const float *x, const float *y, float factor, float *out, size_t n),          \
     (x, y, factor, out, n))                                                                        \
+  F(void, halves, (const float *x, uint16_t *out, size_t n), (x, out, n))                          \
+  F(void, widen, (const uint16_t *x, float *out, size_t n), (x, out, n))                           \
   F(double, sum_squares, (const float *x, size_t n), (x, n))                                       \
   F(void, add_squares, (const float *x, double *sums, size_t n), (x, sums, n))                     \
   F(void, column_sum,                                                                              \

@@ -15,8 +15,8 @@ public enum GroupShares: Sendable {
 
 /// The exchange of gradients and parameters between ranks.
 ///
-/// Every group of the layout is cut in one contiguous piece per rank, which may be empty. With one rank
-/// everything passes straight through.
+/// Every group of the layout is cut in one contiguous piece per rank, which may be empty. Gradients travel as they are,
+/// or as bf16 numbers (`RoundedTerms`); parameters as they are. With one rank everything passes straight through.
 public final class GradientReduction {
   /// The ranks.
   public let communicator: any Communicator
@@ -27,9 +27,9 @@ public final class GradientReduction {
 
   private let pool: WorkerPool?
   private let owners: [Int]?
-  // What the other ranks send for this rank's piece: inbox[group][source].
-  private let inbox: [[View<Float>]]
-  private let inboxMemory: Buffer<Float>
+  // One of the two, by what travels.
+  private let inbox: Inbox<Float>
+  private let rounded: RoundedTerms?
   private let segmentSquares: Buffer<Double>
 
   private var receives: [[Transfer]] = []
@@ -45,10 +45,10 @@ public final class GradientReduction {
     case parameters
   }
 
-  /// Allocates all buffers; sums run on `pool` if there is one.
+  /// Allocates all buffers; sums run on `pool` if there is one, and gradients travel as `wire`.
   public init(
     communicator: any Communicator, layout: ParameterLayout, shares: GroupShares = .cut,
-    pool: WorkerPool? = nil
+    wire: Precision = .fp32, pool: WorkerPool? = nil
   ) {
     precondition(layout.groups.count * Purpose.allCases.count < 32768, "more groups than MPI tags")
     self.communicator = communicator
@@ -59,20 +59,16 @@ public final class GradientReduction {
     owners = Self.owners(layout: layout, ranks: size, shares: shares)
     let owned = Self.ownedRanges(layout: layout, rank: rank, ranks: size, shares: shares)
     ownedRanges = owned
-    let memory = Buffer<Float>((size - 1) * owned.reduce(0) { $0 + $1.count })
-    var offset = 0
-    inbox = owned.map { range in
-      (0..<size).map { source in
-        let count = source == rank ? 0 : range.count
-        defer { offset += count }
-        return memory.view[offset..<(offset + count)]
-      }
-    }
-    inboxMemory = memory
+    let isRounded = wire == .bf16 && size > 1
+    inbox = Inbox(owned: isRounded ? [] : owned, rank: rank, ranks: size)
+    rounded =
+      isRounded
+      ? RoundedTerms(layout: layout, owned: owned, rank: rank, ranks: size, pool: pool) : nil
     segmentSquares = Buffer<Double>(layout.count / ParameterLayout.segment)
   }
 
-  /// Whether the sum has the same bits as with one rank (design, "Sums have a fixed order").
+  /// Whether the sum has the same bits as with one rank, where terms are not rounded (design, "Sums have a fixed
+  /// order").
   ///
   /// True for one rank, and where every rank's share of the batch is a power of two or one over a power of two.
   public static func sameBits(globalBatch: Int, ranks: Int) -> Bool {
@@ -122,12 +118,21 @@ public final class GradientReduction {
 
   /// Bytes of the buffers on the rank that needs most, for the memory plan.
   public static func bufferBytes(
-    layout: ParameterLayout, ranks: Int, shares: GroupShares = .cut
+    layout: ParameterLayout, ranks: Int, shares: GroupShares = .cut, wire: Precision = .fp32
   ) -> Int {
     let owned = ownedRanges(layout: layout, rank: 0, ranks: ranks, shares: shares)
       .reduce(0) { $0 + $1.count }
-    return (ranks - 1) * owned * MemoryLayout<Float>.size
-      + layout.count / ParameterLayout.segment * MemoryLayout<Double>.size
+    let terms =
+      wire == .bf16 && ranks > 1
+      ? RoundedTerms.bytes(layout: layout, owned: owned, ranks: ranks)
+      : (ranks - 1) * owned * MemoryLayout<Float>.size
+    return terms + layout.count / ParameterLayout.segment * MemoryLayout<Double>.size
+  }
+
+  /// Bytes that a rank sends per step: the others' pieces of its gradients, and its own new parameters to all.
+  public static func sentBytes(layout: ParameterLayout, ranks: Int, wire: Precision) -> Int {
+    let number = MemoryLayout<Float>.size + (wire == .bf16 ? 2 : MemoryLayout<Float>.size)
+    return number * layout.count / ranks * (ranks - 1)
   }
 
   // MARK: Gradients
@@ -141,12 +146,14 @@ public final class GradientReduction {
     precondition(!startedGroups.contains(group), "group \(group) started twice")
     if startedGroups.isEmpty { try postReceives() }
     startedGroups.append(group)
+    rounded?.round(gradients, layout.groups[group].range)
     for peer in peers {
       let piece = piece(group: group, rank: peer)
       guard !piece.isEmpty else { continue }
+      let bytes = rounded?.sent(piece).bytes ?? gradients[piece].bytes
       sends.append(
         try communicator.startSend(
-          UnsafeRawBufferPointer(gradients[piece].bytes), to: peer, tag: tag(.gradients, group)))
+          UnsafeRawBufferPointer(bytes), to: peer, tag: tag(.gradients, group)))
     }
   }
 
@@ -177,10 +184,11 @@ public final class GradientReduction {
     receives.removeAll(keepingCapacity: true)
     for group in layout.groups.indices {
       var transfers: [Transfer] = []
-      for peer in peers where !inbox[group][peer].bytes.isEmpty {
+      for peer in peers where !ownedRanges[group].isEmpty {
+        let bytes =
+          rounded?.received(group: group, from: peer).bytes ?? inbox[group, peer].bytes
         transfers.append(
-          try communicator.startReceive(
-            into: inbox[group][peer].bytes, from: peer, tag: tag(.gradients, group)))
+          try communicator.startReceive(into: bytes, from: peer, tag: tag(.gradients, group)))
       }
       receives.append(transfers)
     }
@@ -188,8 +196,10 @@ public final class GradientReduction {
 
   private func sumSlices(group: Int, gradients: View<Float>) {
     guard communicator.size > 1 else { return }
-    let own = gradients[ownedRanges[group]]
-    let slices = inbox[group].enumerated().map { $0 == communicator.rank ? own : $1 }
+    let piece = ownedRanges[group]
+    let own = gradients[piece]
+    if let rounded { return rounded.add(group: group, piece: piece, into: own) }
+    let slices = inbox.terms(of: group, own: own)
     func merge(_ earlier: View<Float>, _ later: View<Float>) -> View<Float> {
       Kernels.add(earlier, later)
       return earlier

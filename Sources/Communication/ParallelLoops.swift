@@ -8,6 +8,13 @@ enum ParallelLoops {
 
   /// Calls `body` with the parts of `range`, on the threads of `pool` if there is one.
   static func tiles(of range: Range<Int>, on pool: WorkerPool?, _ body: (Range<Int>) -> Void) {
+    tiles(of: range, on: pool) { tile, _ in body(tile) }
+  }
+
+  /// The same with scratch, taken back after each part.
+  static func tiles(
+    of range: Range<Int>, on pool: WorkerPool?, _ body: (Range<Int>, ScratchArena) -> Void
+  ) {
     let count = (range.count + tile - 1) / tile
     func part(_ index: Int) -> Range<Int> {
       let start = range.lowerBound + index * tile
@@ -15,11 +22,12 @@ enum ParallelLoops {
     }
     if let pool {
       pool.run(count) { index, scratch in
-        body(part(index))
+        body(part(index), scratch)
         scratch.lap(.reduction)
       }
     } else {
-      for index in 0..<count { body(part(index)) }
+      let scratch = ScratchArena()
+      for index in 0..<count { scratch.frame { body(part(index), scratch) } }
     }
   }
 }

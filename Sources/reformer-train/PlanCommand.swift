@@ -1,5 +1,6 @@
 // `reformer-train plan`: what a run will need, before it is started.
 import ArgumentParser
+import Communication
 import Foundation
 import Training
 
@@ -54,8 +55,7 @@ struct PlanCommand: ParsableCommand {
     let layout = config.reformer.parameterLayout
     let threads = Placement.planned(ranksHere: together).threads(configured: config.run.threads)
     let memory = MemoryPlan(config, ranks: ranks, threads: threads)
-    // Each rank sends the others' gradient shares and its own new parameters to all.
-    let wire = ranks == 1 ? 0 : 2 * 4 * layout.count / ranks * (ranks - 1)
+    let wire = GradientReduction.sentBytes(layout: layout, ranks: ranks, wire: config.run.wire)
     let budget = config.memoryBudget(ranksHere: together)
     let fits = budget.map { memory.peakRssBytes <= $0 } ?? true
     let smaller =

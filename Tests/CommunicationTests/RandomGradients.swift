@@ -27,10 +27,12 @@ enum RandomGradients {
     return Float(Int64((z ^ (z >> 31)) >> 40) - (1 << 23)) / Float(1 << 23)
   }
 
-  /// The sum of samples by the recursive definition of the order, written without the tree.
-  static func referenceSum(samples: Int) -> [Float] {
+  /// The sum of samples, or of other terms, by the recursive definition of the order, written without the tree.
+  static func referenceSum(
+    samples: Int, of term: (_ sample: Int, _ index: Int) -> Float = RandomGradients.value
+  ) -> [Float] {
     func block(_ start: Int, _ size: Int, _ index: Int) -> Float {
-      guard size > 1 else { return value(start, index) }
+      guard size > 1 else { return term(start, index) }
       return block(start, size / 2, index) + block(start + size / 2, size / 2, index)
     }
     var sum = [Float](repeating: 0, count: layout.count)

@@ -58,6 +58,11 @@ struct ElementwiseKernel: CustomTestStringConvertible, Sendable {
       ck_scale(a[3], n, 0)  // a second moment is never negative
       ck_adam(a[0], a[1], a[2], a[3], n, 0.5, 1e-3, 0.9, 0.99, 1e-8, 0.1, 0.1, 0.01)
     },
+    Self("halves, widened", arrays: 2) { a, _, n in
+      var halves = [UInt16](repeating: 0, count: n)
+      ck_halves(a[0], &halves, n)
+      ck_widen(halves, a[1], n)
+    },
     Self("follow", arrays: 2) { a, _, n in ck_follow(a[0], a[1], n, 0.3) },
   ]
 }

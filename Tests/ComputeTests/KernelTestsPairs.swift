@@ -29,10 +29,10 @@ private enum Pairs {
     return step(half(a, 0), half(b, 0), second)
   }
 
-  /// The nearest bf16 number, ties to even.
-  static func rounded(_ x: Float) -> UInt16 {
+  /// The nearest bf16 number, ties to even; products take numbers below the normal ones for zeros.
+  static func rounded(_ x: Float, inProducts: Bool = true) -> UInt16 {
     guard !x.isNaN else { return UInt16(x.bitPattern >> 16) | 0x40 }
-    let x = flushed(x)
+    let x = inProducts ? flushed(x) : x
     let below = Double(Float(bitPattern: x.bitPattern & 0xffff_0000))
     let above = UInt16((x.bitPattern >> 16) & 0x7fff) + 1  // away from zero
     // Beyond the largest number comes what would follow it, as in every rounding of IEEE 754.
@@ -146,11 +146,17 @@ struct PairKernelTests {
     let (rows, columns) = (numbers.count / 32, 32)
     var left = [UInt32](repeating: 0, count: rows * 32)
     var right = [UInt32](repeating: 0, count: rows / 2 * 32)
+    var alone = [UInt16](repeating: 0, count: numbers.count)
+    var widened = numbers
     atLevel(level) {
       ck_round_pairs(
         numbers, columns, 32, rows, columns, &left, rows * 32, &right, rows / 2 * 32)
+      ck_halves(numbers, &alone, numbers.count)
+      ck_widen(alone, &widened, alone.count)
     }
-    let expected = numbers.map(Pairs.rounded)
+    #expect(alone == numbers.map { Pairs.rounded($0, inProducts: false) })
+    #expect(widened.map(\.bitPattern) == alone.map { UInt32($0) << 16 })
+    let expected = numbers.map { Pairs.rounded($0) }
     for i in 0..<rows {
       for j in 0..<columns {
         let across = UInt16(truncatingIfNeeded: left[i * 32 + j / 2] >> (UInt32(j % 2) * 16))

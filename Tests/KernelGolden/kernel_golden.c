@@ -68,7 +68,7 @@ enum { size_count = sizeof sizes / sizeof *sizes, most = 257 };
 
 static void vectors(golden *g) {
   uint64_t add = digest_start, scale = add, squares = add, columns = add, dots = add;
-  uint64_t weighted = add, product = add, added = add;
+  uint64_t weighted = add, product = add, added = add, halved = add, widened = add;
   for (size_t s = 0; s < size_count; s++) {
     const size_t n = sizes[s];
     float *x = floats(g, 5 * n, 3), *y = floats(g, 5 * n, 2), *out = floats(g, n, 1);
@@ -86,6 +86,11 @@ static void vectors(golden *g) {
     weighted = digest_words(weighted, out, n);
     ck_multiply(x, y, 0.7f, out, n);
     product = digest_words(product, out, n);
+    uint16_t halves[4 * most];
+    ck_halves(x, halves, 4 * n);
+    halved = digest_words(halved, halves, 2 * n);
+    ck_widen(halves, out, n);
+    widened = digest_words(widened, out, n);
     ck_add(x, y, 5 * n);
     add = digest_words(add, x, 5 * n);
     ck_scale(y, 5 * n, 1.7f);
@@ -96,6 +101,8 @@ static void vectors(golden *g) {
   give(g, "scale", scale);
   give(g, "weighted_sum", weighted);
   give(g, "multiply", product);
+  give(g, "halves", halved);
+  give(g, "widen", widened);
   give(g, "sum_squares", squares);
   give(g, "add_squares", added);
   give(g, "column_sum", columns);

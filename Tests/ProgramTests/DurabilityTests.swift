@@ -25,13 +25,6 @@ struct DurabilityTests {
     Set(try FileManager.default.contentsOfDirectory(atPath: tiny.output(run)))
   }
 
-  /// The program itself, or the ranks that mpirun has started.
-  private func processes(_ process: Process) -> [pid_t] {
-    let pid = process.processIdentifier
-    let children = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
-    return [pid] + (children ?? "").split(separator: " ").compactMap { pid_t($0) }
-  }
-
   @Test("a run killed again and again ends with the undisturbed run's parameters")
   func kills() throws {
     let often = ["--set", "run.steps=90", "--set", "run.checkpoint_every=3", "--resume", "auto"]
@@ -46,7 +39,7 @@ struct DurabilityTests {
       let run = try train(
         "killed", ranks: plan.ranks, often, when: "step \(plan.step)/"
       ) { process in
-        let victims = processes(process)
+        let victims = ProgramRun.processes(process)
         usleep(plan.delay)
         kill(victims[min(plan.victim, victims.count - 1)], SIGKILL)
       }
@@ -92,7 +85,7 @@ struct DurabilityTests {
       "reformer-train", ranks: 2, arguments: long + [tiny.output("long")], when: "step 50/"
     ) {
       usleep(300_000)
-      for rank in processes($0).dropFirst() { kill(rank, SIGUSR1) }
+      for rank in ProgramRun.processes($0).dropFirst() { kill(rank, SIGUSR1) }
     }
     #expect(run.status == 0, "\(run.output)")
     #expect(run.output.contains("stopped by a signal after step 50"), "\(run.output)")
@@ -206,7 +199,7 @@ struct DurabilityTests {
     #expect(try tiny.train("atOnce", often).status == 0)
     let behind = often + ["--set", "run.background_checkpoints=true"]
     let run = try train("behind", ranks: 2, behind, when: "step 9/") {
-      kill(processes($0).last ?? 0, SIGKILL)
+      kill(ProgramRun.processes($0).last ?? 0, SIGKILL)
     }
     #expect(run.status == 137, "\(run.output)")
     let rest = try tiny.train("behind", ranks: 2, behind + ["--resume", "auto"])

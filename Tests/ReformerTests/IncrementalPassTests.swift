@@ -54,6 +54,8 @@ struct IncrementalPassTests {
     Case(kinds: patterns, activation: .gelu, precision: .bf16),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
+    Case(kinds: [.blocks], length: 203, headsPerGroup: 1),
+    Case(kinds: [.blocks, .local, .blocks], length: 1100, isRotary: true, precision: .bf16),
     Case(
       kinds: [.linear, .local, .linear], length: 1100, headsPerGroup: 1, isRotary: true,
       precision: .bf16),

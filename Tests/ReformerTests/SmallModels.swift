@@ -21,6 +21,7 @@ func smallConfig(
   sizes.strided = StridedAttention(stride: 7)
   sizes.fixed = FixedAttention(stride: 9, summary: 2)
   sizes.bigBird = BigBirdAttention(block: 5, window: 2, global: 1, random: 2)
+  sizes.blocks = BlocksAttention(block: 6, window: 2, top: 2)
   sizes.linear = LinearAttention(features: 16)
   sizes.compressed = CompressedAttention(block: 8, rows: 2)
   return ReformerConfig(

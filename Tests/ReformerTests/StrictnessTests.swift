@@ -27,7 +27,11 @@ struct StrictnessTests {
         lsh: strictLSH(), length: $0,
         kinds: [.sliding, .strided, .lsh, .fixed, .bigbird])
     }
-    + [131, 333].map { Case(lsh: smallLSH, length: $0, kinds: [.linear, .compressed, .linear]) }
+    + [131, 333].flatMap { length in
+      [[AttentionKind.linear, .compressed, .linear], [.blocks, .local, .blocks]].map {
+        Case(lsh: smallLSH, length: length, kinds: $0)
+      }
+    }
 
   private func probe(_ test: Case, keepActivations: Bool = false) throws -> ModelProbe {
     try ModelProbe(

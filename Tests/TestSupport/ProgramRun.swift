@@ -105,6 +105,13 @@ public struct ProgramRun {
       ? 128 + process.terminationStatus : process.terminationStatus
   }
 
+  /// The process of a program, and where it is mpirun, the ranks that it has started.
+  public static func processes(_ process: Process) -> [pid_t] {
+    let pid = process.processIdentifier
+    let children = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+    return [pid] + (children ?? "").split(separator: " ").compactMap { pid_t($0) }
+  }
+
   /// Where `program` of this package is; traps when it was not built.
   public static func path(_ program: String) -> String {
     let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()

@@ -121,6 +121,15 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         """),
     // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
     GoldenRun(
+      name: "blocks",
+      keys: """
+        data.length = 300
+        model.layers = ["blocks", "local"]
+        model.positions = "rotary"
+        attention.blocks.block = 16
+        attention.blocks.top = 3
+        """),
+    GoldenRun(
       name: "bf16",
       keys: """
         data.length = 301

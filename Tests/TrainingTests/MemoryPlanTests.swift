@@ -37,7 +37,7 @@ struct MemoryPlanTests {
     arguments: [
       [], ["model.heads_per_group=2"], ["attention.lsh.hashes=4", "model.heads_per_group=2"],
       ["model.layers=[local]"], ["model.layers=[linear]"],
-      ["model.layers=[compressed]"],
+      ["model.layers=[compressed]"], ["model.layers=[blocks]"],
       ["model.layers=[linear, local]", "model.heads_per_group=2", "run.threads=2"],
       ["attention.lsh.sight=bucket", "attention.lsh.window=64", "attention.lsh.hashes=2"],
       [

@@ -102,19 +102,17 @@ static void CK(product_pairs)(ck_left a, const float *b, size_t b_strip, float *
 #endif
 }
 
-typedef uint16_t CK(halves) CK_LANES(CK_WIDTH);
-
 // The bf16 number nearest to each, ties to even. What is below the normal numbers becomes zero, and a NaN stays one.
-CK_INLINE CK(halves) CK(rounded_halves)(vf v) {
+CK_INLINE vh CK(rounded_halves)(vf v) {
 #ifdef CK_BF16
-  return (CK(halves))_mm512_cvtneps_pbh((__m512)v);
+  return (vh)_mm512_cvtneps_pbh((__m512)v);
 #else
   const vu bits = (vu)v;
   const vu size = bits & 0x7fffffffu;
   const vu nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
   const vu chosen = size > 0x7f800000u ? bits | 0x400000u
                     : size < 0x00800000u ? bits & 0x80000000u : nearest;
-  return __builtin_convertvector(chosen >> 16, CK(halves));
+  return __builtin_convertvector(chosen >> 16, vh);
 #endif
 }
 
@@ -132,7 +130,7 @@ static void CK(round_pairs)(const float *from, size_t row, size_t strip, size_t 
       CK_EACH(q, m, width, {
         const vf first = load(source + i * row + q, m);
         const vf second = i + 1 < rows ? load(source + (i + 1) * row + q, m) : (vf)0.0f;
-        const CK(halves) low = CK(rounded_halves)(first), high = CK(rounded_halves)(second);
+        const vh low = CK(rounded_halves)(first), high = CK(rounded_halves)(second);
         if (left) {
           memcpy(across + i * 2 * CK_STRIP + q, &low, sizeof low);
           if (i + 1 < rows) memcpy(across + (i + 1) * 2 * CK_STRIP + q, &high, sizeof high);

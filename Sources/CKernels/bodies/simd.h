@@ -23,6 +23,7 @@
 typedef float vf CK_LANES(CK_WIDTH);
 typedef int32_t vi CK_LANES(CK_WIDTH);
 typedef uint32_t vu CK_LANES(CK_WIDTH);
+typedef uint16_t vh CK_LANES(CK_WIDTH);  // bf16 numbers
 typedef double vd CK_LANES(CK_WIDTH);
 typedef int64_t vl CK_LANES(CK_WIDTH);
 

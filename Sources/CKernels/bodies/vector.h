@@ -17,6 +17,24 @@ static void CK(multiply)(const float *x, const float *y, float factor, float *ou
   CK_EACH(j, m, n, { store(out + j, m, load(x + j, m) * load(y + j, m) * factor); });
 }
 
+static void CK(halves)(const float *x, uint16_t *out, size_t n) {
+  CK_EACH(j, m, n, {
+    const vu bits = (vu)load(x + j, m);
+    const vu nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+    const vu chosen = (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : nearest;
+    const vh halves = __builtin_convertvector(chosen >> 16, vh);
+    memcpy(out + j, &halves, m * sizeof *out);
+  });
+}
+
+static void CK(widen)(const uint16_t *x, float *out, size_t n) {
+  CK_EACH(j, m, n, {
+    vh halves = 0;
+    memcpy(&halves, x + j, m * sizeof *x);
+    store(out + j, m, (vf)(__builtin_convertvector(halves, vu) << 16));
+  });
+}
+
 static void CK(add_squares)(const float *x, double *sums, size_t n) {
   CK_EACH(j, m, n, {
     const vf v = load(x + j, m);

@@ -49,6 +49,9 @@ void ck_scale(float *x, size_t n, float s);                         // x *= s
 // out = a x + b y, and out = factor x y, number by number; out may be x or y.
 void ck_weighted_sum(const float *x, float a, const float *y, float b, float *out, size_t n);
 void ck_multiply(const float *x, const float *y, float factor, float *out, size_t n);
+// The bf16 numbers nearest to floats, ties to even, one that is too large as infinity and a NaN as one; and back.
+void ck_halves(const float *x, uint16_t *out, size_t n);
+void ck_widen(const uint16_t *x, float *out, size_t n);
 double ck_sum_squares(const float *x, size_t n);                    // sum of x*x, in double
 void ck_add_squares(const float *x, double *sums, size_t n);        // sums[j] += x[j]^2
 // out[j] += sum over rows of x[i][j]

@@ -52,6 +52,11 @@ extension Checkpoint {
         report("\(difference): the parameters will be neither's alone")
       }
       if let note = fresh.origin?.note(on: state.origin) { report("\(folder) \(note)") }
+      if config.run.wire == .bf16, manifest.ranks != communicator.size {
+        report(
+          "run.wire = \"bf16\" and \(communicator.size) ranks, \(manifest.ranks) in the checkpoint: the parameters "
+            + "will be those of neither number alone")
+      }
       let changes = config.differencesThatAllowResume(from: self.config)
       if !changes.isEmpty { report("changed since: \(changes.joined(separator: "; "))") }
       try ModelFile.read(

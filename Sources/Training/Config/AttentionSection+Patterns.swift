@@ -1,5 +1,5 @@
-// `[attention.sliding]`, `[attention.strided]`, `[attention.fixed]` and `[attention.bigbird]`: the sizes of fixed sparse
-// patterns.
+// `[attention.sliding]`, `[attention.strided]`, `[attention.fixed]`, `[attention.bigbird]` and `[attention.blocks]`: the
+// sizes of sparse patterns.
 import Attention
 
 extension AttentionSection {
@@ -60,6 +60,18 @@ extension AttentionSection {
         Key(
           "random", \.bigBird.random, .from(0, to: 1024), .fixed,
           "Random blocks between those that one sees, by head; the same in every step."),
+      ]),
+    SectionKeys(
+      name: "attention.blocks",
+      text: "layers that see blocks just before, and earlier ones chosen by content",
+      keys: [
+        Key("block", \.blocks.block, .from(1, to: 1 << 16), .fixed, "Positions of a block."),
+        Key(
+          "window", \.blocks.window, .from(1, to: 1 << 20), .fixed,
+          "Blocks that one sees in any case, itself included."),
+        Key(
+          "top", \.blocks.top, .from(1, to: BlocksAttention.most), .fixed,
+          "Earlier blocks that a position chooses by their landmarks."),
       ]),
   ]
 

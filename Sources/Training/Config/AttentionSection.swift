@@ -10,6 +10,7 @@ package struct AttentionSection: Sendable, Equatable {
   package var strided = StridedAttention()
   package var fixed = FixedAttention()
   package var bigBird = BigBirdAttention()
+  package var blocks = BlocksAttention()
   package var linear = LinearAttention(features: 128)
   package var compressed = CompressedAttention(block: 64, rows: 4)
 
@@ -19,6 +20,7 @@ package struct AttentionSection: Sendable, Equatable {
     sizes.strided = strided
     sizes.fixed = fixed
     sizes.bigBird = bigBird
+    sizes.blocks = blocks
     sizes.linear = linear
     sizes.compressed = compressed
     return sizes

@@ -38,6 +38,7 @@ package struct RunSection: Sendable, Equatable {
   package var logEvery = 1
   package var memoryBudgetGB = 0.0
   package var overlap = true
+  package var wire = Precision.fp32
   package var replicaCheckEvery = 100
   package var waitLimitSeconds = RunSection.usualWaitLimit
   package var keepActivations = false
@@ -118,6 +119,11 @@ package struct RunSection: Sendable, Equatable {
       Key(
         "overlap", \.overlap, .any, .free,
         "Exchange gradients and parameters while computing; the bits are the same without."),
+      Key(
+        "wire", \.wire, .any, .fixed,
+        "Numbers in which ranks send each other their gradients: fp32, or the nearest bf16 ones, added in fp32, which are "
+          + "three quarters of the bytes of a step and make the bits depend on the number of ranks. Parameters travel "
+          + "in fp32."),
       Key(
         "replica_check_every", \.replicaCheckEvery,
         .from(0, to: mostSteps, zero: "never compares"), .free,

@@ -13,7 +13,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let gradientsBytes: Int
   /// The optimizer's moments, and the average of the parameters where one is kept, this rank's share.
   public let momentsBytes: Int
-  /// Buffers that receive other ranks' gradients.
+  /// Buffers that receive other ranks' gradients, and for this rank's own where they are rounded.
   public let reductionBytes: Int
   /// The two residual streams and their gradients.
   public let streamsBytes: Int
@@ -76,7 +76,9 @@ public struct MemoryPlan: Codable, Sendable {
     momentsBytes = (owned.map(\.numbers).max() ?? 0) * float
     reductionBytes =
       ranks == 1
-      ? 0 : GradientReduction.bufferBytes(layout: layout, ranks: ranks, shares: shares)
+      ? 0
+      : GradientReduction.bufferBytes(
+        layout: layout, ranks: ranks, shares: shares, wire: config.run.wire)
     let (length, width) = (model.length, model.width)
     streamsBytes = 16 * length * width + 20 * length
 

@@ -60,17 +60,21 @@ public struct StepTime: Codable, Sendable {
     let bytes = Double(layout.parameterCount) * Double(MemoryLayout<Float>.size)
     // What leaves a machine: of each of its ranks, the pieces of all ranks elsewhere.
     let share = Double(ranksPerMachine) * Double(ranks - ranksPerMachine) / Double(ranks)
-    let oneWay = speed.linkBytesPerSecond.map { bytes * share / $0 } ?? 0
+    let parameterWay = speed.linkBytesPerSecond.map { bytes * share / $0 } ?? 0
+    let gradientWay = config.run.wire == .bf16 ? parameterWay / 2 : parameterWay
     // What can only move while nothing is computed: about half a block's attention, a group's share.
-    let tail = oneWay / (3 * groups)
-    let gradients = max(tail, oneWay - (1 - Self.forwardShare) * window)
-    let parameters = max(tail, oneWay - Self.forwardShare * window)
+    func exposed(_ seconds: Double, behind share: Double) -> Double {
+      max(seconds / (3 * groups), seconds - share * window)
+    }
+    let gradients = exposed(gradientWay, behind: 1 - Self.forwardShare)
+    let parameters = exposed(parameterWay, behind: Self.forwardShare)
     let addingUp = bytes / speed.copyBytesPerSecond
     let messages = 2 * 3 * groups * Double(ranks - 1) * Self.messageSeconds
     // Questions that a look asks while all have messages for all (`rank-check looks`).
     let tests = Double(min(8 + 4 * (ranks - 1), 20))
     let looks =
-      min(2 * oneWay, computationSeconds) / Self.tileSeconds * tests * Self.testSeconds
+      min(gradientWay + parameterWay, computationSeconds) / Self.tileSeconds * tests
+      * Self.testSeconds
     exposedSeconds =
       gradients + parameters + addingUp + messages + looks + 4 * speed.latencySeconds
   }

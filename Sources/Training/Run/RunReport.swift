@@ -40,8 +40,14 @@ final class RunReport {
         "no instruction for bf16 here (\(Kernels.instructionSet)): the same numbers, but no faster than fp32"
       )
     }
+    let isRounded = config.run.wire == .bf16 && ranks > 1
+    if isRounded {
+      progress.notice(
+        "run.wire = \"bf16\": each rank's gradients are rounded before they are added, so parameters are those of "
+          + "\(ranks) ranks alone")
+    }
     for stage in config.stages {
-      if !GradientReduction.sameBits(globalBatch: stage.windows, ranks: ranks) {
+      if !isRounded, !GradientReduction.sameBits(globalBatch: stage.windows, ranks: ranks) {
         progress.notice(
           "\(stage.windows) windows per step / \(ranks) ranks is no power of two, so parameters equal "
             + "those of other rank counts to rounding only")

@@ -97,7 +97,8 @@ extension ConfigKey {
       "attention.sliding.dilation", "attention.sliding.global", "attention.sliding.global_every",
       "attention.strided.stride", "attention.fixed.stride", "attention.fixed.summary",
       "attention.bigbird.block", "attention.bigbird.window", "attention.bigbird.global",
-      "attention.bigbird.random",
+      "attention.bigbird.random", "attention.blocks.block", "attention.blocks.window",
+      "attention.blocks.top",
     ].contains(name)
     return (name.hasPrefix("model.") || name.hasPrefix("attention.")) && !isFree
   }

@@ -38,7 +38,8 @@ final class StepExchange: PassObserver {
     pool = engine.pool
     overlaps = config.run.overlap && communicator.size > 1
     reduction = GradientReduction(
-      communicator: communicator, layout: layout, shares: config.groupShares, pool: pool)
+      communicator: communicator, layout: layout, shares: config.groupShares,
+      wire: config.run.wire, pool: pool)
     accumulator = GradientAccumulator(count: layout.count, pool: pool)
     pool.betweenTasks = { [weak self] in self?.afterTile() }
   }
