@@ -12,13 +12,17 @@ public enum Precision: String, Codable, Sendable, CaseIterable {
 /// Two bf16 numbers that follow each other in k, the first in the lower half of the bits.
 ///
 /// Products round to nearest even into single-precision sums; numbers below the normal ones count as zero. The bits of
-/// a sum are those of the instruction vdpbf16ps whether the processor has it or not.
+/// a sum are those of the instruction vdpbf16ps, or by the route `amx` of tdpbf16ps, whether the processor has it or
+/// not.
 public struct BFloat16Pair: ProductElement {
   /// Both numbers.
   public let bits: UInt32
 
   /// Whether the processor has an instruction for them; without it products take at least as long as those of `Float`.
   public static var isFast: Bool { ck_has_pair_instruction() != 0 }
+
+  /// Whether it has tiles, the instructions of the route `amx`; without them its products take longer than others.
+  public static var hasTiles: Bool { ck_has_tiles() != 0 }
 
   /// Two.
   public static var numbers: Int { 2 }
@@ -101,17 +105,18 @@ public struct BFloat16Pair: ProductElement {
       factor.down?.stripStride ?? 0)
   }
 
-  /// c = a b of shapes that agree, ended as `end` says; by tiles alone.
+  /// c = a b of shapes that agree, ended as `end` says; not by OpenBLAS.
   public static func multiply(
     _ a: LeftOperand<BFloat16Pair>, _ b: Packed<BFloat16Pair>, into c: ResultOperand,
     _ end: ProductEnd<BFloat16Pair>, by route: MatrixProducts
   ) {
-    precondition(route == .tiles, "bf16 products by \(route)")
+    precondition(route != .openblas, "bf16 products by \(route)")
     // Pairs are as wide as the floats that kernels know.
     func floats(_ pairs: UnsafeMutablePointer<BFloat16Pair>) -> UnsafePointer<Float> {
       UnsafePointer(OpaquePointer(pairs))
     }
-    ck_product_pairs(
+    let product = route == .amx ? ck_product_blocks : ck_product_pairs
+    product(
       ck_left(base: floats(a.base), row_block: a.rowBlock, row: a.row, k_block: a.kBlock, k: a.k),
       floats(b.base), b.stripStride, c.base, c.row, c.strip, c.rows, c.columns, a.columns,
       end.accumulate ? 1 : 0, end.continuing ? 1 : 0, end.bias?.base, end.relu ? 1 : 0,
