@@ -13,7 +13,7 @@ public struct MachineRates: Sendable {
   public let bf16TilesGflops: Double
   /// The limit of bf16 numbers by AMX; 0 where the processor has none.
   public let amxGflops: Double
-  /// Products of bf16 numbers by the route `amx`; 0 where the processor has none.
+  /// Products of bf16 numbers `InBlocks`; 0 where the processor has none.
   public let amxTilesGflops: Double
   /// The same by OpenBLAS.
   public let openblasGflops: Double
@@ -37,19 +37,19 @@ public struct MachineRates: Sendable {
         a.left, Packed(b.dense, rows: size, columns: size), into: c.result, by: .tiles)
     }
     // Portable ones take a hundred times as long.
-    let bf16Size = BFloat16Pair.isFast ? size : size / 4
-    func bf16Products(_ route: MatrixProducts) -> Double {
+    let bf16Size = InPairs.isFast ? size : size / 4
+    func bf16Products<Sums: PairSums>(_: Sums.Type) -> Double {
       Self.best(engine) { scratch in
         let matrix = scratch.matrix(bf16Size, bf16Size)
         matrix.fill(0.5)
-        let factor = scratch.factor(bf16Size, bf16Size, .both, of: BFloat16Pair.self)
+        let factor = scratch.factor(bf16Size, bf16Size, .both, of: BFloat16Pair<Sums>.self)
         factor.copy(from: matrix)
-        for _ in 0..<8 { tileProduct(factor.left, factor.right, into: matrix.result, by: route) }
+        for _ in 0..<8 { tileProduct(factor.left, factor.right, into: matrix.result, by: .tiles) }
         return 8 * 2 * Double(bf16Size * bf16Size * bf16Size)
       }
     }
-    bf16TilesGflops = bf16Products(.tiles)
-    amxTilesGflops = BFloat16Pair.hasTiles ? bf16Products(.amx) : 0
+    bf16TilesGflops = bf16Products(InPairs.self)
+    amxTilesGflops = InBlocks.isFast ? bf16Products(InBlocks.self) : 0
     openblasGflops = products { OpenBLAS.multiply($0, $1, into: $2) }
     fmaGflops = Self.best(engine) { _ in
       var result: Float = 0.5
@@ -61,8 +61,8 @@ public struct MachineRates: Sendable {
         return loop(1_000_000, &result)
       }
     }
-    bf16Gflops = BFloat16Pair.isFast ? bf16Limit(ck_pair_loop) : 0
-    amxGflops = BFloat16Pair.hasTiles ? bf16Limit(ck_block_loop) : 0
+    bf16Gflops = InPairs.isFast ? bf16Limit(ck_pair_loop) : 0
+    amxGflops = InBlocks.isFast ? bf16Limit(ck_block_loop) : 0
   }
 
   private static func best(_ engine: Engine, _ body: (ScratchArena) -> Double) -> Double {

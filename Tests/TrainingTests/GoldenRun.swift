@@ -120,19 +120,9 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.bigbird.block = 32
         """),
     // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
-    GoldenRun(
-      name: "bf16",
-      keys: """
-        data.length = 301
-        model.precision = "bf16"
-        model.layers = ["local", "lsh", "full"]
-        model.feed_forward_width = 45
-        model.axial_shape = [16, 20]
-        model.axial_widths = [8, 24]
-        attention.local.chunk = 24
-        attention.lsh.chunk = 16
-        attention.lsh.hashes = 2
-        """),
+    GoldenRun(name: "bf16", keys: bf16),
+    // The same in the order of AMX.
+    GoldenRun(name: "bf16-blocks", keys: bf16 + "run.matrix_products = \"amx\""),
     // Rows that contexts lose to each other, and windows that come again.
     GoldenRun(
       name: "counts",
@@ -148,6 +138,19 @@ struct GoldenRun: Sendable, CustomStringConvertible {
     GoldenRun(name: "muon", keys: optimizer + "optimizer.kind = \"muon\""),
     GoldenRun(name: "adafactor", keys: optimizer + "optimizer.kind = \"adafactor\""),
   ]
+
+  private static let bf16 = """
+    data.length = 301
+    model.precision = "bf16"
+    model.layers = ["local", "lsh", "full"]
+    model.feed_forward_width = 45
+    model.axial_shape = [16, 20]
+    model.axial_widths = [8, 24]
+    attention.local.chunk = 24
+    attention.lsh.chunk = 16
+    attention.lsh.hashes = 2
+
+    """
 
   // Square, tall and wide matrices, tables and counts.
   private static let optimizer = """
