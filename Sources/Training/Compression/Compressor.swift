@@ -18,7 +18,7 @@ public struct Compressor {
     guard config.run.matrixProducts != .openblas else {
       throw UserError(
         "\(checkpoint.folder): run.matrix_products is openblas, which makes no promise about its bits; a model that is "
-          + "to compress needs tiles")
+          + "to compress needs tiles or amx")
     }
     guard config.reformer.layers.allSatisfy(\.isStrictlyCausal) else {
       throw UserError(
