@@ -46,7 +46,7 @@ compare() {
 levels=("aarch64")
 run "$emulator" -L "$root" "$folder/arm" >"$folder/result" || fail 1 "the program for aarch64 failed"
 compare aarch64 "$folder/result"
-for level in portable avx2 avx512; do
+for level in portable avx2 avx512 avx512-bf16 amx; do
   status=0
   REFORMER_INSTRUCTIONS=$level "$folder/here" >"$folder/result" || status=$?
   # Status 3: not a level of this processor.

@@ -182,16 +182,19 @@ public struct LSHAttention: AttentionLayer, Equatable {
     if chunks.whole == nil { sort(group, saved: saved, pass: pass) }
     pass.turn(group)
     let orders = orders(of: saved, length: group.length)
-    if readsBF16(pass) {
-      chunks.forward(group, rows: saved.rows, pass: pass, orders: orders, of: BFloat16Pair.self)
-    } else {
-      chunks.forward(group, rows: saved.rows, pass: pass, orders: orders)
+    func run<Element: ProductElement>(_: Element.Type) {
+      chunks.forward(group, rows: saved.rows, pass: pass, orders: orders, of: Element.self)
+    }
+    switch precision(pass) {
+    case .fp32: run(Float.self)
+    case .bf16: run(BFloat16Pair<InPairs>.self)
+    case .bf16InBlocks: run(BFloat16Pair<InBlocks>.self)
     }
   }
 
   /// Products of runs are in single precision always: where pairs begin must not enter a bit.
-  private func readsBF16(_ pass: AttentionPass) -> Bool {
-    sight == .chunks && pass.precision == .bf16
+  private func precision(_ pass: AttentionPass) -> Precision {
+    sight == .chunks ? pass.precision : .fp32
   }
 
   /// Gradients of the projections, from the order that `forward` left.
@@ -200,14 +203,15 @@ public struct LSHAttention: AttentionLayer, Equatable {
     ownGradients: OwnParameters, pass: AttentionPass
   ) {
     let (chunks, orders) = (chunks(group.length), orders(of: saved, length: group.length))
-    if readsBF16(pass) {
+    func run<Element: ProductElement>(_: Element.Type) {
       chunks.backward(
         group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
-        orders: orders, of: BFloat16Pair.self)
-    } else {
-      chunks.backward(
-        group, rows: saved.rows, outputGradient: outputGradient, gradients: gradients, pass: pass,
-        orders: orders)
+        orders: orders, of: Element.self)
+    }
+    switch precision(pass) {
+    case .fp32: run(Float.self)
+    case .bf16: run(BFloat16Pair<InPairs>.self)
+    case .bf16InBlocks: run(BFloat16Pair<InBlocks>.self)
     }
     pass.turnBack(gradients)
   }

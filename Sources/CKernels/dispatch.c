@@ -1,11 +1,17 @@
 // Chooses the instruction set and forwards the exported functions to its kernels.
+#define _GNU_SOURCE
 #include <stdatomic.h>  // atomic pointer: threads may make the first call together
 #include <stdlib.h>     // getenv
 #include <string.h>     // strcmp
+#if defined(__x86_64__)
+#include <cpuid.h>        // __get_cpuid_count
+#include <sys/syscall.h>  // SYS_arch_prctl
+#include <unistd.h>       // syscall
+#endif
 
 #include "table.h"
 
-enum { LEVEL_SCALAR, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_BF16, LEVEL_COUNT };
+enum { LEVEL_SCALAR, LEVEL_AVX2, LEVEL_AVX512, LEVEL_AVX512_BF16, LEVEL_AMX, LEVEL_COUNT };
 
 struct level {
   const char *name;
@@ -19,11 +25,29 @@ static const struct level levels[LEVEL_COUNT] = {
     {"avx2", &ck_table_avx2, &ck_pair_table_avx2},
     {"avx512", &ck_table_avx512, &ck_pair_table_avx512},
     {"avx512-bf16", &ck_table_avx512, &ck_pair_table_avx512_bf16},
+    {"amx", &ck_table_avx512, &ck_pair_table_amx},
 #endif
 };
 
 static _Atomic(const struct level *) active_level;
 static _Thread_local const struct level *thread_level;  // set by tests, else NULL
+
+#if defined(__x86_64__)
+// Whether the processor has AMX tiles of bf16 numbers and the system lets this process use them, which it is asked
+// once: a thread's state grows by 8 KiB with its first tile.
+static int has_tiles(void) {
+  static _Atomic(int) answer;  // 0 unknown, 1 no, 2 yes; threads that ask together hear the same
+  int known = atomic_load_explicit(&answer, memory_order_relaxed);
+  if (known == 0) {
+    enum { request = 0x1023, tile_data = 18 };  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    unsigned a, b, c, d = 0;
+    const int is_there = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1);
+    known = is_there && syscall(SYS_arch_prctl, request, tile_data) == 0 ? 2 : 1;
+    atomic_store_explicit(&answer, known, memory_order_relaxed);
+  }
+  return known == 2;
+}
+#endif
 
 int ck_best_level(void) {
 #if defined(__x86_64__)
@@ -33,7 +57,8 @@ int ck_best_level(void) {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-      return __builtin_cpu_supports("avx512bf16") ? LEVEL_AVX512_BF16 : LEVEL_AVX512;
+      if (!__builtin_cpu_supports("avx512bf16")) return LEVEL_AVX512;
+      return has_tiles() ? LEVEL_AMX : LEVEL_AVX512_BF16;
     }
     return LEVEL_AVX2;
   }
@@ -89,7 +114,9 @@ const char *ck_level_name(int level) {
                                                                             : "unknown";
 }
 
-int ck_has_pair_instruction(void) { return ck_active_level() == LEVEL_AVX512_BF16; }
+int ck_has_pair_instruction(void) { return ck_active_level() >= LEVEL_AVX512_BF16; }
+
+int ck_has_tiles(void) { return ck_active_level() >= LEVEL_AMX; }
 
 // Plain C for the published test vectors, and the reference for the kernels of bodies/random.h.
 void ck_philox_block(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {

@@ -11,6 +11,7 @@
 #include "table.h"
 #include "bodies/simd.h"
 #include "bodies/pairs.h"
+#include "bodies/blocks.h"
 #define CK_ENTRY(result, name, parameters, arguments) .name = CK(name),
 const struct ck_pair_table CK(pair_table) = {CK_PAIR_FUNCTIONS(CK_ENTRY)};
 #pragma clang attribute pop

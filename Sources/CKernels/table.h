@@ -158,9 +158,15 @@
   F(void, follow, (float *average, const float *values, size_t n, float share),                    \
     (average, values, n, share))
 
-// Those of bf16 numbers, which one more instruction set has.
+// Those of bf16 numbers, which two more instruction sets have.
 #define CK_PAIR_FUNCTIONS(F)                                                                       \
   F(void, product_pairs,                                                                           \
+    (ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,            \
+     size_t rows, size_t columns, size_t depth, int add, int go_on, const float *bias, int relu,   \
+     const uint16_t *gate, size_t gate_strip),                                                     \
+    (a, b, b_strip, c, c_row, c_strip, rows, columns, depth, add, go_on, bias, relu, gate,         \
+     gate_strip))                                                                                  \
+  F(void, product_blocks,                                                                          \
     (ck_left a, const float *b, size_t b_strip, float *c, size_t c_row, size_t c_strip,            \
      size_t rows, size_t columns, size_t depth, int add, int go_on, const float *bias, int relu,   \
      const uint16_t *gate, size_t gate_strip),                                                     \
@@ -170,7 +176,9 @@
     (const float *from, size_t row, size_t strip, size_t rows, size_t columns, uint32_t *left,     \
      size_t left_strip, uint32_t *right, size_t right_strip),                                      \
     (from, row, strip, rows, columns, left, left_strip, right, right_strip))                       \
-  F(double, pair_loop, (size_t rounds, float *result), (rounds, result))
+  F(double, pair_loop, (size_t rounds, float *result), (rounds, result))                           \
+  F(double, block_loop, (size_t rounds, float *result), (rounds, result))                          \
+  F(void, release_tiles, (void), ())
 
 // One instruction set's kernels.
 struct ck_table {
@@ -190,4 +198,5 @@ extern const struct ck_pair_table ck_pair_table_avx2;
 extern const struct ck_table ck_table_avx512;
 extern const struct ck_pair_table ck_pair_table_avx512;
 extern const struct ck_pair_table ck_pair_table_avx512_bf16;
+extern const struct ck_pair_table ck_pair_table_amx;
 #endif

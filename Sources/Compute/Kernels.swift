@@ -5,7 +5,7 @@ import CKernels
 ///
 /// Names and formulas: `CKernels.h`.
 public enum Kernels {
-  /// The instruction set in use: `portable`, `avx2`, `avx512` or `avx512-bf16`.
+  /// The instruction set in use: `portable`, `avx2`, `avx512`, `avx512-bf16` or `amx`.
   ///
   /// The best one of the processor, or what the environment variable `REFORMER_INSTRUCTIONS` names. The bits
   /// of a run do not depend on it.

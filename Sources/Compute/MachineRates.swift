@@ -11,6 +11,10 @@ public struct MachineRates: Sendable {
   public let tilesGflops: Double
   /// The same of bf16 numbers, by the instruction or by what takes its place.
   public let bf16TilesGflops: Double
+  /// The limit of bf16 numbers by AMX; 0 where the processor has none.
+  public let amxGflops: Double
+  /// Products of bf16 numbers `InBlocks`; 0 where the processor has none.
+  public let amxTilesGflops: Double
   /// The same by OpenBLAS.
   public let openblasGflops: Double
 
@@ -33,26 +37,32 @@ public struct MachineRates: Sendable {
         a.left, Packed(b.dense, rows: size, columns: size), into: c.result, by: .tiles)
     }
     // Portable ones take a hundred times as long.
-    let bf16Size = BFloat16Pair.isFast ? size : size / 4
-    bf16TilesGflops = Self.best(engine) { scratch in
-      let matrix = scratch.matrix(bf16Size, bf16Size)
-      matrix.fill(0.5)
-      let factor = scratch.factor(bf16Size, bf16Size, .both, of: BFloat16Pair.self)
-      factor.copy(from: matrix)
-      for _ in 0..<8 { tileProduct(factor.left, factor.right, into: matrix.result, by: .tiles) }
-      return 8 * 2 * Double(bf16Size * bf16Size * bf16Size)
+    let bf16Size = InPairs.isFast ? size : size / 4
+    func bf16Products<Sums: PairSums>(_: Sums.Type) -> Double {
+      Self.best(engine) { scratch in
+        let matrix = scratch.matrix(bf16Size, bf16Size)
+        matrix.fill(0.5)
+        let factor = scratch.factor(bf16Size, bf16Size, .both, of: BFloat16Pair<Sums>.self)
+        factor.copy(from: matrix)
+        for _ in 0..<8 { tileProduct(factor.left, factor.right, into: matrix.result, by: .tiles) }
+        return 8 * 2 * Double(bf16Size * bf16Size * bf16Size)
+      }
     }
+    bf16TilesGflops = bf16Products(InPairs.self)
+    amxTilesGflops = InBlocks.isFast ? bf16Products(InBlocks.self) : 0
     openblasGflops = products { OpenBLAS.multiply($0, $1, into: $2) }
     fmaGflops = Self.best(engine) { _ in
       var result: Float = 0.5
       return ck_fma_loop(1_000_000, &result)
     }
-    bf16Gflops =
-      BFloat16Pair.isFast
-      ? Self.best(engine) { _ in
+    func bf16Limit(_ loop: (Int, UnsafeMutablePointer<Float>?) -> Double) -> Double {
+      Self.best(engine) { _ in
         var result: Float = 0
-        return ck_pair_loop(1_000_000, &result)
-      } : 0
+        return loop(1_000_000, &result)
+      }
+    }
+    bf16Gflops = InPairs.isFast ? bf16Limit(ck_pair_loop) : 0
+    amxGflops = InBlocks.isFast ? bf16Limit(ck_block_loop) : 0
   }
 
   private static func best(_ engine: Engine, _ body: (ScratchArena) -> Double) -> Double {

@@ -5,8 +5,8 @@ import CKernels
 ///
 /// Then `bias` is added to each row, negative numbers become 0 with `relu`, and elements whose `gate`
 /// is not positive become 0. With `continuing` the sums start at what `c` holds and are, by tiles, one chain over all
-/// rows of `b`, in order: exact zeros in `a` leave its bits alone, and so does a cut in several products. Traps when
-/// shapes disagree. By tiles, the bits of an element depend on its row of `a` and column of `b` alone. `route`:
+/// rows of `b`, in order: exact zeros in `a` leave its bits alone, and so does a cut in several products (of bf16 numbers
+/// in the order of AMX: at multiples of 32). Traps when shapes disagree. By tiles, the bits of an element depend on its row of `a` and column of `b` alone. `route`:
 /// another than this process's, for tests and yardsticks. Called from many threads at once on disjoint results.
 public func tileProduct<Element>(
   _ a: LeftOperand<Element>, _ b: Packed<Element>, into c: ResultOperand, accumulate: Bool = false,
@@ -49,7 +49,7 @@ extension Float: ProductElement {
     by route: MatrixProducts
   ) {
     switch route {
-    case .tiles:
+    case .tiles, .amx:
       ck_product(
         ck_left(base: a.base, row_block: a.rowBlock, row: a.row, k_block: a.kBlock, k: a.k),
         b.base, b.stripStride, c.base, c.row, c.strip, c.rows, c.columns, a.columns,

@@ -90,6 +90,7 @@ extension MatrixProducts {
   public static var description: String {
     switch current {
     case .tiles: "products of tiles"
+    case .amx: "products of AMX tiles"
     case .openblas: OpenBLAS.description
     }
   }

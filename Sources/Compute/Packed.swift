@@ -7,6 +7,8 @@ import CKernels
 public enum MatrixProducts: String, Sendable, CaseIterable {
   /// By our own product of tiles, with the same bits on every processor.
   case tiles
+  /// The same, but those of bf16 numbers `InBlocks`: other bits, the same on every processor too.
+  case amx
   /// By OpenBLAS, whose bits are those of its kernel set: for processors on which tiles are slow, and as a check.
   case openblas
 

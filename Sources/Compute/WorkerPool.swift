@@ -113,6 +113,7 @@ public final class WorkerPool: @unchecked Sendable {
       "WorkerPool.run called while it runs: from inside a task, or from two threads at once")
     defer { isRunning.store(false, ordering: .releasing) }
     guard threadCount > 1 && count > 1 else {
+      defer { ck_release_tiles() }
       arenas[0].laps.start()
       watch?(nil)
       for index in 0..<count where !isCancelled {
@@ -140,6 +141,7 @@ public final class WorkerPool: @unchecked Sendable {
   /// Takes and runs tasks while there are any.
   private func drain(worker: Int) {
     let arena = arenas[worker]
+    defer { ck_release_tiles() }
     arena.laps.start()
     while true {
       let seen = offer.load(ordering: .relaxed)

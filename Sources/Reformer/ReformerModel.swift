@@ -175,7 +175,9 @@ struct ReformerParts {
       let feedForward: any ReversibleSublayer =
         switch config.precision {
         case .fp32: FeedForward<Float>(config, layout: &layout, layer: index)
-        case .bf16: FeedForward<BFloat16Pair>(config, layout: &layout, layer: index)
+        case .bf16: FeedForward<BFloat16Pair<InPairs>>(config, layout: &layout, layer: index)
+        case .bf16InBlocks:
+          FeedForward<BFloat16Pair<InBlocks>>(config, layout: &layout, layer: index)
         }
       steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
     }
@@ -191,7 +193,10 @@ extension AttentionLayer {
   ) -> any ReversibleSublayer {
     switch config.precision {
     case .fp32: AttentionSublayer<Self, Float>(self, config, layout: &layout, layer: layer)
-    case .bf16: AttentionSublayer<Self, BFloat16Pair>(self, config, layout: &layout, layer: layer)
+    case .bf16:
+      AttentionSublayer<Self, BFloat16Pair<InPairs>>(self, config, layout: &layout, layer: layer)
+    case .bf16InBlocks:
+      AttentionSublayer<Self, BFloat16Pair<InBlocks>>(self, config, layout: &layout, layer: layer)
     }
   }
 }

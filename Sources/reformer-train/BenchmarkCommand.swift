@@ -51,13 +51,13 @@ struct BenchmarkCommand: ParsableCommand {
     print(
       String(
         format: "L=%d  %d thread(s)  %@  %.0f bytes/s  %.3f s/step (%.3f to %.3f over %d)  "
-          + "%.1f useful Gflop/s, %.2f of the limit (fp32 %.0f, bf16 %.0f; large products: %.0f and %.0f "
-          + "by tiles, %.0f by OpenBLAS)  %.0f MiB peak", report.length,
+          + "%.1f useful Gflop/s, %.2f of the limit (fp32 %.0f, bf16 %.0f, AMX %.0f; large products: %.0f, %.0f "
+          + "and %.0f by tiles, %.0f by OpenBLAS)  %.0f MiB peak", report.length,
         report.threads, report.precision, report.bytesPerSecond, report.stepSeconds,
         report.stepSecondsRange[0],
         report.stepSecondsRange[1], report.steps, report.usefulGflops, report.utilization,
-        report.fmaGflops, report.bf16Gflops, report.tilesGflops, report.bf16TilesGflops,
-        report.openblasGflops,
+        report.fmaGflops, report.bf16Gflops, report.amxGflops, report.tilesGflops,
+        report.bf16TilesGflops, report.amxTilesGflops, report.openblasGflops,
         Double(report.peakRssBytes) / 1_048_576))
     guard phases else { return }
     print("  phase                    s    share  useful Gflop   Gflop/s")

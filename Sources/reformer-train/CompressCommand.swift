@@ -11,7 +11,7 @@ struct CompressCommand: ParsableCommand {
     discussion: """
       Bytes are coded in windows of data.length side by side, as `evaluate` scores them, each by the probability that the
       model gives it from those before it: the file comes to the bits that `evaluate` prints. Only a strictly causal
-      model can do this, and only with run.matrix_products = "tiles". decompress needs the same checkpoint and version of
+      model can do this, and not with run.matrix_products = "openblas". decompress needs the same checkpoint and version of
       the program; threads and machine may differ.
       """)
 

@@ -32,16 +32,14 @@ struct DoctorCommand: ParsableCommand {
     row(
       "multiply-adds",
       String(format: "%.0f Gflop/s a rank", report.fmaGflops)
-        + (report.bf16Gflops > 0 ? String(format: ", of bf16 %.0f", report.bf16Gflops) : ""))
-    let (fp32, bf16) = (report.tilesGflops, report.bf16TilesGflops)
-    let choice =
-      max(bf16, fp32) < 1.1 * min(bf16, fp32)
-      ? "either model.precision is as fast here"
-      : "model.precision = \"\(bf16 > fp32 ? "bf16" : "fp32")\" is faster here, "
-        + String(format: "%.1f times", max(bf16, fp32) / min(bf16, fp32))
+        + (report.bf16Gflops > 0 ? String(format: ", of bf16 %.0f", report.bf16Gflops) : "")
+        + (report.amxGflops > 0 ? String(format: ", by AMX %.0f", report.amxGflops) : ""))
     row(
       "matrix products",
-      String(format: "%.0f Gflop/s a rank, of bf16 %.0f: ", fp32, bf16) + choice)
+      String(
+        format: "%.0f Gflop/s a rank, of bf16 %.0f", report.tilesGflops, report.bf16TilesGflops)
+        + (report.amxGflops > 0 ? String(format: ", by AMX %.0f", report.amxTilesGflops) : "")
+        + ": " + report.fastest)
     row(
       "beside them",
       String(format: "%.0f Gflop/s a rank, ", report.openblasGflops) + report.openblas)

@@ -74,7 +74,8 @@ struct ElementwiseKernelTests {
     #expect(kernelLevels.contains(ck_active_level()))
     #expect(
       kernelLevels.map { String(cString: ck_level_name($0)) }
-        == Array(["portable", "avx2", "avx512", "avx512-bf16"].prefix(kernelLevels.count)))
+        == Array(
+          ["portable", "avx2", "avx512", "avx512-bf16", "amx"].prefix(kernelLevels.count)))
     #expect(ck_set_level(ck_best_level() + 1) == -1)
     #expect(ck_set_thread_level(ck_best_level() + 1) == -1)
     #expect(ck_set_level(-1) == -1)

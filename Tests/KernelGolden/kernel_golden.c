@@ -393,6 +393,7 @@ static void products(golden *g) {
 
 static void pairs(golden *g) {
   uint64_t rounding = digest_start, plain = rounding, turned = rounding, gated = rounding;
+  uint64_t blocks = rounding;
   const size_t shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {13, 40, 33}, {64, 96, 300}, {70, 33, 1200}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
     const size_t rows = shapes[s][0], columns = shapes[s][1], depth = shapes[s][2];
@@ -424,6 +425,12 @@ static void pairs(golden *g) {
     ck_product_pairs(of_strips, (const float *)right, count * 32, c, columns, 32, rows, columns, count,
                      0, 0, bias, 1, (const uint16_t *)gate, rows * 32);
     gated = digest_words(gated, c, rows * columns);
+    ck_product_blocks(of_strips, (const float *)right, count * 32, c, columns, 32, rows, columns, count,
+                      1, 0, bias, 0, NULL, 0);
+    blocks = digest_words(blocks, c, rows * columns);
+    ck_product_blocks(transposed, (const float *)with, row_pairs * 32, d, columns, 32, depth, columns,
+                      row_pairs, 0, 1, NULL, 0, NULL, 0);
+    blocks = digest_words(blocks, d, depth * columns);
     free(a), free(b), free(bias), free(wanted), free(c), free(d);
     free(left), free(right), free(across), free(with), free(gate);
   }
@@ -431,6 +438,7 @@ static void pairs(golden *g) {
   give(g, "bf16 product", plain);
   give(g, "bf16 product, transposed", turned);
   give(g, "bf16 product, gated", gated);
+  give(g, "bf16 product, blocks", blocks);
 }
 
 void kernel_golden(void (*each)(const char *name, uint64_t digest, void *context), void *context) {

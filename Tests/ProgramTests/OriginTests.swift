@@ -104,6 +104,18 @@ struct OriginTests {
     #expect(own.status == 0 && !own.output.contains("notice: "), "\(own.output)")
   }
 
+  @Test("another order of bf16 sums is the user's choice, said and on record")
+  func orders() throws {
+    let bf16 = ["--set", "model.precision=bf16"]
+    #expect(try tiny.train("run", bf16 + ["--steps", "2"]).status == 0)
+    let amx = bf16 + ["--set", "run.matrix_products=amx"]
+    let run = try tiny.train("run", amx + ["--resume", "auto", "--steps", "3"])
+    #expect(run.status == 0 && run.output.contains("changed since: run.matrix_products"))
+    let inspected = try ProgramRun(
+      "reformer-train", arguments: ["inspect", tiny.output("run"), "--json"])
+    #expect(inspected.output.contains("products of AMX tiles"), "\(inspected.output)")
+  }
+
   /// A copy of the program that differs in one byte, which nobody runs.
   private func otherBuild() throws -> String {
     let other = tiny.folder.path("other-build")

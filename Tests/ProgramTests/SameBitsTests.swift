@@ -90,10 +90,10 @@ struct SameBitsTests {
   }
 
   @Test(
-    "bf16 products give the same parameters at any rank and thread count, kept, resumed, and with no instruction for them"
-  )
-  func bf16() throws {
-    let bf16 = ["--set", "model.precision=bf16"]
+    "bf16 products give the same parameters at any rank and thread count, kept, resumed, and with no instruction for them",
+    arguments: [("tiles", "no instruction for bf16"), ("amx", "no AMX tiles")])
+  func bf16(route: String, notice: String) throws {
+    let bf16 = ["--set", "model.precision=bf16", "--set", "run.matrix_products=\(route)"]
     #expect(try tiny.train("bf16", bf16).status == 0)
     let alone = try tiny.digest("bf16")
     #expect(alone.count == 2 && alone != expected)
@@ -106,14 +106,15 @@ struct SameBitsTests {
       #expect(try tiny.digest(name) == alone, "\(name)")
     }
     #expect(try tiny.train("bf16Half", ranks: 2, bf16 + ["--steps", "9"]).status == 0)
-    let other = try tiny.train("bf16Half", ["--resume", "auto"])
+    let tiles = ["--set", "run.matrix_products=tiles"]
+    let other = try tiny.train("bf16Half", tiles + ["--resume", "auto"])
     #expect(other.status == 2 && other.output.contains("model.precision"), "\(other.output)")
     let rest = try ProgramRun(
       "reformer-train",
       arguments: ["train", "--config", tiny.config, "--output", tiny.output("bf16Half")]
         + ["--resume", "auto"] + bf16, environment: ["REFORMER_INSTRUCTIONS": "portable"])
     #expect(rest.status == 0, "\(rest.output)")
-    #expect(rest.output.contains("no instruction for bf16"), "\(rest.output)")
+    #expect(rest.output.contains(notice), "\(rest.output)")
     #expect(try tiny.digest("bf16Half") == alone)
   }
 

@@ -49,9 +49,12 @@ struct IncrementalPassTests {
     Case(
       kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), activation: .relu2,
       isRotary: true, precision: .bf16),
+    Case(
+      kinds: [.lsh, .local], lsh: strictLSH(hashes: 2), isRotary: true, precision: .bf16InBlocks),
     Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),
     Case(kinds: patterns, length: 1100, headsPerGroup: 1, isRotary: true),
-    Case(kinds: patterns, activation: .gelu, precision: .bf16),
+    Case(kinds: [.full, .local], headsPerGroup: 1, precision: .bf16InBlocks),
+    Case(kinds: patterns, activation: .gelu, precision: .bf16InBlocks),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.blocks], length: 203, headsPerGroup: 1),

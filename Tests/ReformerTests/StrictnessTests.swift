@@ -21,7 +21,9 @@ struct StrictnessTests {
     [
       (hashes: 1, window: 0, length: 37), (2, 9, 131), (3, 0, 257), (4, 70, 333), (4, 0, 61),
     ].map { Case(lsh: strictLSH(hashes: $0.hashes, window: $0.window), length: $0.length) }
-    + [Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, precision: .bf16)]
+    + [Precision.bf16, .bf16InBlocks].map {
+      Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, precision: $0)
+    }
     + [37, 333].map {
       Case(
         lsh: strictLSH(), length: $0,

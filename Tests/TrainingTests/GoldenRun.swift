@@ -119,7 +119,7 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.fixed.stride = 50
         attention.bigbird.block = 32
         """),
-    // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
+    // Blocks chosen by content.
     GoldenRun(
       name: "blocks",
       keys: """
@@ -129,19 +129,10 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.blocks.block = 16
         attention.blocks.top = 3
         """),
-    GoldenRun(
-      name: "bf16",
-      keys: """
-        data.length = 301
-        model.precision = "bf16"
-        model.layers = ["local", "lsh", "full"]
-        model.feed_forward_width = 45
-        model.axial_shape = [16, 20]
-        model.axial_widths = [8, 24]
-        attention.local.chunk = 24
-        attention.lsh.chunk = 16
-        attention.lsh.hashes = 2
-        """),
+    // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
+    GoldenRun(name: "bf16", keys: bf16),
+    // The same in the order of AMX.
+    GoldenRun(name: "bf16-blocks", keys: bf16 + "run.matrix_products = \"amx\""),
     // Rows that contexts lose to each other, and windows that come again.
     GoldenRun(
       name: "counts",
@@ -157,6 +148,19 @@ struct GoldenRun: Sendable, CustomStringConvertible {
     GoldenRun(name: "muon", keys: optimizer + "optimizer.kind = \"muon\""),
     GoldenRun(name: "adafactor", keys: optimizer + "optimizer.kind = \"adafactor\""),
   ]
+
+  private static let bf16 = """
+    data.length = 301
+    model.precision = "bf16"
+    model.layers = ["local", "lsh", "full"]
+    model.feed_forward_width = 45
+    model.axial_shape = [16, 20]
+    model.axial_widths = [8, 24]
+    attention.local.chunk = 24
+    attention.lsh.chunk = 16
+    attention.lsh.hashes = 2
+
+    """
 
   // Square, tall and wide matrices, tables and counts.
   private static let optimizer = """

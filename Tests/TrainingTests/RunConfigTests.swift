@@ -229,6 +229,22 @@ struct RunConfigTests {
     _ = try Self.config(keys("muon"))
   }
 
+  @Test("the order of AMX is for bf16 numbers, which OpenBLAS does not take")
+  func productRoutes() throws {
+    for (route, precision, key) in [
+      ("amx", "fp32", "run.matrix_products = \"amx\""),
+      ("openblas", "bf16", "model.precision = \"bf16\""),
+    ] {
+      let text = Self.message(
+        Self.file(["run.matrix_products": "\"\(route)\"", "model.precision": "\"\(precision)\""]))
+      #expect(text.hasPrefix("a.toml: \(key); legal values: "), "\(text)")
+      #expect(text.contains("with ") && !text.contains("\n"), "\(text)")
+    }
+    let config = try Self.config(
+      ["run.matrix_products": "\"amx\"", "model.precision": "\"bf16\""])
+    #expect(config.reformer.precision == .bf16InBlocks)
+  }
+
   @Test(
     "each required key that is missing is named",
     arguments: lines.map(\.key).filter { !$0.hasPrefix("model.axial") })

@@ -6,6 +6,7 @@
 #include "vector.h"
 #include "product.h"
 #include "pairs.h"
+#include "blocks.h"
 #include "rate.h"
 #include "stream.h"
 #include "layernorm.h"

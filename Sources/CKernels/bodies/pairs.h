@@ -7,38 +7,38 @@
 // fused multiply-adds with the same treatment of small numbers; only the bits of a NaN may be others.
 
 #if CK_LEVEL > 0
-#ifdef CK_BF16
-#define CK_TERM(x, b, sum) \
-  ((rf)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(__m512)(x), (__m512bh)(__m512)(b)))
-#else
-CK_INLINE rf CK(pair_term)(rf x, rf b, rf sum) {
-  sum = fused_register((rf)((ru)x & 0xffff0000u), (rf)((ru)b & 0xffff0000u), sum);
-  return fused_register((rf)((ru)x << 16), (rf)((ru)b << 16), sum);
-}
-#define CK_TERM(x, b, sum) CK(pair_term)(x, b, sum)
-#endif
-// The processor is told so by `product_pairs`.
+// The processor is told so by `CK_FLUSHING`.
 #define CK_FLUSH(v) (v)
+CK_INLINE rf CK(pair_step)(rf a, rf b, rf c) { return fused_register(a, b, c); }
 #else
 CK_INLINE rf CK(pair_flush)(rf v) {
   return (rf)((ru)v & (((ru)v & 0x7f800000u) == 0 ? (ru)0x80000000u : (ru)0xffffffffu));
 }
+#define CK_FLUSH(v) CK(pair_flush)(v)
 // One rounding, as in `fused_register`. What would round to less than the smallest normal number, were there no end to
 // exponents, becomes zero.
-static __attribute__((noinline)) rf CK(pair_half)(rf a, rf b, rf c) {
+static __attribute__((noinline)) rf CK(pair_step_flushed)(rf a, rf b, rf c) {
   const rl odd = odd_sum(a, b, c);
   const rd size = (rd)(odd & 0x7fffffffffffffff);
   const rl small = size < 0x1.ffffffp-127;
   return __builtin_convertvector((rd)(odd & ~(small & 0x7fffffffffffffff)), rf);
 }
+CK_INLINE rf CK(pair_step)(rf a, rf b, rf c) {
+  return CK(pair_step_flushed)(CK_FLUSH(a), CK_FLUSH(b), CK_FLUSH(c));
+}
+#endif
+CK_INLINE rf CK(pair_first)(rf pair) { return (rf)((ru)pair << 16); }
+CK_INLINE rf CK(pair_second)(rf pair) { return (rf)((ru)pair & 0xffff0000u); }
+
 CK_INLINE rf CK(pair_term)(rf x, rf b, rf sum) {
-  sum = CK(pair_half)(CK(pair_flush)((rf)((ru)x & 0xffff0000u)),
-                      CK(pair_flush)((rf)((ru)b & 0xffff0000u)), CK(pair_flush)(sum));
-  return CK(pair_half)(CK(pair_flush)((rf)((ru)x << 16)), CK(pair_flush)((rf)((ru)b << 16)), sum);
+#ifdef CK_BF16
+  return (rf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)x, (__m512bh)(__m512)b);
+#else
+  sum = CK(pair_step)(CK(pair_second)(x), CK(pair_second)(b), sum);
+  return CK(pair_step)(CK(pair_first)(x), CK(pair_first)(b), sum);
+#endif
 }
 #define CK_TERM(x, b, sum) CK(pair_term)(x, b, sum)
-#define CK_FLUSH(v) CK(pair_flush)(v)
-#endif
 
 // A gate is a left side as well: strips of twice as many columns.
 #define CK_GATE_ROW (2 * CK_STRIP)
@@ -57,7 +57,6 @@ CK_INLINE size_t CK(pair_gate_place)(size_t column, size_t strip) {
 #define CK_P(name) CK(pair_##name)
 #include "product_loops.h"
 #undef CK_P
-#undef CK_GATE_ROW
 
 // The limit of these products, as `fma_loop` is of others.
 static double CK(pair_loop)(size_t rounds, float *result) {
@@ -75,8 +74,19 @@ static double CK(pair_loop)(size_t rounds, float *result) {
   *result = total.x;
   return 48.0 * CK_REGISTER * (double)rounds;
 }
-#undef CK_TERM
-#undef CK_FLUSH
+
+// Runs a statement in the processor's mode that takes small numbers for zeros.
+#if CK_LEVEL > 0
+#define CK_FLUSHING(statement)                                                       \
+  do {                                                                               \
+    const unsigned mode = _mm_getcsr();                                              \
+    _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | 0x0040); /* and denormals are zeros */     \
+    statement;                                                                       \
+    _mm_setcsr(mode);                                                                \
+  } while (0)
+#else
+#define CK_FLUSHING(statement) statement
+#endif
 
 // noinline: whose arithmetic must stay between the changes of the processor's mode.
 static __attribute__((noinline)) void CK(pair_product_here)(
@@ -91,15 +101,8 @@ static void CK(product_pairs)(ck_left a, const float *b, size_t b_strip, float *
                               size_t c_strip, size_t rows, size_t columns, size_t depth, int add,
                               int go_on, const float *bias, int relu, const uint16_t *gate,
                               size_t gate_strip) {
-#if CK_LEVEL > 0
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(mode | _MM_FLUSH_ZERO_ON | 0x0040);  // and denormals are zeros
-#endif
-  CK(pair_product_here)(a, b, b_strip, c, c_row, c_strip, rows, columns, depth, add, go_on, bias,
-                        relu, gate, gate_strip);
-#if CK_LEVEL > 0
-  _mm_setcsr(mode);
-#endif
+  CK_FLUSHING(CK(pair_product_here)(a, b, b_strip, c, c_row, c_strip, rows, columns, depth, add,
+                                    go_on, bias, relu, gate, gate_strip));
 }
 
 // The bf16 number nearest to each, ties to even. What is below the normal numbers becomes zero, and a NaN stays one.

@@ -1,7 +1,7 @@
 // The leaf loops of the trainer: everything that touches every number of a tile.
 //
-// Each function exists for three instruction sets (portable, AVX2+FMA, AVX-512; products of bf16 for a
-// fourth) compiled from one body;
+// Each function exists for three instruction sets (portable, AVX2+FMA, AVX-512; products of bf16 for two
+// more) compiled from one body;
 // the first call picks the best one the CPU has, or the one that the environment variable
 // REFORMER_INSTRUCTIONS names. Matrices are row-major; `*_stride` counts floats
 // between rows. Nothing here allocates or keeps state apart from the chosen level.
@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-// ---- Instruction-set level: 0 portable, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL), 3 with AVX512-BF16.
+// ---- Instruction-set level: 0 portable, 1 AVX2+FMA, 2 AVX-512 (F, DQ, BW, VL), 3 with AVX512-BF16, 4 with
+// the tiles of AMX (bf16), which the system has to grant.
 int ck_best_level(void);            // the best level this CPU can run
 int ck_active_level(void);          // the level in use
 const char *ck_refused_level(void);  // REFORMER_INSTRUCTIONS where it names no level of this CPU, else NULL
@@ -21,8 +22,9 @@ int ck_level_is_forced(void);       // whether REFORMER_INSTRUCTIONS names anoth
 int ck_set_level(int level);        // 0 when done, -1 when this CPU cannot run it; for tests only
 // The same for the calling thread alone, so that tests can run side by side; -1 ends it.
 int ck_set_thread_level(int level);
-const char *ck_level_name(int level);  // "portable", "avx2", "avx512", "avx512-bf16"
+const char *ck_level_name(int level);  // "portable", "avx2", "avx512", "avx512-bf16", "amx"
 int ck_has_pair_instruction(void);  // whether the level in use has an instruction for pairs of bf16
+int ck_has_tiles(void);             // whether it has AMX tiles for blocks of them
 
 // ---- Threads
 int ck_core_count(void);  // cores that this process may use
@@ -94,6 +96,11 @@ void ck_strips_gathered(const float *rows, size_t row_stride, const int32_t *ind
 void ck_product_pairs(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
                       size_t c_strip, size_t rows, size_t columns, size_t depth, int add, int go_on,
                       const float *bias, int relu, const uint16_t *gate, size_t gate_strip);
+// The same product in blocks of 32 numbers along k, as by tdpbf16ps (bodies/blocks.h): other bits of the same sums. All of
+// k is one chain of blocks, whatever add says.
+void ck_product_blocks(ck_left a, const float *b, size_t b_strip, float *c, size_t c_row,
+                       size_t c_strip, size_t rows, size_t columns, size_t depth, int add, int go_on,
+                       const float *bias, int relu, const uint16_t *gate, size_t gate_strip);
 // Numbers [rows, columns], (i, j) at from[i * row + j / S * strip + j % S], to nearest even as pairs of columns
 // [rows, columns / 2] in strips of pairs, a left side, and as pairs of rows [rows / 2, columns], a right side or the
 // transpose of a left one; either may be NULL. Sizes are rounded up: a number alone has a zero beside it.
@@ -104,6 +111,10 @@ void ck_pairs_transposed(const float *rows, size_t row_stride, size_t count, siz
                          uint32_t *strips, size_t strip_stride);
 // As ck_fma_loop, of pairs.
 double ck_pair_loop(size_t rounds, float *result);
+double ck_block_loop(size_t rounds, float *result);  // the same of tiles; 0 operations where there are none
+// A thread's tiles stay as the last product shaped them. Without them the system has 8 KiB less to save when it takes the core
+// from the thread; the next product shapes them again.
+void ck_release_tiles(void);
 
 // Multiply-adds on registers, for the machine's limit: returns how many operations were done and
 // leaves a sum that depends on all of them in *result, which holds the factor before.

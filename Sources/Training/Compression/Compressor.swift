@@ -15,10 +15,10 @@ public struct Compressor {
   /// Throws where the model does not decode what it encodes.
   public init(_ checkpoint: Checkpoint, threads: Int) throws(UserError) {
     let config = checkpoint.config
-    guard config.run.matrixProducts == .tiles else {
+    guard config.run.matrixProducts != .openblas else {
       throw UserError(
         "\(checkpoint.folder): run.matrix_products is openblas, which makes no promise about its bits; a model that is "
-          + "to compress needs tiles")
+          + "to compress needs tiles or amx")
     }
     guard config.reformer.layers.allSatisfy(\.isStrictlyCausal) else {
       throw UserError(

@@ -12,7 +12,16 @@ public enum PositionKind: String, Codable, Sendable, CaseIterable {
 }
 
 extension PositionKind: ConfigChoice {}
-extension Precision: ConfigChoice {}
+
+/// Numbers that products read.
+public enum PrecisionChoice: String, Sendable, CaseIterable {
+  /// Single precision.
+  case fp32
+  /// The nearest bf16 numbers; `run.matrix_products` says in which order they are added.
+  case bf16
+}
+
+extension PrecisionChoice: ConfigChoice {}
 
 /// `[model]`; `keys` says what each property means.
 package struct ModelSection: Sendable, Equatable {
@@ -24,7 +33,7 @@ package struct ModelSection: Sendable, Equatable {
   package var headsPerGroup = 0
   package var feedForwardWidth = 0
   package var activation = Activation.relu
-  package var precision = Precision.fp32
+  package var precision = PrecisionChoice.fp32
   package var vocabulary = 256
   package var byteOffset = 0
   package var positions = PositionKind.axial
@@ -70,9 +79,10 @@ package struct ModelSection: Sendable, Equatable {
         "Activation of the feed-forward layers."),
       Key(
         "precision", \.precision, .any, .fixed,
-        "Numbers that products with weights and attention of LSH chunks read: fp32, or the nearest bf16 ones, up to "
-          + "1.8 times as fast where the processor has AVX512-BF16 (see doctor). Sums, parameters, gradients and the "
-          + "optimizer are fp32 either way."),
+        "Numbers that products with weights and attention of LSH chunks read: fp32, or the nearest bf16 ones, faster "
+          + "where the processor is (see doctor): up to 1.8 times with AVX512-BF16, or more with AMX and "
+          + "run.matrix_products = \"amx\". Sums, parameters, gradients and the optimizer are fp32 either way."
+      ),
       Key(
         "vocabulary", \.vocabulary, .from(256, to: ConfigLimits.size), .fixed,
         "Token ids; at least 256 + byte_offset."),

@@ -118,8 +118,11 @@ extension RunConfig {
       throw ConfigError("model.preset = \"\(model.preset.rawValue)\": \(problem)")
     }
     try require(
-      "model.precision", model.precision == .fp32 || run.matrixProducts == .tiles,
-      "fp32, or bf16 with run.matrix_products = \"tiles\"")
+      "model.precision", model.precision == .fp32 || run.matrixProducts != .openblas,
+      "fp32, or bf16 with run.matrix_products = \"tiles\" or \"amx\"")
+    try require(
+      "run.matrix_products", model.precision == .bf16 || run.matrixProducts != .amx,
+      "tiles or openblas, or amx with model.precision = \"bf16\"")
     let widest = ConfigLimits.size / model.heads
     try require(
       "model.head_width", model.headWidth <= widest,

@@ -26,11 +26,18 @@ public struct RunConfig: Sendable, Equatable {
       width: model.width, layers: model.layers.map(attention.sizes.layer), heads: model.heads,
       headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
       feedForwardWidth: model.feedForwardWidth,
-      activation: model.activation, precision: model.precision,
+      activation: model.activation, precision: precision,
       axialShape: model.axialShape, axialWidths: model.axialWidths,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
       ngrams: model.ngrams)
+  }
+
+  private var precision: Precision {
+    switch model.precision {
+    case .fp32: .fp32
+    case .bf16: run.matrixProducts == .amx ? .bf16InBlocks : .bf16
+    }
   }
 
   /// The optimizer and its constants.

@@ -72,7 +72,9 @@ package struct RunSection: Sendable, Equatable {
         "Threads per rank; auto: this machine's cores over its ranks."),
       Key(
         "matrix_products", \.matrixProducts, .any, .free,
-        "Matrix products by tiles of our own, the same bits everywhere, or by OpenBLAS."),
+        "Matrix products by tiles of our own; by the same, but those of bf16 numbers in the order of AMX tiles (several "
+          + "times as fast on processors that have them, slower on others: see doctor); or by OpenBLAS. The first two "
+          + "have bits of their own, the same everywhere."),
       Key(
         "evaluate_every", \.evaluateEvery,
         .from(0, to: mostSteps, zero: "evaluates at the end only"), .free,

@@ -13,7 +13,7 @@ public struct BenchmarkReport: Codable, Sendable {
   public let length: Int
   /// Threads of the process.
   public let threads: Int
-  /// `portable`, `avx2`, `avx512` or `avx512-bf16`.
+  /// `portable`, `avx2`, `avx512`, `avx512-bf16` or `amx`.
   public let instructionSet: String
   /// How products were computed: by tiles, or OpenBLAS's version and kernel set.
   public let matrixProducts: String
@@ -31,13 +31,17 @@ public struct BenchmarkReport: Codable, Sendable {
   public let tilesGflops: Double
   /// The same of bf16 numbers.
   public let bf16TilesGflops: Double
+  /// The same by the route `amx`, 0 where the processor has no AMX.
+  public let amxTilesGflops: Double
   /// That of OpenBLAS.
   public let openblasGflops: Double
   /// Limit of multiply-adds on registers, all threads, in 1e9.
   public let fmaGflops: Double
   /// The same of bf16 numbers, 0 without an instruction for them.
   public let bf16Gflops: Double
-  /// `usefulGflops` over the limit of this precision: `fmaGflops`, or `bf16Gflops` where that is one.
+  /// The same by AMX, 0 where the processor has none.
+  public let amxGflops: Double
+  /// `usefulGflops` over the limit of this precision and route: `fmaGflops`, or `bf16Gflops` or `amxGflops` where that is one.
   public let utilization: Double
   /// Largest resident memory of the process.
   public let peakRssBytes: Int
@@ -48,9 +52,11 @@ public struct BenchmarkReport: Codable, Sendable {
 }
 
 extension MachineRates {
-  /// What limits the products of a model.
-  func limit(_ precision: Precision) -> Double {
-    precision == .bf16 && bf16Gflops > 0 ? bf16Gflops : fmaGflops
+  /// What limits the products of a run.
+  func limit(_ config: RunConfig) -> Double {
+    guard config.model.precision == .bf16 else { return fmaGflops }
+    let limit = config.run.matrixProducts == .amx ? amxGflops : bf16Gflops
+    return limit > 0 ? limit : fmaGflops
   }
 }
 
@@ -107,8 +113,10 @@ public func runBenchmark(
     bytesPerSecond: windows * Double(config.data.length) / median, stepSeconds: median,
     stepSecondsRange: [times.min() ?? 0, times.max() ?? 0],
     usefulGflops: useful, tilesGflops: rates.tilesGflops, bf16TilesGflops: rates.bf16TilesGflops,
+    amxTilesGflops: rates.amxTilesGflops,
     openblasGflops: rates.openblasGflops, fmaGflops: rates.fmaGflops, bf16Gflops: rates.bf16Gflops,
-    utilization: useful / rates.limit(config.model.precision), peakRssBytes: peak,
+    amxGflops: rates.amxGflops,
+    utilization: useful / rates.limit(config), peakRssBytes: peak,
     scratchBytes: engine.scratchHighWaterBytes,
     phases: phases)
 }

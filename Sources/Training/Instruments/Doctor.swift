@@ -14,7 +14,7 @@ public struct DoctorReport: Codable, Sendable {
   public let cores: Int
   /// Threads of a rank.
   public let threads: Int
-  /// `portable`, `avx2`, `avx512` or `avx512-bf16`.
+  /// `portable`, `avx2`, `avx512`, `avx512-bf16` or `amx`.
   public let instructionSet: String
   /// Whether the environment variable `REFORMER_INSTRUCTIONS` chose it, below the processor's best.
   public let instructionSetIsForced: Bool
@@ -26,6 +26,10 @@ public struct DoctorReport: Codable, Sendable {
   public let bf16Gflops: Double
   /// Rate of products of bf16 numbers, by the instruction or without.
   public let bf16TilesGflops: Double
+  /// Limit of AMX, 0 where the processor has none.
+  public let amxGflops: Double
+  /// Rate of products of bf16 numbers with `run.matrix_products = "amx"`, 0 where the processor has no AMX.
+  public let amxTilesGflops: Double
   /// Version and kernel set of OpenBLAS, the yardstick.
   public let openblas: String
   /// Its rate on the same.
@@ -42,6 +46,21 @@ public struct DoctorReport: Codable, Sendable {
   public let link: LinkReport?
   /// What should be changed, one line each.
   public let warnings: [String]
+}
+
+extension DoctorReport {
+  /// Which precision and route of products is the fastest here.
+  public var fastest: String {
+    let (fp32, bf16) = (tilesGflops, bf16TilesGflops)
+    guard max(bf16, amxTilesGflops) > 1.1 * fp32 else {
+      return fp32 > 1.1 * bf16
+        ? String(format: "model.precision = \"fp32\" is faster here, %.1f times", fp32 / bf16)
+        : "either model.precision is as fast here"
+    }
+    let isAMX = amxTilesGflops > bf16
+    return "model.precision = \"bf16\"" + (isAMX ? " with run.matrix_products = \"amx\"" : "")
+      + String(format: " is faster here, %.1f times", max(bf16, amxTilesGflops) / fp32)
+  }
 }
 
 /// What two ranks measured between them.
@@ -88,6 +107,7 @@ public func examine(_ communicator: any Communicator, progress: Progress) throws
     instructionSetIsForced: Kernels.isInstructionSetForced,
     fmaGflops: rates.fmaGflops, tilesGflops: rates.tilesGflops,
     bf16Gflops: rates.bf16Gflops, bf16TilesGflops: rates.bf16TilesGflops,
+    amxGflops: rates.amxGflops, amxTilesGflops: rates.amxTilesGflops,
     openblas: OpenBLAS.description,
     openblasGflops: rates.openblasGflops,
     memoryBytes: Int(ProcessInfo.processInfo.physicalMemory), memoryCopyBytesPerSecond: copying,

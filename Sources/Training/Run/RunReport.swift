@@ -35,7 +35,10 @@ final class RunReport {
     plannedBytes = MemoryPlan(config, ranks: ranks, threads: threads).peakRssBytes
     for notice in mix.notices { progress.notice(notice) }
     if let warning = OpenBLAS.environmentWarning { progress.warning(warning) }
-    if config.model.precision == .bf16 && !BFloat16Pair.isFast {
+    if config.run.matrixProducts == .amx && !InBlocks.isFast {
+      progress.notice(
+        "no AMX tiles here (\(Kernels.instructionSet)): the same numbers, but slower than fp32")
+    } else if config.model.precision == .bf16 && !InPairs.isFast {
       progress.notice(
         "no instruction for bf16 here (\(Kernels.instructionSet)): the same numbers, but no faster than fp32"
       )
