@@ -48,7 +48,7 @@ public final class GradientReduction {
   /// Allocates all buffers; sums run on `pool` if there is one, and gradients travel as `wire`.
   public init(
     communicator: any Communicator, layout: ParameterLayout, shares: GroupShares = .cut,
-    wire: Precision = .fp32, pool: WorkerPool? = nil
+    wire: Wire = .fp32, pool: WorkerPool? = nil
   ) {
     precondition(layout.groups.count * Purpose.allCases.count < 32768, "more groups than MPI tags")
     self.communicator = communicator
@@ -118,7 +118,7 @@ public final class GradientReduction {
 
   /// Bytes of the buffers on the rank that needs most, for the memory plan.
   public static func bufferBytes(
-    layout: ParameterLayout, ranks: Int, shares: GroupShares = .cut, wire: Precision = .fp32
+    layout: ParameterLayout, ranks: Int, shares: GroupShares = .cut, wire: Wire = .fp32
   ) -> Int {
     let owned = ownedRanges(layout: layout, rank: 0, ranks: ranks, shares: shares)
       .reduce(0) { $0 + $1.count }
@@ -130,7 +130,7 @@ public final class GradientReduction {
   }
 
   /// Bytes that a rank sends per step: the others' pieces of its gradients, and its own new parameters to all.
-  public static func sentBytes(layout: ParameterLayout, ranks: Int, wire: Precision) -> Int {
+  public static func sentBytes(layout: ParameterLayout, ranks: Int, wire: Wire) -> Int {
     let number = MemoryLayout<Float>.size + (wire == .bf16 ? 2 : MemoryLayout<Float>.size)
     return number * layout.count / ranks * (ranks - 1)
   }

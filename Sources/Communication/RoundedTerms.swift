@@ -1,6 +1,14 @@
 // Gradients that travel as bf16 numbers: half the bytes, and a sum of rounded terms.
 import Compute
 
+/// What gradients are on their way to other ranks.
+public enum Wire: String, Sendable, CaseIterable {
+  /// Single precision, as they are.
+  case fp32
+  /// The nearest bf16 numbers.
+  case bf16
+}
+
 /// The terms of a sum over ranks, each rounded to the nearest bf16 numbers (ties to even) before it is added.
 ///
 /// A rank rounds its own term too, also where it owns the piece: so the sum does not depend on who owns what, only on

@@ -81,7 +81,7 @@ struct RoundedTermsTests {
     "a rank sends as many bytes as are planned, three quarters of those in fp32",
     arguments: [2, 3, 4])
   func sentBytes(ranks: Int) throws {
-    func sent(_ wire: Precision) throws -> Int {
+    func sent(_ wire: Wire) throws -> Int {
       let counts = try ThreadedCommunicator.run(ranks: ranks) { threads in
         let communicator = CountingCommunicator(threads)
         let reduction = GradientReduction(

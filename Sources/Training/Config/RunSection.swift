@@ -1,4 +1,5 @@
 // `[run]`: the run around the model.
+import Communication
 import Compute
 
 extension MatrixProducts: ConfigChoice {
@@ -15,6 +16,7 @@ public enum CheckpointErrorPolicy: String, Codable, Sendable, CaseIterable {
 }
 
 extension CheckpointErrorPolicy: ConfigChoice {}
+extension Wire: ConfigChoice {}
 
 /// `[run]`; `keys` says what each property means.
 package struct RunSection: Sendable, Equatable {
@@ -38,7 +40,7 @@ package struct RunSection: Sendable, Equatable {
   package var logEvery = 1
   package var memoryBudgetGB = 0.0
   package var overlap = true
-  package var wire = Precision.fp32
+  package var wire = Wire.fp32
   package var replicaCheckEvery = 100
   package var waitLimitSeconds = RunSection.usualWaitLimit
   package var keepActivations = false
