@@ -70,6 +70,8 @@ public final class LapTimer: @unchecked Sendable {
   }
 
   func reset(running: Bool) {
+    // A thread that goes on from one computation to the next does not start a lap in between.
+    last = Self.now()
     isRunning = running
     for index in nanoseconds.indices { nanoseconds[index] = 0 }
   }

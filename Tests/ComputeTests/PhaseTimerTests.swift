@@ -30,4 +30,19 @@ struct PhaseTimerTests {
     work()
     #expect(pool.lapSeconds.allSatisfy { $0.seconds == 0 })
   }
+
+  @Test("a thread between two computations has no lap longer than there was time")
+  func starts() {
+    let pool = WorkerPool(threadCount: 2)
+    let start = ContinuousClock.now
+    for _ in 0..<500 {
+      pool.resetLaps(running: false)
+      pool.run(4) { _, scratch in scratch.lap(.hash) }
+      pool.resetLaps(running: true)
+      pool.run(4) { _, scratch in scratch.lap(.hash) }
+      let all = pool.lapSeconds.reduce(0) { $0 + $1.seconds }
+      let elapsed = start.duration(to: .now)
+      #expect(Duration.seconds(all) <= elapsed * 2)
+    }
+  }
 }
