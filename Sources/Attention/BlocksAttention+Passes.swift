@@ -54,6 +54,8 @@ extension BlocksAttention {
     let (engine, length) = (pass.engine, group.length)
     engine.scratch.frame {
       let heads = heads(group, saved, pass)
+      // What a cancelled pass leaves out has chosen nothing: the lists are made all the same.
+      for choice in saved.choices { choice.fill(-1) }
       engine.pool.each(heads.count, blockRanges((length + block - 1) / block)) {
         head, range, scratch in
         for index in range {

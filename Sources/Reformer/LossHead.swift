@@ -93,11 +93,14 @@ struct LossHead {
           ngrams.gather(tiles[tile], into: evidence, first: place, common: common)
           scratch.lap(.loss)
         }
-        ngrams.mix(
-          all, rows: block, evidence: evidence, first: 0, common: common, known: known,
-          scratch: scratch, losses: losses?[block])
-        allLogits?.rows(block).copy(from: all)
-        scratch.lap(.loss)
+        // A task, so that it is left out where those before it were.
+        engine.pool.run(1) { _, scratch in
+          ngrams.mix(
+            all, rows: block, evidence: evidence, first: 0, common: common, known: known,
+            scratch: scratch, losses: losses?[block])
+          allLogits?.rows(block).copy(from: all)
+          scratch.lap(.loss)
+        }
       }
     }
   }
@@ -152,16 +155,16 @@ struct LossHead {
           scratch.lap(.loss)
         }
         if let ngrams, let common, let evidence {
-          block.eachTileInOrder { tile in
+          block.eachTileInOrder { tile, scratch in
             ngrams.mix(
               network.rows(tile.place), rows: tile.rows, evidence: evidence,
               first: tile.place.lowerBound, common: common, known: window.length,
-              scratch: engine.scratch, losses: rowLoss[tile.rows],
+              scratch: scratch, losses: rowLoss[tile.rows],
               gradient: MixtureGradient(
                 escapes: tile.partial(ngrams.escapes), weights: tile.partial(ngrams.weights),
                 scale: scale))
+            scratch.lap(.loss)
           }
-          engine.scratch.lap(.loss)
         }
         block.add([
           WeightGradient(

@@ -144,7 +144,11 @@ struct RowBlock {
   }
 
   /// Calls `body` once for each tile, first to last, on the calling thread.
-  func eachTileInOrder(_ body: (RowTile) -> Void) { tiles.forEach(body) }
+  ///
+  /// Each is a task of its own: of a cancelled pass, whose tiles may never have been computed, none is run.
+  func eachTileInOrder(_ body: (RowTile, ScratchArena) -> Void) {
+    for tile in tiles { engine.pool.run(1) { body(tile, $1) } }
+  }
 
   /// Adds the gradients of weights over the block, and what its tiles have for vectors.
   func add<Element>(_ weights: [WeightGradient<Element>]) {
