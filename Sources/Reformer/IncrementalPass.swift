@@ -139,8 +139,10 @@ extension LossHead {
         from: self.logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits)
     }
     guard let ngrams else { return }
+    let shares = shares(ngrams, pass: pass)
     pass.engine.pool.run(sequences.count) { row, scratch in
-      let counts = counts(ngrams, of: sequences[row], upTo: position, pass: pass)
+      let counts = counts(
+        ngrams, shares, of: sequences[row], upTo: position, pass: pass)
       counts.next(position, logits: logits.row(row), ngrams, scratch: scratch)
       scratch.lap(.loss)
     }
@@ -151,18 +153,25 @@ extension LossHead {
     _ rows: Range<Int>, streams: [ResidualStream], sequence: SequencePast, known: Int, pass: Pass
   ) {
     guard let ngrams, !rows.isEmpty else { return }
-    let counts = counts(ngrams, of: sequence, upTo: rows.upperBound - 1, pass: pass)
+    let counts = counts(
+      ngrams, shares(ngrams, pass: pass), of: sequence, upTo: rows.upperBound - 1, pass: pass)
     mix(rows, streams: streams, ngrams, counts.common, known: known, pass: pass)
   }
 
+  /// What all sequences share, made by the first pass that needs it; not for tasks, which run side by side.
+  private func shares(_ ngrams: NGramMixture, pass: Pass) -> NGramMixture.Shares {
+    guard let shares = pass.prepared?.shares(ngrams, pass.parameters) else {
+      preconditionFailure("a sequence without prepared parameters")
+    }
+    return shares
+  }
+
   private func counts(
-    _ ngrams: NGramMixture, of sequence: SequencePast, upTo position: Int, pass: Pass
+    _ ngrams: NGramMixture, _ shares: NGramMixture.Shares, of sequence: SequencePast,
+    upTo position: Int, pass: Pass
   ) -> CountsPast {
     sequence.counts(upTo: position) { arena in
-      guard let shares = pass.prepared?.shares(ngrams, pass.parameters) else {
-        preconditionFailure("a sequence without prepared parameters")
-      }
-      return CountsPast(
+      CountsPast(
         ngrams.common(sequence.window, pass.parameters, shares: shares, from: arena), ngrams,
         from: arena)
     }
