@@ -112,7 +112,8 @@ extension AttentionSublayer {
             tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
             scratch.lap(.projections)
           }
-          norm.backward(out, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
+          norm.backward(
+            out, of: normed, into: sourceGradient, tile: tile, pass: pass, scratch: scratch)
           scratch.lap(.norm)
         }
         block.add(

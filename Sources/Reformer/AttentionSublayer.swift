@@ -9,7 +9,7 @@ import Compute
 /// D width, g heads per group, K features per head; products with weights are of `Element`.
 struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: ReversibleSublayer {
   let group: Int
-  let norm: LayerNorm
+  let norm: SourceNorm
   let projections: [Slot]
   /// The kind's own parameters.
   let own: [Slot]
@@ -25,8 +25,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let features = config.heads * config.headWidth
     let inside = name + "self_attention."
     group = layout.addGroup("layers.\(layer).attention")
-    norm = LayerNorm(
-      name + "layer_norm", width: config.width, layout: &layout, epsilon: config.layerNormEpsilon)
+    norm = SourceNorm(name, config, layout: &layout)
     var (projections, own) = ([Slot](), [Slot]())
     for projection in attention.projections {
       // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
@@ -106,6 +105,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
           target: target, .forward, pass: pass)
       }
     }
+    norm.keep(source, pass: pass)
   }
 
   /// Projections, attention and the group's share of the output.

@@ -11,6 +11,7 @@ final class SequencePast {
   let window: Window
   private let arena = ScratchArena()
   private var layers: [Int: [any HeadPast]] = [:]
+  private var lastRows: [Int: View<Int32>] = [:]
   private var counts: CountsPast?
   private var counted = 0
 
@@ -28,6 +29,16 @@ final class SequencePast {
     if let known = layers[key] { return known }
     let made = make(arena)
     layers[key] = made
+    return made
+  }
+
+  /// The first `features` that a norm with this `gain` read of the stream's last row, to be written by whoever computes
+  /// the next; zeros at first.
+  func lastRow(_ gain: Slot, features: Int) -> View<Int32> {
+    if let known = lastRows[gain.offset] { return known }
+    let made = arena.integers(features)
+    made.fill(0)
+    lastRows[gain.offset] = made
     return made
   }
 

@@ -7,7 +7,7 @@ import Compute
 /// D width, F hidden width; products are of `Element`.
 struct FeedForward<Element: ProductElement>: ReversibleSublayer {
   let group: Int
-  let norm: LayerNorm
+  let norm: SourceNorm
   let inWeight: Slot
   let inBias: Slot
   let outWeight: Slot
@@ -20,8 +20,7 @@ struct FeedForward<Element: ProductElement>: ReversibleSublayer {
     let name = ReformerConfig.layerName(layer) + "feed_forward."
     let (width, hidden) = (config.width, config.feedForwardWidth)
     group = layout.addGroup("layers.\(layer).feed_forward")
-    norm = LayerNorm(
-      name + "layer_norm", width: width, layout: &layout, epsilon: config.layerNormEpsilon)
+    norm = SourceNorm(name, config, layout: &layout)
     func dense(_ part: String, _ shape: [Int], _ first: FirstValues) -> (Slot, Slot) {
       let name = name + part + ".dense."
       return (
@@ -95,6 +94,7 @@ struct FeedForward<Element: ProductElement>: ReversibleSublayer {
           scratch: scratch)
       }
     }
+    norm.keep(source, pass: pass)
     try check.pass("layer \(layer), feed-forward", fractionBits: source.fractionBits)
   }
 
@@ -188,7 +188,8 @@ struct FeedForward<Element: ProductElement>: ReversibleSublayer {
           tileProduct(hidden.left, backWeights.into, into: normed.normalized.result)
           scratch.lap(.feedForward)
           norm.backward(
-            normed.normalized, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
+            normed.normalized, of: normed, into: sourceGradient, tile: tile, pass: pass,
+            scratch: scratch)
           scratch.lap(.norm)
         }
         block.add([

@@ -32,12 +32,21 @@ struct LayerNorm {
   func forward(
     _ rows: Range<Int>, of streams: ResidualStream..., pass: Pass, scratch: ScratchArena
   ) -> Rows {
-    let x = scratch.matrix(rows.count, width)
-    let normalized = scratch.matrix(rows.count, width)
-    let statistics = scratch.matrix(2, rows.count)
-    for (index, stream) in streams.enumerated() {
-      stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
+    forward(rows.count, pass: pass, scratch: scratch) { x in
+      for (index, stream) in streams.enumerated() {
+        stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
+      }
     }
+  }
+
+  /// The norm of as many `rows` as `read` puts into its argument `[rows, width]`, lent by `scratch`.
+  func forward(
+    _ rows: Int, pass: Pass, scratch: ScratchArena, _ read: (Matrix) -> Void
+  ) -> Rows {
+    let x = scratch.matrix(rows, width)
+    let normalized = scratch.matrix(rows, width)
+    let statistics = scratch.matrix(2, rows)
+    read(x)
     Kernels.layerNorm(
       x, gain: pass.parameters[gain.range], bias: pass.parameters[bias.range], epsilon: epsilon,
       into: normalized, statistics: statistics)

@@ -38,6 +38,8 @@ public struct ReformerConfig: Sendable {
   public var feedForwardWidth: Int
   /// Activation of the feed-forward layer.
   public var activation: Activation
+  /// Whether half of what a sub-layer reads is of the position before (`SourceNorm`).
+  public var tokenShift: Bool
   /// Numbers that products with weights read.
   public var precision: Precision
   /// Axes of the position grid; position p is row-major over them.
@@ -62,7 +64,8 @@ public struct ReformerConfig: Sendable {
     vocabulary: Int = 256, byteOffset: Int = 0, length: Int, width: Int,
     layers: [any AttentionLayer],
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
-    activation: Activation = .relu, precision: Precision = .fp32, axialShape: [Int],
+    activation: Activation = .relu, tokenShift: Bool = false, precision: Precision = .fp32,
+    axialShape: [Int],
     axialWidths: [Int], dropout: Double = 0,
     attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
     ngrams: NGramSizes = NGramSizes()
@@ -77,6 +80,7 @@ public struct ReformerConfig: Sendable {
     self.headsPerGroup = headsPerGroup ?? heads
     self.feedForwardWidth = feedForwardWidth
     self.activation = activation
+    self.tokenShift = tokenShift
     self.precision = precision
     self.axialShape = axialShape
     self.axialWidths = axialWidths

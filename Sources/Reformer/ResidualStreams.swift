@@ -31,6 +31,11 @@ struct ResidualStream {
     }
   }
 
+  /// `values` of the stream, or a part of a row, as floats into `out`.
+  func read(_ values: View<Int32>, into out: View<Float>) {
+    Kernels.floats(of: values, step: step, into: out)
+  }
+
   /// Adds or takes away `change` `[rows, D]`, rounded; reports values out of range to `check`.
   func apply(_ change: Matrix, to rows: Range<Int>, _ direction: Direction, check: RangeCheck) {
     let bad = Kernels.accumulate(

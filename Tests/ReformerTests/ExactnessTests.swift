@@ -9,12 +9,13 @@ struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
     headsPerGroup: Int = 2, length: Int = 300, _ variant: Variant = Variant(lsh: smallLSH),
-    activation: Activation = .relu, isRotary: Bool = false
+    activation: Activation = .relu, tokenShift: Bool = false, isRotary: Bool = false
   ) -> ReformerConfig {
     smallConfig(
       [
         .local, .lsh, .full, .local, .lsh, .local, .full, .lsh, .local, .local, .lsh, .lsh,
       ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
+      tokenShift: tokenShift,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
       attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, precision: variant.precision)
   }
@@ -66,10 +67,10 @@ struct ExactnessTests {
   }
 
   @Test(
-    "rotary positions and squared relu: streams come back, and gradients are those of kept activations",
+    "rotary positions, squared relu and token shift: streams come back, and gradients are those of kept activations",
     arguments: [5, 300], variants)
   func rotary(length: Int, variant: Variant) throws {
-    let config = deep(variant, activation: .relu2, isRotary: true)
+    let config = deep(variant, activation: .relu2, tokenShift: true, isRotary: true)
     let recomputing = try ModelProbe(config, length: length, disorder: 0.05)
     let keeping = try ModelProbe(
       config, length: length, threads: 2, keepActivations: true, disorder: 0.05)

@@ -79,6 +79,15 @@ struct GradientTests {
     try check(smallConfig([.local], activation: .relu2, dropout: 0.1, residualFractionBits: 22))
   }
 
+  @Test("token shift, in one tile and over the edges of tiles and blocks")
+  func tokenShift() throws {
+    try check(
+      smallConfig([.local, .lsh], tokenShift: true, dropout: 0.1, residualFractionBits: 22))
+    try check(
+      smallConfig(
+        [.local], length: 1300, tokenShift: true, axialShape: [26, 50], residualFractionBits: 22))
+  }
+
   @Test("relu")
   func relu() throws {
     try check(smallConfig([.local], activation: .relu, dropout: 0.1, residualFractionBits: 22))

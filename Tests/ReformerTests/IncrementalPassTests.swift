@@ -14,6 +14,7 @@ struct IncrementalPassTests {
     var headsPerGroup = 2
     var sharesQueryKey = false
     var activation = Activation.relu
+    var tokenShift = false
     var isRotary = false
     var ngrams = NGramSizes()
     var precision = Precision.fp32
@@ -24,7 +25,8 @@ struct IncrementalPassTests {
     var config: ReformerConfig {
       smallConfig(
         kinds, length: length, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
-        axialShape: [length / 16 + 1, 16], fullSharedQueryKey: sharesQueryKey, lsh: lsh,
+        tokenShift: tokenShift, axialShape: [length / 16 + 1, 16],
+        fullSharedQueryKey: sharesQueryKey, lsh: lsh,
         isRotary: isRotary, ngrams: ngrams, precision: precision)
     }
   }
@@ -36,9 +38,11 @@ struct IncrementalPassTests {
     Case(kinds: [.full], sharesQueryKey: true, isRotary: true),
     Case(
       kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), length: 1100,
-      activation: .relu2, isRotary: true),
+      activation: .relu2, tokenShift: true, isRotary: true),
     Case(kinds: [.lsh], lsh: strictLSH(hashes: 1)),
-    Case(kinds: [.lsh, .local], lsh: strictLSH(hashes: 1, window: 70), headsPerGroup: 1),
+    Case(
+      kinds: [.lsh, .local], lsh: strictLSH(hashes: 1, window: 70), headsPerGroup: 1,
+      tokenShift: true),
     Case(kinds: [.local, .lsh], lsh: strictLSH(hashes: 2, window: 9), activation: .gelu),
     Case(
       kinds: [.local, .lsh, .lsh, .full], lsh: strictLSH(hashes: 3), length: 203,
@@ -48,7 +52,7 @@ struct IncrementalPassTests {
       ngrams: NGramSizes(orders: [4, 2, 7], rows: 30)),
     Case(
       kinds: [.local, .lsh, .full], lsh: strictLSH(hashes: 2, window: 9), activation: .relu2,
-      isRotary: true, precision: .bf16),
+      tokenShift: true, isRotary: true, precision: .bf16),
     Case(
       kinds: [.lsh, .local], lsh: strictLSH(hashes: 2), isRotary: true, precision: .bf16InBlocks),
     Case(kinds: [.full, .local], headsPerGroup: 1, sharesQueryKey: true, precision: .bf16),

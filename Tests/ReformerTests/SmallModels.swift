@@ -9,6 +9,7 @@ import Testing
 func smallConfig(
   _ layers: [AttentionKind], length: Int = 40, width: Int = 12, vocabulary: Int = 23,
   heads: Int = 2, headsPerGroup: Int? = nil, activation: Activation = .gelu,
+  tokenShift: Bool = false,
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
   lsh: LSHAttention = smallLSH, isRotary: Bool = false, ngrams: NGramSizes = NGramSizes(),
@@ -28,7 +29,7 @@ func smallConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,
     headWidth: isRotary ? 6 : 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21,
-    activation: activation, precision: precision,
+    activation: activation, tokenShift: tokenShift, precision: precision,
     axialShape: isRotary ? [] : axialShape, axialWidths: isRotary ? [] : axialWidths,
     dropout: dropout,
     attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams)

@@ -11,6 +11,7 @@ struct StrictnessTests {
     let lsh: LSHAttention
     let length: Int
     var precision = Precision.fp32
+    var tokenShift = false
     var kinds: [AttentionKind] = [.local, .lsh, .lsh, .local, .lsh]
     var description: String {
       "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions, \(precision)"
@@ -24,6 +25,7 @@ struct StrictnessTests {
     + [Precision.bf16, .bf16InBlocks].map {
       Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, precision: $0)
     }
+    + [Case(lsh: strictLSH(hashes: 2, window: 9), length: 203, tokenShift: true)]
     + [37, 333].map {
       Case(
         lsh: strictLSH(), length: $0,
@@ -38,7 +40,7 @@ struct StrictnessTests {
   private func probe(_ test: Case, keepActivations: Bool = false) throws -> ModelProbe {
     try ModelProbe(
       smallConfig(
-        test.kinds, length: test.length,
+        test.kinds, length: test.length, tokenShift: test.tokenShift,
         axialShape: [test.length / 16 + 1, 16], lsh: test.lsh, precision: test.precision),
       threads: 2,
       keepActivations: keepActivations, disorder: 0.05)

@@ -104,6 +104,19 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.buckets = [4, 8]
         attention.lsh.window = 9
         """),
+    // Half of what is read comes from the row before, over the edges of tiles and blocks.
+    GoldenRun(
+      name: "token-shift",
+      keys: """
+        data.length = 1100
+        model.layers = ["local", "lsh"]
+        model.positions = "rotary"
+        model.token_shift = true
+        attention.local.chunk = 24
+        attention.lsh.sight = "bucket"
+        attention.lsh.chunk = 40
+        attention.lsh.buckets = [4, 8]
+        """),
     // Fixed sparse patterns, of several tiles and spans.
     GoldenRun(
       name: "patterns",

@@ -25,6 +25,19 @@ struct ModelPresetTests {
     #expect(again.attention == before.attention)
   }
 
+  @Test("what a program wrote down before there was a key has that key's default")
+  func stored() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.path + "/config.toml"
+    let written = try Self.config("model.preset = \"native\"").toml
+    let older = written.replacing("token_shift = true\n", with: "")
+    #expect(older != written)
+    try older.write(toFile: path, atomically: true, encoding: .utf8)
+    #expect(try !RunConfig.load(stored: path).model.tokenShift)
+    #expect(try RunConfig.load(file: path).model.tokenShift)
+    #expect(try RunConfig.load(stored: path).model.positions == .rotary)
+  }
+
   @Test("the last name counts, and --set of a key wins over the preset")
   func last() throws {
     let config = try Self.config(
@@ -39,7 +52,7 @@ struct ModelPresetTests {
     "paper is refused with what Hugging Face's Reformer has not, by name",
     arguments: [
       "model.ngrams.orders=[2]", "model.positions=rotary", "attention.lsh.sight=bucket",
-      "model.layers=[local,full]",
+      "model.layers=[local,full]", "model.token_shift=true",
     ])
   func paper(setting: String) throws {
     let text = MinimalConfig.axes + "model.preset = \"paper\""

@@ -86,7 +86,7 @@ public struct Checkpoint: Sendable {
     folder = place.folder
     skipped = place.skipped
     config = try RunConfig.load(
-      file: folder + "/" + Manifest.configName, overrides: overrides, notice: report)
+      stored: folder + "/" + Manifest.configName, overrides: overrides, notice: report)
     manifest = try Manifest(folder: folder)
     state = try TrainingState(folder: folder)
     guard state.step == manifest.step else {
@@ -101,7 +101,7 @@ public struct Checkpoint: Sendable {
 
   /// The stored config, changed by other `overrides` than those of `config`.
   package func config(changedBy overrides: [String]) throws(ConfigError) -> RunConfig {
-    try RunConfig.load(file: folder + "/" + Manifest.configName, overrides: overrides)
+    try RunConfig.load(stored: folder + "/" + Manifest.configName, overrides: overrides)
   }
 
   /// Whether it is a model that was imported: it has no moments and no corpus.

@@ -161,7 +161,7 @@ extension CompareSpec {
     let folder = output + "/" + run.name
     let path = folder + "/" + Manifest.configName
     guard FileManager.default.fileExists(atPath: path) else { return }
-    let stored = try RunConfig.load(file: path)
+    let stored = try RunConfig.load(stored: path)
     let config = config.withAbsoluteCorpora()
     for key in ConfigKey.all where !key.name.hasPrefix("run.") {
       guard key.get(config) == key.get(stored) else {

@@ -14,6 +14,7 @@ public enum ModelPreset: String, Codable, Sendable, CaseIterable {
     guard self == .native else { return }
     config.model.positions = .rotary
     config.model.activation = .relu2
+    config.model.tokenShift = true
     config.model.ngrams = NGramSizes(orders: [2, 3, 4, 5, 6, 8, 11, 16], rows: 1 << 19)
     config.attention.lsh.sight = .bucket
     config.attention.lsh.window = 64

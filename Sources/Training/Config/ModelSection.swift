@@ -33,6 +33,7 @@ package struct ModelSection: Sendable, Equatable {
   package var headsPerGroup = 0
   package var feedForwardWidth = 0
   package var activation = Activation.relu
+  package var tokenShift = false
   package var precision = PrecisionChoice.fp32
   package var vocabulary = 256
   package var byteOffset = 0
@@ -55,7 +56,7 @@ package struct ModelSection: Sendable, Equatable {
       Key(
         "preset", \.preset, .any, .free,
         "What keys are that a config does not give: their defaults; those too, and nothing that Hugging Face's "
-          + "Reformer cannot express; or rotary positions, squared ReLU, n-gram counts of up to 16 bytes and one round "
+          + "Reformer cannot express; or rotary positions, squared ReLU, token shift, n-gram counts of up to 16 bytes and one round "
           + "of LSH with sight = \"bucket\" and window = 64."),
       Key(
         "width", \.width, size, required: true, .fixed,
@@ -77,6 +78,9 @@ package struct ModelSection: Sendable, Equatable {
       Key(
         "activation", \.activation, .any, .fixed,
         "Activation of the feed-forward layers."),
+      Key(
+        "token_shift", \.tokenShift, .any, .fixed,
+        "Half of what each sub-layer reads of its stream is of the byte before (RWKV)."),
       Key(
         "precision", \.precision, .any, .fixed,
         "Numbers that products with weights and attention of LSH chunks read: fp32, or the nearest bf16 ones, faster "

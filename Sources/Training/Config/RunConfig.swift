@@ -26,7 +26,7 @@ public struct RunConfig: Sendable, Equatable {
       width: model.width, layers: model.layers.map(attention.sizes.layer), heads: model.heads,
       headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
       feedForwardWidth: model.feedForwardWidth,
-      activation: model.activation, precision: precision,
+      activation: model.activation, tokenShift: model.tokenShift, precision: precision,
       axialShape: model.axialShape, axialWidths: model.axialWidths,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,

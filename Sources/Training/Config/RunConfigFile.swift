@@ -15,6 +15,16 @@ extension RunConfig {
     try RunConfig(toml: text(file), file: file, overrides: overrides, notice: notice)
   }
 
+  /// Reads the config that a program wrote down in `file`, as `load` does.
+  ///
+  /// It has every key that there was. What is new since then has its default, whatever the preset says of it now.
+  package static func load(
+    stored file: String, overrides: [String] = [], notice: (String) -> Void = { _ in }
+  ) throws(ConfigError) -> RunConfig {
+    try RunConfig(
+      toml: text(file), file: file, overrides: overrides, hasPreset: false, notice: notice)
+  }
+
   /// The text of a TOML file, a config or what is like one.
   static func text(_ file: String) throws(ConfigError) -> String {
     // Pipes are welcome too; a data file given by mistake is not read whole.
@@ -33,16 +43,17 @@ extension RunConfig {
   /// Reads and checks the config in `text`, as `load` does.
   ///
   /// - `file`: its name in messages.
+  /// - `hasPreset`: whether keys that are not given are those of the preset.
   /// - `notice`: told of each value that goes by a former name.
   public init(
-    toml text: String, file: String, overrides: [String] = [],
+    toml text: String, file: String, overrides: [String] = [], hasPreset: Bool = true,
     notice: (String) -> Void = { _ in }
   ) throws(ConfigError) {
     self.init()
     var given: Set<String> = []
     do {
       let document = try ConfigDocument(text, listsOfTables: ConfigSection.listsOfTables)
-      Self.preset(document, overrides).set(&self)
+      if hasPreset { Self.preset(document, overrides).set(&self) }
       for (name, value) in document.pairs {
         if case .other("{}") = value, Self.isSection(name) { continue }
         if let current = ConfigKey.byName[name]?.renamed(value) {

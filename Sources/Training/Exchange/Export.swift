@@ -82,6 +82,11 @@ extension RunConfig {
         "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "
         + "can be exported"
     }
+    if model.tokenShift {
+      return
+        "Hugging Face's Reformer has no token shift (model.token_shift); a model trained with "
+        + "model.token_shift = false can be exported"
+    }
     if let kind = model.layers.first(where: { ![.local, .lsh].contains($0) }) {
       return
         "Hugging Face's Reformer has no \"\(kind.rawValue)\" layers (model.layers); a model of local and lsh layers "

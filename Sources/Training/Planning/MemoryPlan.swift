@@ -92,7 +92,8 @@ public struct MemoryPlan: Codable, Sendable {
     var attention = 0
     let widest = max(model.feedForwardWidth, model.vocabulary)
     var perThread =
-      Tiling.tileRows * (4 * width + 2 * widest + (isBF16 ? widest / 2 : 0))
+      Tiling.tileRows
+      * ((model.tokenShift ? 5 : 4) * width + 2 * widest + (isBF16 ? widest / 2 : 0))
     perThread = max(perThread, owned.map(\.scratch).max() ?? 0)
     var activations = 0.0
     for layer in model.layers {

@@ -35,7 +35,7 @@ struct RunHistory {
     guard FileManager.default.fileExists(atPath: configPath) else {
       throw UserError("\(folder): no \(Manifest.configName) here; name the folder of a run")
     }
-    config = try RunConfig.load(file: configPath)
+    config = try RunConfig.load(stored: configPath)
     metrics = try MetricsFile(path: folder + "/metrics.jsonl")
     let store = CheckpointStore(runFolder: folder)
     steps = try store.steps().compactMap { Self.read(store.folder(step: $0)) }

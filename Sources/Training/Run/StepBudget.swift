@@ -125,7 +125,7 @@ extension TrainOptions {
       // Ended before the first checkpoint: the resolved config has the number.
       let stored = place + "/" + Manifest.configName
       guard minutes != nil, FileManager.default.fileExists(atPath: stored) else { return 0 }
-      return (try? RunConfig.load(file: stored))?.run.steps ?? 0
+      return (try? RunConfig.load(stored: stored))?.run.steps ?? 0
     }
     let steps = try communicator.maximum(Int64(found))
     return steps > 0 ? Int(steps) : nil
