@@ -38,7 +38,7 @@ public struct ReformerConfig: Sendable {
   public var feedForwardWidth: Int
   /// Activation of the feed-forward layer.
   public var activation: Activation
-  /// Whether half of what a sub-layer reads is of the position before (`SourceNorm`).
+  /// Whether a quarter of what a sub-layer reads is of the position before (`SourceNorm`).
   public var tokenShift: Bool
   /// Numbers that products with weights read.
   public var precision: Precision

@@ -3,9 +3,9 @@ import Compute
 
 /// LayerNorm of the stream that a sub-layer reads.
 ///
-/// With token shift (RWKV, Peng et al. 2023) the first half of a row's features are those of the row before, zeros before
-/// the first row. They are taken from the stream, before the norm, so that the gradient of a row's half has one writer
-/// however rows are cut into tiles.
+/// With token shift (RWKV, Peng et al. 2023) the first quarter of a row's features is that of the row before, zeros before
+/// the first row. It is taken from the stream, before the norm, so that each number of the stream's gradient has one
+/// writer, however rows are cut into tiles.
 struct SourceNorm {
   private let norm: LayerNorm
   /// Features that come from the row before.
@@ -15,7 +15,7 @@ struct SourceNorm {
   init(_ name: String, _ config: ReformerConfig, layout: inout ParameterLayout) {
     norm = LayerNorm(
       name + "layer_norm", width: config.width, layout: &layout, epsilon: config.layerNormEpsilon)
-    late = config.tokenShift ? config.width / 2 : 0
+    late = config.tokenShift ? config.width / 4 : 0
   }
 
   /// Features of a row, D.

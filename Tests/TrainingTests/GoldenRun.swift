@@ -104,7 +104,7 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.lsh.buckets = [4, 8]
         attention.lsh.window = 9
         """),
-    // Half of what is read comes from the row before, over the edges of tiles and blocks.
+    // A quarter of what is read comes from the row before, over the edges of tiles and blocks.
     GoldenRun(
       name: "token-shift",
       keys: """

@@ -80,7 +80,8 @@ package struct ModelSection: Sendable, Equatable {
         "Activation of the feed-forward layers."),
       Key(
         "token_shift", \.tokenShift, .any, .fixed,
-        "Half of what each sub-layer reads of its stream is of the byte before (RWKV)."),
+        "A quarter of the features that each sub-layer reads of its stream is that of the byte before (RWKV)."
+      ),
       Key(
         "precision", \.precision, .any, .fixed,
         "Numbers that products with weights and attention of LSH chunks read: fp32, or the nearest bf16 ones, faster "
