@@ -13,9 +13,12 @@ struct CompressionTests {
   init() throws { tiny = try TinyRun() }
 
   /// A model that a few steps have trained.
-  private func checkpoint(_ name: String = "run", _ more: [String] = []) throws -> Checkpoint {
+  private func checkpoint(
+    _ name: String = "run", _ more: [String] = [], changes: [String] = []
+  ) throws -> Checkpoint {
+    let changes = ["attention.lsh.sight=bucket"] + changes
     let training = try tiny.train(
-      name, ["--set", "attention.lsh.sight=bucket", "--steps", "10"] + more)
+      name, changes.flatMap { ["--set", $0] } + ["--steps", "10"] + more)
     try #require(training.status == 0, "\(training.output)")
     return try Checkpoint.open(tiny.output(name)) { Issue.record("\($0)") }
   }
@@ -30,9 +33,11 @@ struct CompressionTests {
     Array(try Data(contentsOf: URL(fileURLWithPath: tiny.folder.path(name))))
   }
 
-  @Test("texts of any length come back, in any number of streams, at other numbers of threads")
-  func roundTrip() throws {
-    let checkpoint = try checkpoint()
+  @Test(
+    "texts of any length come back, in any number of streams, at other numbers of threads",
+    arguments: [[], ["model.precision=bf16", "run.matrix_products=amx"]])
+  func roundTrip(changes: [String]) throws {
+    let checkpoint = try checkpoint(changes: changes)
     let one = try Compressor(checkpoint, threads: 1)
     let two = try Compressor(checkpoint, threads: 2)
     let text = Array(TinyRun.text(bytes: 1500).utf8)
