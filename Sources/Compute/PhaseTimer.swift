@@ -1,6 +1,7 @@
 // A clock for the parts of a step, read by `benchmark`. Every thread has a stopwatch of its own; a task takes
 // a lap after each of its parts, so the parts of all threads and the time they wait add up to the step.
 import Glibc
+import Synchronization
 
 /// The parts of a step that are timed.
 public enum Phase: Int, CaseIterable, Sendable {
@@ -46,9 +47,12 @@ public enum Phase: Int, CaseIterable, Sendable {
 ///
 /// Off unless a benchmark asks for it: then a lap costs some 20 ns.
 public final class LapTimer: @unchecked Sendable {
-  var isRunning = false
-  private var last = 0
+  // A thread that finds no task left may look at these two while they are set for the next computation.
+  private let running = Atomic<Bool>(false)
+  private let last = Atomic<Int>(0)
   private(set) var nanoseconds = [Int](repeating: 0, count: Phase.allCases.count)
+
+  var isRunning: Bool { running.load(ordering: .relaxed) }
 
   private static func now() -> Int {
     var time = timespec()
@@ -58,21 +62,20 @@ public final class LapTimer: @unchecked Sendable {
 
   /// Starts a lap.
   func start() {
-    if isRunning { last = Self.now() }
+    if isRunning { last.store(Self.now(), ordering: .relaxed) }
   }
 
   /// Gives the time since the start or the lap before to `phase`.
   func lap(_ phase: Phase) {
     guard isRunning else { return }
     let now = Self.now()
-    nanoseconds[phase.rawValue] += now - last
-    last = now
+    nanoseconds[phase.rawValue] += now - last.exchange(now, ordering: .relaxed)
   }
 
-  func reset(running: Bool) {
+  func reset(running isRunning: Bool) {
     // A thread that goes on from one computation to the next does not start a lap in between.
-    last = Self.now()
-    isRunning = running
+    last.store(Self.now(), ordering: .relaxed)
+    running.store(isRunning, ordering: .relaxed)
     for index in nanoseconds.indices { nanoseconds[index] = 0 }
   }
 }
