@@ -101,7 +101,9 @@ final class KeptActivations: Sendable {
   /// sub-layer keeps.
   init(parts: [(group: Int, count: Int)], length: Int, width: Int) {
     arenas = Dictionary(
-      uniqueKeysWithValues: parts.map { ($0.group, (0..<$0.count).map { _ in ScratchArena() }) })
+      uniqueKeysWithValues: parts.map {
+        ($0.group, (0..<$0.count).map { _ in ScratchArena(keepsContents: true) })
+      })
     sources = arenas.mapValues { _ in Buffer(length * width) }
   }
 
