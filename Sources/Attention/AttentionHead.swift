@@ -56,7 +56,7 @@ extension AttentionLayer where Saved == [SoftmaxRows] {
 
 /// One head's part of a pass, K features.
 struct AttentionHead {
-  /// `[L, K]`, and so are keys, values and the output.
+  /// `[L, K]`, and so are keys, values and the output; but keys and values have carried rows first.
   let queries: Matrix
   let keys: Matrix
   let values: Matrix
@@ -70,12 +70,13 @@ struct AttentionHead {
     _ group: HeadGroup, _ rows: [SoftmaxRows], _ pass: AttentionPass
   ) -> [AttentionHead] {
     let projected = group.projected
+    let keys = projected[projected.count - 2]
     return rows.enumerated().map { index, rows in
       AttentionHead(
-        queries: group.head(index, of: projected[0]),
-        keys: group.head(index, of: projected[projected.count - 2]),
+        queries: group.head(index, of: projected[0]), keys: group.head(index, of: keys),
         values: group.head(index, of: projected[projected.count - 1]),
-        output: group.head(index, of: group.output), rows: rows,
+        output: group.head(index, of: group.output),
+        rows: keys.rows == group.length ? rows : rows.meeting(keys: keys.rows),
         dropoutStream: pass.address.stream(
           .attentionDropout, layer: pass.layer, head: pass.firstHead + index),
         dropout: pass.dropout)
@@ -143,6 +144,15 @@ struct HeadGradient {
         heads[head].output.rows(rows), gradient.output.rows(rows),
         into: gradient.dots.rows(rows).dense)
       scratch.lap(.softmax)
+    }
+    // Keys and values have as many rows more as were carried over.
+    let rows = gradients[gradients.count - 1].rows
+    engine.pool.each(heads.count, Tiling.ranges(group.length..<rows, by: Tiling.blockRows)) {
+      head, rows, scratch in
+      for matrix in [all[head].values] + (all[head].keys.map { [$0] } ?? []) {
+        matrix.rows(rows).fill(0)
+      }
+      scratch.lap(.scatter)
     }
     return all
   }

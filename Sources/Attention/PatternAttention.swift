@@ -19,6 +19,8 @@ protocol PatternLayer: AttentionLayer where Saved == PatternSaved {
   func patterns(heads: Int) -> Int
   /// Whether a list is of the kind's `mixtures`, one for each position.
   func mixes(list: Int) -> Bool
+  /// Rows that a choice says are carried over, before the window's keys.
+  func carried(_ choice: View<Int32>) -> Int
   /// Writes the choice of a head, whose model-wide index is `head`.
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass)
 
@@ -36,6 +38,7 @@ extension PatternLayer {
   func choiceCount(length: Int) -> Int { 0 }
   func patterns(heads: Int) -> Int { 1 }
   func mixes(list: Int) -> Bool { false }
+  func carried(_ choice: View<Int32>) -> Int { 0 }
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass) {}
   func listsByKey(
     _ lists: [SightList], _ choice: View<Int32>, length: Int, from arena: ScratchArena
@@ -65,7 +68,8 @@ extension PatternLayer {
     let lists = sizes(length: length).reduce(0) { $0 + $1.integers }
     return AttentionScratch(
       shared: heads * length + patterns(heads: heads) * lists,
-      perThread: PatternAttention.perThread(length: length, headWidth: headWidth))
+      perThread: PatternAttention.perThread(
+        queries: length, keys: carriedRows + length, headWidth: headWidth))
   }
 
   /// Attention of each query to the runs that it sees.
@@ -122,14 +126,15 @@ extension PatternLayer {
     let arena = ScratchArena()
     var keys = [[Sight.Key]](repeating: [], count: length)
     let lists = lists(saved.choices[head], length: length, from: arena)
+    let carried = carried(saved.choices[head])
     for (number, list) in lists.enumerated() {
       for (place, query) in list.queries.array.map(Int.init).enumerated() {
         for key in list.keys[Int(list.first[place])..<Int(list.end[place])].array {
           let draw = CounterRandom.pairNumber(
-            query: query, key: Int(key), length: length, list: 0, of: 1)
+            query: query, key: Int(key), length: carried + length, list: 0, of: 1)
           keys[query].append(
             Sight.Key(
-              position: Int(key), draw: draw, isLastResort: false,
+              position: Int(key) - carried, draw: draw, isLastResort: false,
               mixture: mixes(list: number) ? Int(key) : nil))
         }
       }
@@ -151,10 +156,10 @@ struct PatternAttention {
   init(_ lists: [[SightList]]) { self.lists = lists }
 
   /// Floats that a thread lends.
-  static func perThread(length: Int, headWidth: Int) -> Int {
+  static func perThread(queries all: Int, keys allKeys: Int, headWidth: Int) -> Int {
     func needed(queries: Int, keys: Int, sums: Int) -> Int {
-      let window = chunkSlotRows(min(keys, length))
-      let rows = min(queries, length)
+      let window = chunkSlotRows(min(keys, allKeys))
+      let rows = min(queries, all)
       return 2 * Packed<Float>.count(window, headWidth) + 2 * Packed<Float>.count(headWidth, window)
         + 2 * Packed<Float>.count(rows, headWidth) + 2 * rows * window + sums * headWidth
         + 5 * rows + window

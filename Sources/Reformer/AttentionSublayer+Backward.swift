@@ -14,7 +14,7 @@ extension AttentionSublayer {
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
-        let activations = activations(length: pass.length, from: memory)
+        let activations = activations(pass, from: memory)
         if pass.kept == nil {
           try run(
             activations, firstHead: firstHead, source: source, target: target, .backward,
@@ -23,7 +23,9 @@ extension AttentionSublayer {
         let arena = pass.engine.scratch
         arena.frame {
           let width = activations.group.output.columns
-          let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
+          let projectedGradients = activations.group.projected.map {
+            arena.matrix($0.rows, width)
+          }
           arena.frame {
             let outputGradient = arena.matrix(pass.length, width)
             outputBackward(
@@ -34,9 +36,18 @@ extension AttentionSublayer {
               gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
               pass: attentionPass(firstHead, pass))
           }
+          let ofWindow = activations.group.ofWindow(projectedGradients)
           projectionBackward(
-            projectedGradients, firstHead: firstHead, source: source,
-            sourceGradient: sourceGradient, gradients: gradients, pass: pass)
+            projections[...], firstHead: firstHead, gradients: gradients, pass: pass
+          ) { rows, scratch in
+            norm.forward(rows, of: source, pass: pass, scratch: scratch)
+          } incoming: { rows in
+            ofWindow.map { $0.rows(rows) }
+          } into: { rows, _ in
+            sourceGradient.rows(rows)
+          }
+          carriedBackward(
+            projectedGradients, firstHead: firstHead, gradients: gradients, pass: pass)
         }
       }
     }
@@ -80,10 +91,15 @@ extension AttentionSublayer {
     }
   }
 
-  /// Gradients of the projections and, through the norm, of the source stream.
-  private func projectionBackward(
-    _ projectedGradients: [Matrix], firstHead: Int, source: ResidualStream,
-    sourceGradient: Matrix, gradients: View<Float>, pass: Pass
+  /// Gradients of `projections` and, through the norm, of the rows that were projected.
+  ///
+  /// By the rows of a tile: `states`, the rows normed; `incoming`, the gradients of each projection; `sources`, what the
+  /// gradients of the rows are added to.
+  func projectionBackward(
+    _ projections: ArraySlice<Slot>, firstHead: Int, gradients: View<Float>, pass: Pass,
+    states: (Range<Int>, ScratchArena) -> LayerNorm.Rows,
+    incoming gradientsOf: (Range<Int>) -> [Matrix],
+    into sources: (Range<Int>, ScratchArena) -> Matrix
   ) {
     let features = features(firstHead)
     let engine = pass.engine
@@ -93,7 +109,7 @@ extension AttentionSublayer {
         engine.pack(
           Matrix(pass.parameters, $0).rows(features), transposed: false, as: Element.self)
       }
-      pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
+      pass.eachBlock(of: norm.slots + self.projections, gradients: gradients) { block in
         let normalized = engine.scratch.factor(
           block.rows.count, norm.width, .right, of: Element.self)
         let incoming = projections.map { _ in
@@ -101,18 +117,18 @@ extension AttentionSublayer {
         }
         block.eachTile { tile, scratch in
           let rows = tile.rows
-          let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
+          let (normed, projected) = (states(rows, scratch), gradientsOf(rows))
           let out = normed.normalized
           normalized.rows(tile.place).copy(from: out)
           // `out` has served; the gradient of the norm's output takes its place.
           for (number, weight) in weights.enumerated() {
             let gradient = incoming[number].rows(tile.place)
-            gradient.copy(from: projectedGradients[number].rows(rows))
+            gradient.copy(from: projected[number])
             scratch.lap(.layout)
             tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
             scratch.lap(.projections)
           }
-          norm.backward(out, of: normed, into: sourceGradient.rows(rows), tile: tile, pass: pass)
+          norm.backward(out, of: normed, into: sources(rows, scratch), tile: tile, pass: pass)
           scratch.lap(.norm)
         }
         block.add(

@@ -73,7 +73,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       dropout: pass.isTraining ? config.attentionDropout : 0,
       givenRotations: pass.givenRotations[layer],
       parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary,
-      precision: config.precision, hashTally: pass.hashTally, engine: pass.engine)
+      carried: carried(pass)?.rows ?? 0, precision: config.precision, hashTally: pass.hashTally,
+      engine: pass.engine)
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.
@@ -82,10 +83,14 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let saved: Attention.Saved
   }
 
-  func activations(length: Int, from arena: ScratchArena) -> Activations {
-    let heads = config.headsPerGroup
-    let matrices = (0...projections.count).map { _ in
-      arena.matrix(length, heads * config.headWidth)
+  /// Lends them, with room for the keys and values of carried rows.
+  func activations(_ pass: Pass, from arena: ScratchArena) -> Activations {
+    let (heads, length) = (config.headsPerGroup, pass.length)
+    let carried = carried(pass)?.rows ?? 0
+    let matrices = (0...projections.count).map { index in
+      arena.matrix(
+        (1..<projections.count).contains(index) ? carried + length : length,
+        heads * config.headWidth)
     }
     return Activations(
       group: HeadGroup(
@@ -98,11 +103,14 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
+    if attention.carriedRows > 0 {
+      pass.stream?.keep(layer: layer, source: source, length: pass.length)
+    }
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
         try run(
-          activations(length: pass.length, from: memory), firstHead: firstHead, source: source,
+          activations(pass, from: memory), firstHead: firstHead, source: source,
           target: target, .forward, pass: pass)
       }
     }
@@ -121,13 +129,15 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         pass.pack(
           Matrix(pass.parameters, $0).rows(features), transposed: true, as: Element.self)
       }
+      let ofWindow = group.ofWindow
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         pass.multiply(
           Element.left(normed.normalized, from: scratch),
-          zip(weights, group.projected).map { ColumnProduct($0, into: $1.rows(rows).result) })
+          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) })
         scratch.lap(.projections)
       }
+      projectCarried(into: group.projected, weights, pass: pass)
     }
     attend(activations, firstHead: firstHead, pass: pass)
     let check = RangeCheck()

@@ -33,11 +33,16 @@ struct LayerNorm {
     _ rows: Range<Int>, of streams: ResidualStream..., pass: Pass, scratch: ScratchArena
   ) -> Rows {
     let x = scratch.matrix(rows.count, width)
-    let normalized = scratch.matrix(rows.count, width)
-    let statistics = scratch.matrix(2, rows.count)
     for (index, stream) in streams.enumerated() {
       stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
     }
+    return forward(x, pass: pass, scratch: scratch)
+  }
+
+  /// The norm of rows `x` `[rows, width]`, lent by `scratch`.
+  func forward(_ x: Matrix, pass: Pass, scratch: ScratchArena) -> Rows {
+    let normalized = scratch.matrix(x.rows, width)
+    let statistics = scratch.matrix(2, x.rows)
     Kernels.layerNorm(
       x, gain: pass.parameters[gain.range], bias: pass.parameters[bias.range], epsilon: epsilon,
       into: normalized, statistics: statistics)

@@ -43,6 +43,10 @@ struct MemoryPlanTests {
       [
         "model.layers=[sliding]", "attention.sliding.dilation=[1, 8]", "attention.sliding.global=4",
       ],
+      [
+        "model.layers=[memory]", "model.positions=rotary", "model.axial_shape=[]",
+        "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=8192",
+      ],
       ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.precision=bf16"],
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],

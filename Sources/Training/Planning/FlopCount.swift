@@ -30,7 +30,9 @@ public struct FlopCount: Sendable {
     for layer in config.layers {
       // The output's is one more.
       let count = Double(layer.projections.count + 1)
-      let projections = 2 * length * width * features * count
+      // Carried rows have keys and values.
+      let projections =
+        2 * width * features * (length * count + 2 * Double(layer.carriedRows))
       // Probabilities times values are as many as queries times keys.
       let (scores, hash) = layer.operations(
         length: config.length, features: config.heads * config.headWidth)

@@ -21,6 +21,8 @@ public struct MemoryPlan: Codable, Sendable {
   public let scratchBytes: Int
   /// Activations stored by `keep_activations`.
   public let keptBytes: Int
+  /// What layers carry over of this rank's streams, before and after a step.
+  public let streamMemoryBytes: Int
   /// Copies that `background_checkpoints` writes from.
   public let snapshotBytes: Int
   /// For the samples of `run.sample_bytes`, which are written by an engine of their own.
@@ -30,7 +32,7 @@ public struct MemoryPlan: Codable, Sendable {
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
     parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes
-      + scratchBytes + keptBytes + snapshotBytes + samplingBytes + programBytes
+      + scratchBytes + keptBytes + streamMemoryBytes + snapshotBytes + samplingBytes + programBytes
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
@@ -97,10 +99,12 @@ public struct MemoryPlan: Codable, Sendable {
     var activations = 0.0
     for layer in model.layers {
       let projections = layer.projections.count
+      let carried = 2 * layer.carriedRows * features
       let group =
-        length * (projections + 1) * features + layer.savedFloats(length: length, heads: heads)
+        length * (projections + 1) * features + carried
+        + layer.savedFloats(length: length, heads: heads)
       let scratch = layer.scratch(length: length, heads: heads, headWidth: model.headWidth)
-      let gradients = projections * length * features
+      let gradients = projections * length * features + carried
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared
       let packed = laidOut(projections * features * width)
@@ -119,7 +123,11 @@ public struct MemoryPlan: Codable, Sendable {
     scratchBytes = Self.bytes(
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(activations) : 0
-    snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
+    let streamBytes = samples * model.streamMemoryBytes
+    // Beside them, that of the stream which an evaluation reads.
+    streamMemoryBytes = 2 * (streamBytes + model.streamMemoryBytes)
+    snapshotBytes =
+      config.run.backgroundCheckpoints ? parametersBytes + momentsBytes + streamBytes : 0
     samplingBytes = config.run.sampleBytes > 0 ? Self.samplingBytes(config) : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
   }

@@ -1,0 +1,57 @@
+// Rows that a stream carries over, in the attention half of a block: normed and projected with the present parameters, as the
+// window's are, which gives these a gradient; the rows themselves are constants.
+import Attention
+import Compute
+
+extension AttentionSublayer {
+  /// The rows of earlier windows that the layer sees, `[n, D]`; nil where there are none.
+  func carried(_ pass: Pass) -> Matrix? {
+    attention.carriedRows > 0 ? pass.stream?.before(layer: layer) : nil
+  }
+
+  /// Keys and values of carried rows, the first of `projected`; `weights`: those of all projections.
+  func projectCarried(
+    into projected: [Matrix], _ weights: [Packed<Element>], pass: Pass
+  ) {
+    guard let carried = carried(pass) else { return }
+    pass.carried(carried.rows).eachTile { rows, scratch in
+      let own = rows.lowerBound - pass.length..<rows.upperBound - pass.length
+      let normed = norm.forward(carried.rows(own), pass: pass, scratch: scratch)
+      pass.multiply(
+        Element.left(normed.normalized, from: scratch),
+        zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) })
+      scratch.lap(.projections)
+    }
+  }
+
+  /// Their share in the gradients of norm and projections.
+  func carriedBackward(
+    _ projectedGradients: [Matrix], firstHead: Int, gradients: View<Float>, pass: Pass
+  ) {
+    guard let carried = carried(pass) else { return }
+    func own(_ rows: Range<Int>) -> Range<Int> {
+      rows.lowerBound - pass.length..<rows.upperBound - pass.length
+    }
+    projectionBackward(
+      projections.dropFirst(), firstHead: firstHead, gradients: gradients,
+      pass: pass.carried(carried.rows)
+    ) { rows, scratch in
+      norm.forward(carried.rows(own(rows)), pass: pass, scratch: scratch)
+    } incoming: { rows in
+      projectedGradients.dropFirst().map { $0.rows(own(rows)) }
+    } into: { rows, scratch in
+      // Constants: nobody reads it.
+      scratch.matrix(rows.count, norm.width)
+    }
+  }
+}
+
+extension Pass {
+  /// A pass over `count` carried rows, which come after the window's, so that their sums are added to those of the window.
+  fileprivate func carried(_ count: Int) -> Pass {
+    var pass = self
+    pass.rows = length..<length + count
+    pass.length = length + count
+    return pass
+  }
+}
