@@ -133,26 +133,22 @@ struct HeadGradient {
         keys: gradients.count == 2 ? nil : group.head(index, of: gradients[1]),
         values: group.head(index, of: gradients[gradients.count - 1]))
     }
-    engine.pool.each(heads.count, Tiling.ranges(group.length, by: Tiling.blockRows)) {
+    // Keys and values may have other numbers of rows: those carried over, too.
+    let most = gradients.reduce(0) { max($0, $1.rows) }
+    engine.pool.each(heads.count, Tiling.ranges(most, by: Tiling.blockRows)) {
       head, rows, scratch in
       let gradient = all[head]
       for matrix in [gradient.queries, gradient.values] + (gradient.keys.map { [$0] } ?? []) {
-        matrix.rows(rows).fill(0)
+        let own = rows.clamped(to: 0..<matrix.rows)
+        if !own.isEmpty { matrix.rows(own).fill(0) }
       }
       scratch.lap(.scatter)
+      let own = rows.clamped(to: 0..<group.length)
+      guard !own.isEmpty else { return }
       Kernels.rowDots(
-        heads[head].output.rows(rows), gradient.output.rows(rows),
-        into: gradient.dots.rows(rows).dense)
+        heads[head].output.rows(own), gradient.output.rows(own),
+        into: gradient.dots.rows(own).dense)
       scratch.lap(.softmax)
-    }
-    // Keys and values have as many rows more as were carried over.
-    let rows = gradients[gradients.count - 1].rows
-    engine.pool.each(heads.count, Tiling.ranges(group.length..<rows, by: Tiling.blockRows)) {
-      head, rows, scratch in
-      for matrix in [all[head].values] + (all[head].keys.map { [$0] } ?? []) {
-        matrix.rows(rows).fill(0)
-      }
-      scratch.lap(.scatter)
     }
     return all
   }

@@ -121,6 +121,29 @@ public struct AttentionScratch: Sendable {
   public let perThread: Int
 }
 
+/// Rows that a layer sees of the windows before: inputs of its own, which a pass leaves for the next.
+public struct CarriedRows: Sendable, Equatable {
+  /// Last inputs, at most so many.
+  public var recent: Int
+  /// Rows that stand for older ones, before those, at most so many.
+  public var compressed: Int
+  /// Inputs that one of those stands for.
+  public var ratio: Int
+
+  /// Such numbers; without any, nothing is seen.
+  public init(recent: Int = 0, compressed: Int = 0, ratio: Int = 1) {
+    (self.recent, self.compressed, self.ratio) = (recent, compressed, ratio)
+  }
+
+  /// Most rows.
+  public var count: Int { recent + compressed }
+
+  /// Rows there are after `seen` positions, those that stand for others first.
+  public func counts(seen: Int) -> (compressed: Int, recent: Int) {
+    (min(compressed, max(0, seen - recent) / ratio), min(recent, seen))
+  }
+}
+
 /// One kind of attention with its sizes.
 public protocol AttentionLayer: Sendable {
   /// What `forward` leaves for `backward`, and nothing that either could do without.
@@ -140,8 +163,8 @@ public protocol AttentionLayer: Sendable {
   var projections: [String] { get }
   /// Whether no output depends on any later position, not even in its last bit.
   var isStrictlyCausal: Bool { get }
-  /// Most rows of earlier windows of a stream that it sees: its last inputs, which a pass leaves for the next.
-  var carriedRows: Int { get }
+  /// What it sees of earlier windows of a stream.
+  var carried: CarriedRows { get }
 
   /// Parameters beside the projections, for `heads` heads of `headWidth` features; names are relative to the
   /// layer's attention.
@@ -192,7 +215,9 @@ extension AttentionLayer {
   public var sharesQueryKey: Bool { projections.count == 2 }
 
   /// None.
-  public var carriedRows: Int { 0 }
+  public var carried: CarriedRows { CarriedRows() }
+  /// Most rows of earlier windows that it sees.
+  public var carriedRows: Int { carried.count }
 
   /// Those of a softmax: q.k / sqrt(K), and with a shared projection keys are of unit length.
   public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {

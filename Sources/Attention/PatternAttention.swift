@@ -1,7 +1,6 @@
-// Attention of sparse patterns: which keys a query sees follows from its position, its head and what was drawn, or, in
-// `blocks`, from what its head has chosen. A kind gives its lists (`SightList`); here queries meet the keys of their runs, a tile after the other, and
-// the softmaxes of all parts are merged in a fixed order (flash attention, Dao et al. 2022). No product is computed of keys
-// that no query of a tile sees.
+// Attention of sparse patterns: which keys a query sees follows from its position, its head and what was drawn, or from what
+// its head has chosen (`blocks`). A kind gives its lists (`SightList`); queries meet the keys of their runs, a tile after the
+// other, and softmaxes are merged in a fixed order (flash attention, Dao et al. 2022). No product is computed in vain.
 import Compute
 
 /// What a pass over a pattern leaves for its gradient.
@@ -104,9 +103,7 @@ extension PatternLayer {
     pass.turnBack(gradients)
   }
 
-  private func pattern(
-    _ saved: PatternSaved, length: Int, _ arena: ScratchArena
-  ) -> [[SightList]] {
+  private func pattern(_ saved: PatternSaved, length: Int, _ arena: ScratchArena) -> [[SightList]] {
     each(saved) { lists(saved.choices[$0], length: length, from: arena) }
   }
 
@@ -123,11 +120,10 @@ extension PatternLayer {
 
   /// The keys of every list's runs; draws go by the positions of both.
   public func sight(length: Int, head: Int, saved: PatternSaved) -> Sight {
-    let arena = ScratchArena()
+    let (arena, choice) = (ScratchArena(), saved.choices[head])
+    let carried = carried(choice)
     var keys = [[Sight.Key]](repeating: [], count: length)
-    let lists = lists(saved.choices[head], length: length, from: arena)
-    let carried = carried(saved.choices[head])
-    for (number, list) in lists.enumerated() {
+    for (number, list) in lists(choice, length: length, from: arena).enumerated() {
       for (place, query) in list.queries.array.map(Int.init).enumerated() {
         for key in list.keys[Int(list.first[place])..<Int(list.end[place])].array {
           let draw = CounterRandom.pairNumber(

@@ -47,7 +47,7 @@ public struct RotaryPositions: Sendable {
 
   /// Turns all heads of queries and keys `[n, g * K]`, or turns their gradients back; keys begin `carried` rows before the
   /// window.
-  func turn(
+  public func turn(
     _ matrices: some Sequence<Matrix>, carried: Int, back: Bool = false, pool: WorkerPool
   ) {
     for (number, matrix) in matrices.enumerated() {

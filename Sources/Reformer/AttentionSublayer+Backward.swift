@@ -10,7 +10,22 @@ extension AttentionSublayer {
   ) throws(ReformerError) {
     pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
     // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of rows.
-    for slot in own { gradients[slot.range].fill(0) }
+    for slot in own + (compression.map { [$0] } ?? []) { gradients[slot.range].fill(0) }
+    try pass.engine.scratch.frame { () throws(ReformerError) in
+      let compressed = compressed(source, from: pass.engine.scratch, pass: pass)
+      try groupsBackward(
+        source: source, target: target, sourceGradient: sourceGradient,
+        targetGradient: targetGradient, gradients: gradients, compressed: compressed, pass: pass)
+      if let compressed {
+        addCompressionGradient(compressed, gradients: gradients, pass: pass)
+      }
+    }
+  }
+
+  private func groupsBackward(
+    source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
+    targetGradient: Matrix, gradients: View<Float>, compressed: Compressed?, pass: Pass
+  ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
@@ -48,6 +63,10 @@ extension AttentionSublayer {
           }
           carriedBackward(
             projectedGradients, firstHead: firstHead, gradients: gradients, pass: pass)
+          if let compressed {
+            addRecollectionGradient(
+              compressed, activations.group, firstHead: firstHead, pass: pass)
+          }
         }
       }
     }

@@ -9,14 +9,14 @@ extension AttentionSublayer {
     attention.carriedRows > 0 ? pass.stream?.before(layer: layer) : nil
   }
 
-  /// Keys and values of carried rows, the first of `projected`; `weights`: those of all projections.
-  func projectCarried(
-    into projected: [Matrix], _ weights: [Packed<Element>], pass: Pass
+  /// Keys and values of other rows than those of the window, into the first ones of `projected` but its queries;
+  /// `weights`: those of all projections.
+  func project(
+    _ states: Matrix, into projected: [Matrix], _ weights: [Packed<Element>], pass: Pass
   ) {
-    guard let carried = carried(pass) else { return }
-    pass.carried(carried.rows).eachTile { rows, scratch in
+    pass.carried(states.rows).eachTile { rows, scratch in
       let own = rows.lowerBound - pass.length..<rows.upperBound - pass.length
-      let normed = norm.forward(carried.rows(own), pass: pass, scratch: scratch)
+      let normed = norm.forward(states.rows(own), pass: pass, scratch: scratch)
       pass.multiply(
         Element.left(normed.normalized, from: scratch),
         zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) })
@@ -48,7 +48,7 @@ extension AttentionSublayer {
 
 extension Pass {
   /// A pass over `count` carried rows, which come after the window's, so that their sums are added to those of the window.
-  fileprivate func carried(_ count: Int) -> Pass {
+  func carried(_ count: Int) -> Pass {
     var pass = self
     pass.rows = length..<length + count
     pass.length = length + count

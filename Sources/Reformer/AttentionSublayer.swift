@@ -14,6 +14,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   /// The kind's own parameters.
   let own: [Slot]
   let outWeight: Slot
+  /// `[D, ratio * D]`: of the convolution that compresses rows, where there is one.
+  let compression: Slot?
   let attention: Attention
   let config: ReformerConfig
   let layer: Int
@@ -47,6 +49,13 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         layout.add(inside + tensor.name, tensor.shape, tensor.kind, tensor.first))
     }
     (self.projections, self.own) = (projections, own)
+    let carried = attention.carried
+    // At first a row is the mean of those that it stands for.
+    compression =
+      carried.compressed > 0
+      ? layout.add(
+        inside + "compression.weight", [config.width, carried.ratio * config.width], .matrix,
+        .pooling(parts: carried.ratio)) : nil
     outWeight = layout.add(
       name + "output.dense.weight", [config.width, features], .matrix,
       config.writing(inputs: features))
@@ -103,9 +112,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
-    if attention.carriedRows > 0 {
-      pass.stream?.keep(layer: layer, source: source, length: pass.length)
-    }
+    keep(source, pass: pass)
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
@@ -113,6 +120,14 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
           activations(pass, from: memory), firstHead: firstHead, source: source,
           target: target, .forward, pass: pass)
       }
+    }
+  }
+
+  /// Weights of all projections of a group, laid out for products.
+  func projectionWeights(_ firstHead: Int, pass: Pass) -> [Packed<Element>] {
+    projections.map {
+      pass.pack(
+        Matrix(pass.parameters, $0).rows(features(firstHead)), transposed: true, as: Element.self)
     }
   }
 
@@ -125,10 +140,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let features = features(firstHead)
     let engine = pass.engine
     engine.scratch.frame {
-      let weights = projections.map {
-        pass.pack(
-          Matrix(pass.parameters, $0).rows(features), transposed: true, as: Element.self)
-      }
+      let weights = projectionWeights(firstHead, pass: pass)
       let ofWindow = group.ofWindow
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
@@ -137,7 +149,9 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
           zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) })
         scratch.lap(.projections)
       }
-      projectCarried(into: group.projected, weights, pass: pass)
+      if let carried = carried(pass) {
+        project(carried, into: group.projected, weights, pass: pass)
+      }
     }
     attend(activations, firstHead: firstHead, pass: pass)
     let check = RangeCheck()

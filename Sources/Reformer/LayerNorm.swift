@@ -52,8 +52,17 @@ struct LayerNorm {
 
   /// Adds to `dx` the gradient by that of the norm, `dy`, and to the tile's sums those of gain and bias.
   func backward(_ dy: Matrix, of rows: Rows, into dx: Matrix, tile: RowTile, pass: Pass) {
+    backward(
+      dy, of: rows, into: dx, gain: tile.partial(gain), bias: tile.partial(bias), pass: pass)
+  }
+
+  /// The same, but gradients of gain and bias `[width]` are added to any memory.
+  func backward(
+    _ dy: Matrix, of rows: Rows, into dx: Matrix, gain gainGradient: View<Float>,
+    bias biasGradient: View<Float>, pass: Pass
+  ) {
     Kernels.layerNormBackward(
       dy, x: rows.x, gain: pass.parameters[gain.range], statistics: rows.statistics, into: dx,
-      gainGradient: tile.partial(gain), biasGradient: tile.partial(bias))
+      gainGradient: gainGradient, biasGradient: biasGradient)
   }
 }

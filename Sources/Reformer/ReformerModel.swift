@@ -58,12 +58,12 @@ public final class ReformerModel {
   private func pass(
     _ parameters: View<Float>, _ window: Window, _ address: RandomAddress, isTraining: Bool,
     _ givenRotations: [Int: [Float]] = [:], _ memory: StreamMemory? = nil
-  ) -> Pass {
+  ) throws(ReformerError) -> Pass {
     precondition(parameters.count == layout.parameterBufferCount, "parameters of another layout")
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
       isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, engine: engine,
-      kept: isTraining ? kept : nil, stream: memory?.part(of: window))
+      kept: isTraining ? kept : nil, stream: try memory?.part(of: window))
   }
 
   private func sum(_ losses: View<Float>) -> Double {
@@ -82,7 +82,7 @@ public final class ReformerModel {
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
-    let pass = pass(parameters, window, address, isTraining: true, givenRotations, memory)
+    let pass = try pass(parameters, window, address, isTraining: true, givenRotations, memory)
     precondition(window.scoredCount > 0 && gradients.count == layout.count, "nothing to score")
     let streamGradients = streamGradients.map {
       Matrix(
@@ -119,7 +119,7 @@ public final class ReformerModel {
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
-    var pass = pass(parameters, window, address, isTraining: false, givenRotations, memory)
+    var pass = try pass(parameters, window, address, isTraining: false, givenRotations, memory)
     pass.hashTally = hashTally
     let rowLoss = rowLoss.view[0..<window.length]
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
@@ -137,7 +137,7 @@ public final class ReformerModel {
     parameters: View<Float>, window: Window, address: RandomAddress
   ) throws(ReformerError) -> SteppedPass {
     let streams = try start(window)
-    let pass = pass(parameters, window, address, isTraining: false)
+    let pass = try pass(parameters, window, address, isTraining: false)
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     return SteppedPass(
       stack: parts.stack, residuals: streams, pass: pass, names: parts.stack.steps.map(\.name))

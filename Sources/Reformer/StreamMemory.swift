@@ -10,7 +10,7 @@ import Compute
 public final class StreamMemory {
   /// Rows of one layer.
   private struct Layer {
-    let most: Int
+    let carried: CarriedRows
     let present, next: Buffer<Float>
   }
 
@@ -25,9 +25,9 @@ public final class StreamMemory {
     width = config.width
     var layers: [Int: Layer] = [:]
     for (index, attention) in config.layers.enumerated() where attention.carriedRows > 0 {
-      let most = attention.carriedRows
+      let size = attention.carriedRows * config.width
       layers[index] = Layer(
-        most: most, present: Buffer(most * config.width), next: Buffer(most * config.width))
+        carried: attention.carried, present: Buffer(size), next: Buffer(size))
     }
     self.layers = layers
   }
@@ -38,10 +38,10 @@ public final class StreamMemory {
   /// Numbers that `rows` of all layers may have.
   public var count: Int { layers.values.reduce(0) { $0 + $1.present.count } }
 
-  /// The rows of a layer that are there, oldest first, `[n, D]`.
+  /// The rows of a layer that are there, oldest first, those that stand for others before the others, `[n, D]`.
   public func rows(layer: Int) -> Matrix {
     guard let own = layers[layer] else { preconditionFailure("layer \(layer) has no memory") }
-    return Self.matrix(own.present, min(seen, own.most), width)
+    return present(own, seen: seen)
   }
 
   /// Nothing is remembered: the next window begins a stream.
@@ -49,7 +49,7 @@ public final class StreamMemory {
 
   /// What the last pass has left is there for the next one.
   public func commit() {
-    layers = layers.mapValues { Layer(most: $0.most, present: $0.next, next: $0.present) }
+    layers = layers.mapValues { Layer(carried: $0.carried, present: $0.next, next: $0.present) }
     seen = nextSeen
   }
 
@@ -60,25 +60,79 @@ public final class StreamMemory {
   }
 
   /// What a pass over `window` sees of the stream.
-  func part(of window: Window) -> StreamPart {
+  ///
+  /// Throws where windows before it were cut in the middle of rows that are to become one.
+  func part(of window: Window) throws(ReformerError) -> StreamPart {
     let before = window.isContinued ? seen : 0
+    for own in layers.values where own.carried.compressed > 0 && before % own.carried.ratio != 0 {
+      throw .window(
+        "goes on after \(before) positions of its stream; with compressed rows that must be a multiple of "
+          + "\(own.carried.ratio)")
+    }
     nextSeen = before + window.length
     return StreamPart(memory: self, seen: before)
   }
 
-  fileprivate func before(_ layer: Int, seen: Int) -> Matrix? {
-    guard seen > 0, let own = layers[layer] else { return nil }
-    return Self.matrix(own.present, min(seen, own.most), width)
+  private func present(_ own: Layer, seen: Int) -> Matrix {
+    let counts = own.carried.counts(seen: seen)
+    return Self.matrix(own.present, counts.compressed + counts.recent, width)
   }
 
-  /// Writes the last rows of `before` and of `source`, a whole window of `length`.
-  fileprivate func keep(_ layer: Int, before: Matrix?, source: ResidualStream, length: Int) {
+  fileprivate func before(_ layer: Int, seen: Int) -> Matrix? {
+    guard seen > 0, let own = layers[layer] else { return nil }
+    return present(own, seen: seen)
+  }
+
+  /// The rows of `before` and of `source` that leave the last ones of a layer and are to be compressed, as groups
+  /// `[n, ratio * D]` lent by `arena`; nil where there are none.
+  fileprivate func leaving(
+    _ layer: Int, seen: Int, source: ResidualStream, length: Int, from arena: ScratchArena
+  ) -> Matrix? {
+    guard let carried = layers[layer]?.carried, carried.compressed > 0 else { return nil }
+    let (old, recent) = carried.counts(seen: seen)
+    let ratio = carried.ratio
+    let whole = max(0, recent + length - carried.recent) / ratio
+    // No more are made than there is room for.
+    let count = min(whole, carried.compressed)
+    guard count > 0 else { return nil }
+    let groups = arena.matrix(count, ratio * width)
+    let states = Matrix(groups.dense, rows: count * ratio, columns: width)
+    let rows = (whole - count) * ratio..<whole * ratio
+    let ofMemory = rows.clamped(to: 0..<recent)
+    if !ofMemory.isEmpty, let before = before(layer, seen: seen) {
+      states.rows(0..<ofMemory.count).copy(
+        from: before.rows(old + ofMemory.lowerBound..<old + ofMemory.upperBound))
+    }
+    let ofWindow = max(rows.lowerBound, recent) - recent..<max(rows.upperBound, recent) - recent
+    if !ofWindow.isEmpty {
+      source.read(ofWindow, into: states.rows(ofMemory.count..<states.rows))
+    }
+    return groups
+  }
+
+  /// Writes what is there after a window: the last compressed rows, of those before and of the new ones, and the last
+  /// rows of those before and of `source`, a whole window of `length`.
+  fileprivate func keep(
+    _ layer: Int, seen: Int, source: ResidualStream, length: Int, compressed: Matrix?
+  ) {
     guard let own = layers[layer] else { return }
-    let old = min(before?.rows ?? 0, max(0, own.most - length))
-    let new = min(length, own.most)
-    let next = Self.matrix(own.next, old + new, width)
-    if let before { next.rows(0..<old).copy(from: before.rows(before.rows - old..<before.rows)) }
-    source.read(length - new..<length, into: next.rows(old..<old + new))
+    let (old, recent) = own.carried.counts(seen: seen)
+    let counts = own.carried.counts(seen: seen + length)
+    let next = Self.matrix(own.next, counts.compressed + counts.recent, width)
+    let before = before(layer, seen: seen)
+    var place = 0
+    func append(_ rows: Matrix) {
+      next.rows(place..<place + rows.rows).copy(from: rows)
+      place += rows.rows
+    }
+    let new = compressed?.rows ?? 0
+    if let before { append(before.rows(old + new - counts.compressed..<old)) }
+    if let compressed { append(compressed) }
+    let last = min(length, counts.recent)
+    if let before {
+      append(before.rows(old + recent + last - counts.recent..<old + recent))
+    }
+    source.read(length - last..<length, into: next.rows(place..<place + last))
   }
 
   private static func matrix(_ buffer: Buffer<Float>, _ rows: Int, _ width: Int) -> Matrix {
@@ -104,8 +158,15 @@ struct StreamPart {
   /// The rows that a layer sees of earlier windows, `[n, D]`; nil where there are none.
   func before(layer: Int) -> Matrix? { memory.before(layer, seen: seen) }
 
-  /// Writes what a layer is to see of this window, whose rows `source` has, and of those before.
-  func keep(layer: Int, source: ResidualStream, length: Int) {
-    memory.keep(layer, before: before(layer: layer), source: source, length: length)
+  /// The rows that are to be compressed after this window, whose rows `source` has: groups `[n, ratio * D]`.
+  func leaving(
+    layer: Int, source: ResidualStream, length: Int, from arena: ScratchArena
+  ) -> Matrix? {
+    memory.leaving(layer, seen: seen, source: source, length: length, from: arena)
+  }
+
+  /// Writes what a layer is to see of this window and of those before; `compressed`: what `leaving` has become.
+  func keep(layer: Int, source: ResidualStream, length: Int, compressed: Matrix?) {
+    memory.keep(layer, seen: seen, source: source, length: length, compressed: compressed)
   }
 }

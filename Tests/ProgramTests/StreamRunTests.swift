@@ -9,11 +9,12 @@ struct StreamRunTests {
 
   init() throws { tiny = try TinyRun() }
 
-  /// Memories longer than a window, in four streams of 30 windows.
+  /// Memories longer than a window, with compressed rows, in four streams of 30 windows.
   private static let streams = [
     "--set", "data.order=streams", "--set", "model.layers=[\"memory\", \"local\", \"memory\"]",
     "--set", "model.positions=rotary", "--set", "model.axial_shape=[]", "--set",
     "model.axial_widths=[]", "--set", "attention.memory.rows=130", "--set",
+    "attention.memory.compressed=40", "--set", "attention.memory.ratio=5", "--set",
     "run.evaluate_every=7",
   ]
 
@@ -56,7 +57,7 @@ struct StreamRunTests {
       "cut", ranks: 4, longer + ["--resume", "auto", "--set", "run.background_checkpoints=true"])
     #expect(try tiny.digest("cut") == digest)
     // The memory matters.
-    try train("short", longer + ["--set", "attention.memory.rows=129"])
+    try train("short", longer + ["--set", "attention.memory.compressed=39"])
     #expect(try tiny.digest("short") != digest)
     let verified = try ProgramRun(
       "reformer-train", arguments: ["inspect", tiny.output("cut"), "--verify"])
@@ -145,7 +146,10 @@ struct StreamRunTests {
   @Test("what streams cannot do is refused in a line")
   func refused() throws {
     for (more, text) in [
-      (["data.block=180"], "data.order = \"streams\"; legal values: random unless data.block"),
+      (
+        ["attention.memory.ratio=4"],
+        "attention.memory.ratio = 4; legal values: divisors of attention.memory.rows = 130"
+      ), (["data.block=180"], "data.order = \"streams\"; legal values: random unless data.block"),
       (
         [
           "data.length_schedule.share=[0.5]", "data.length_schedule.length=[30]",

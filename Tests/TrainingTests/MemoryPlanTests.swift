@@ -47,6 +47,11 @@ struct MemoryPlanTests {
         "model.layers=[memory]", "model.positions=rotary", "model.axial_shape=[]",
         "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=8192",
       ],
+      [
+        "model.layers=[memory]", "model.positions=rotary", "model.axial_shape=[]",
+        "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=1024",
+        "attention.memory.compressed=1024",
+      ],
       ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.precision=bf16"],
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],

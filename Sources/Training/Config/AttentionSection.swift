@@ -102,7 +102,15 @@ package struct AttentionSection: Sendable, Equatable {
         Key(
           "rows", \.memory.rows, size, .fixed,
           "Positions before its own that one sees. With data.order = \"streams\" as many last inputs of the layer are "
-            + "carried over from window to window; otherwise a window sees nothing before it.")
+            + "carried over from window to window; otherwise a window sees nothing before it."),
+        Key(
+          "compressed", \.memory.compressed, .from(0, to: ConfigLimits.size), .fixed,
+          "Rows carried over beside those, each of which stands for several older ones and is seen by all positions."
+        ),
+        Key(
+          "ratio", \.memory.ratio, .from(2, to: 1024), .fixed,
+          "Older rows that one of those stands for; with compressed, a divisor of rows and of data.length."
+        ),
       ]),
   ]
 

@@ -78,6 +78,12 @@ extension RunConfig {
       !isStreams || !model.layers.contains(.memory) || model.positions == .rotary,
       "random with layers of kind memory, unless model.positions = \"rotary\": what is carried over has no place in a "
         + "table")
+    let memory = attention.memory
+    try require(
+      "attention.memory.ratio",
+      memory.compressed == 0
+        || memory.rows % memory.ratio == 0 && data.length % memory.ratio == 0,
+      "divisors of attention.memory.rows = \(memory.rows) and data.length = \(data.length)")
     // Places in the training order are 64-bit.
     let widest = stages.map { Double($0.length) * Double($0.windows) }.max() ?? 0
     let most = 0x1p61 / widest

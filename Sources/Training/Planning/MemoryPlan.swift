@@ -109,7 +109,10 @@ public struct MemoryPlan: Codable, Sendable {
       let backward = gradients + length * features + scratch.shared
       let packed = laidOut(projections * features * width)
       let projecting = gradients + packed + block * (width + projections * features)
-      attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
+      attention = max(
+        attention,
+        group + max(scratch.shared, packed, backward, projecting)
+          + Self.compressing(layer.carried, model))
       perThread = max(perThread, scratch.perThread)
       activations += Double(model.heads / heads * group + 3 * length * width + length * hidden)
     }
@@ -130,6 +133,19 @@ public struct MemoryPlan: Codable, Sendable {
       config.run.backgroundCheckpoints ? parametersBytes + momentsBytes + streamBytes : 0
     samplingBytes = config.run.sampleBytes > 0 ? Self.samplingBytes(config) : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
+  }
+
+  /// Floats of what leaves a layer's memory, and of reading it and what it becomes.
+  private static func compressing(_ carried: CarriedRows, _ model: ReformerConfig) -> Int {
+    guard carried.compressed > 0 else { return 0 }
+    let (heads, features) = (model.headsPerGroup, model.headsPerGroup * model.headWidth)
+    let rows = min(carried.compressed, model.length / carried.ratio)
+    let states = rows * carried.ratio
+    let layer = EveryKeyAttention(keys: states)
+    let scratch = layer.scratch(length: model.length, heads: heads, headWidth: model.headWidth)
+    let saved = layer.savedFloats(length: model.length, heads: heads)
+    return (states + 2 * rows) * model.width + 2 * (saved + states * features)
+      + (3 * model.length + 4 * rows) * features + scratch.shared
   }
 
   /// Bytes of so many floats; the largest sizes that a config may have would overflow 64 bits.
