@@ -14,7 +14,7 @@ package struct RunStreams {
   private let memories: [StreamMemory]
 
   /// Empty memories of the streams of `rank`.
-  init(_ config: RunConfig, rank: Int, ranks: Int) {
+  package init(_ config: RunConfig, rank: Int, ranks: Int) {
     let model = config.reformer
     let stages = config.stages
     places = stages[stages.count - 1].windows(rank: rank, ranks: ranks)
@@ -22,7 +22,7 @@ package struct RunStreams {
   }
 
   /// The memory of the stream that a sample is part of.
-  func memory(of sample: Sample) -> StreamMemory? {
+  package func memory(of sample: Sample) -> StreamMemory? {
     memories.isEmpty ? nil : memories[sample.place - places.lowerBound]
   }
 
@@ -30,7 +30,7 @@ package struct RunStreams {
   ///
   /// A step that was applied has passed its windows; one that was abandoned never was. After a skipped one streams begin
   /// anew: what a window's passes left may be no numbers, and what was there before is not what stands before the next.
-  func settle(_ outcome: StepOutcome) {
+  package func settle(_ outcome: StepOutcome) {
     for memory in memories {
       switch outcome {
       case .applied: memory.commit()
