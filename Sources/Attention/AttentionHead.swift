@@ -56,7 +56,7 @@ extension AttentionLayer where Saved == [SoftmaxRows] {
 
 /// One head's part of a pass, K features.
 struct AttentionHead {
-  /// `[L, K]`, and so are keys, values and the output.
+  /// `[L, K]`, and so are keys, values and the output; but keys and values have carried rows first.
   let queries: Matrix
   let keys: Matrix
   let values: Matrix
@@ -70,12 +70,13 @@ struct AttentionHead {
     _ group: HeadGroup, _ rows: [SoftmaxRows], _ pass: AttentionPass
   ) -> [AttentionHead] {
     let projected = group.projected
+    let keys = projected[projected.count - 2]
     return rows.enumerated().map { index, rows in
       AttentionHead(
-        queries: group.head(index, of: projected[0]),
-        keys: group.head(index, of: projected[projected.count - 2]),
+        queries: group.head(index, of: projected[0]), keys: group.head(index, of: keys),
         values: group.head(index, of: projected[projected.count - 1]),
-        output: group.head(index, of: group.output), rows: rows,
+        output: group.head(index, of: group.output),
+        rows: keys.rows == group.length ? rows : rows.meeting(keys: keys.rows),
         dropoutStream: pass.address.stream(
           .attentionDropout, layer: pass.layer, head: pass.firstHead + index),
         dropout: pass.dropout)
@@ -132,16 +133,21 @@ struct HeadGradient {
         keys: gradients.count == 2 ? nil : group.head(index, of: gradients[1]),
         values: group.head(index, of: gradients[gradients.count - 1]))
     }
-    engine.pool.each(heads.count, Tiling.ranges(group.length, by: Tiling.blockRows)) {
+    // Keys and values may have other numbers of rows: those carried over, too.
+    let most = gradients.reduce(0) { max($0, $1.rows) }
+    engine.pool.each(heads.count, Tiling.ranges(most, by: Tiling.blockRows)) {
       head, rows, scratch in
       let gradient = all[head]
       for matrix in [gradient.queries, gradient.values] + (gradient.keys.map { [$0] } ?? []) {
-        matrix.rows(rows).fill(0)
+        let own = rows.clamped(to: 0..<matrix.rows)
+        if !own.isEmpty { matrix.rows(own).fill(0) }
       }
       scratch.lap(.scatter)
+      let own = rows.clamped(to: 0..<group.length)
+      guard !own.isEmpty else { return }
       Kernels.rowDots(
-        heads[head].output.rows(rows), gradient.output.rows(rows),
-        into: gradient.dots.rows(rows).dense)
+        heads[head].output.rows(own), gradient.output.rows(own),
+        into: gradient.dots.rows(own).dense)
       scratch.lap(.softmax)
     }
     return all

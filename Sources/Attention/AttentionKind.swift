@@ -23,6 +23,8 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case linear
   /// The own block, and a few learnt mixtures of each block before (after Linformer).
   case compressed
+  /// The last positions, those of earlier windows of the stream included (Transformer-XL).
+  case memory
 }
 
 /// The sizes of every kind.
@@ -47,6 +49,8 @@ public struct AttentionSizes: Sendable {
   public var linear = LinearAttention(features: 128)
   /// Of `compressed` layers.
   public var compressed = CompressedAttention(block: 64, rows: 4)
+  /// Of `memory` layers.
+  public var memory = MemoryAttention()
 
   /// All sizes at once.
   public init(local: LocalAttention, lsh: LSHAttention, fullSharedQueryKey: Bool = false) {
@@ -68,6 +72,7 @@ public struct AttentionSizes: Sendable {
     case .blocks: blocks
     case .linear: linear
     case .compressed: compressed
+    case .memory: memory
     }
   }
 }

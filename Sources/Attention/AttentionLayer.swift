@@ -4,11 +4,13 @@ import Compute
 
 /// Heads that go over the sequence together: what was projected for them, and where their output goes.
 ///
-/// L positions, g heads, K features per head.
+/// L positions, g heads, K features per head. Where rows of earlier windows are carried over, keys and values have those
+/// first, and then the window's.
 public struct HeadGroup: Sendable {
   /// Number of heads.
   public let heads: Int
-  /// One `[L, g * K]` per entry of `AttentionLayer.projections`.
+  /// One `[L, g * K]` per entry of `AttentionLayer.projections`; `[carried + L, g * K]` for all but queries where rows are
+  /// carried over.
   ///
   /// Head h has columns `h * K ..< (h + 1) * K`.
   public let projected: [Matrix]
@@ -26,6 +28,13 @@ public struct HeadGroup: Sendable {
   public var length: Int { output.rows }
   /// Features per head.
   public var headWidth: Int { output.columns / heads }
+  /// What was projected of the window's own rows, `[L, g * K]` each.
+  public var ofWindow: [Matrix] { ofWindow(projected) }
+
+  /// The window's own rows of matrices like those of `projected`.
+  public func ofWindow(_ matrices: [Matrix]) -> [Matrix] {
+    matrices.map { $0.rows($0.rows - length..<$0.rows) }
+  }
 
   /// Columns of one head.
   func head(_ index: Int, of matrix: Matrix) -> Matrix {
@@ -53,6 +62,8 @@ public struct AttentionPass {
   public let parameters: OwnParameters
   /// Angles that queries and keys are turned by, where positions are rotary.
   public let rotary: RotaryPositions?
+  /// Rows of earlier windows that keys and values have before those of the window.
+  public let carried: Int
   /// What products read, where a kind leaves the choice.
   public let precision: Precision
   /// Where what hashes come to is counted, if it is.
@@ -63,8 +74,8 @@ public struct AttentionPass {
   /// All parts at once.
   public init(
     address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
-    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, precision: Precision = .fp32,
-    hashTally: HashTally? = nil, engine: Engine
+    parameters: OwnParameters = [], rotary: RotaryPositions? = nil, carried: Int = 0,
+    precision: Precision = .fp32, hashTally: HashTally? = nil, engine: Engine
   ) {
     self.address = address
     self.layer = layer
@@ -73,6 +84,7 @@ public struct AttentionPass {
     self.givenRotations = givenRotations
     self.parameters = parameters
     self.rotary = rotary
+    self.carried = carried
     self.precision = precision
     self.hashTally = hashTally
     self.engine = engine
@@ -83,7 +95,7 @@ public struct AttentionPass {
 public struct Sight: Sendable {
   /// A key in the sight of a query, as often as it is there.
   public struct Key: Sendable {
-    /// Place in the sequence; of a mixture of keys that of the last of them.
+    /// Place in the sequence, below 0 for a row that was carried over; of a mixture of keys that of the last of them.
     public let position: Int
     /// Number of the random draw that may drop it.
     public let draw: Int
@@ -109,6 +121,29 @@ public struct AttentionScratch: Sendable {
   public let perThread: Int
 }
 
+/// Rows that a layer sees of the windows before: inputs of its own, which a pass leaves for the next.
+public struct CarriedRows: Sendable, Equatable {
+  /// Last inputs, at most so many.
+  public var recent: Int
+  /// Rows that stand for older ones, before those, at most so many.
+  public var compressed: Int
+  /// Inputs that one of those stands for.
+  public var ratio: Int
+
+  /// Such numbers; without any, nothing is seen.
+  public init(recent: Int = 0, compressed: Int = 0, ratio: Int = 1) {
+    (self.recent, self.compressed, self.ratio) = (recent, compressed, ratio)
+  }
+
+  /// Most rows.
+  public var count: Int { recent + compressed }
+
+  /// Rows there are after `seen` positions, those that stand for others first.
+  public func counts(seen: Int) -> (compressed: Int, recent: Int) {
+    (min(compressed, max(0, seen - recent) / ratio), min(recent, seen))
+  }
+}
+
 /// One kind of attention with its sizes.
 public protocol AttentionLayer: Sendable {
   /// What `forward` leaves for `backward`, and nothing that either could do without.
@@ -128,6 +163,8 @@ public protocol AttentionLayer: Sendable {
   var projections: [String] { get }
   /// Whether no output depends on any later position, not even in its last bit.
   var isStrictlyCausal: Bool { get }
+  /// What it sees of earlier windows of a stream.
+  var carried: CarriedRows { get }
 
   /// Parameters beside the projections, for `heads` heads of `headWidth` features; names are relative to the
   /// layer's attention.
@@ -176,6 +213,11 @@ public protocol AttentionLayer: Sendable {
 extension AttentionLayer {
   /// Whether queries and keys share one projection.
   public var sharesQueryKey: Bool { projections.count == 2 }
+
+  /// None.
+  public var carried: CarriedRows { CarriedRows() }
+  /// Most rows of earlier windows that it sees.
+  public var carriedRows: Int { carried.count }
 
   /// Those of a softmax: q.k / sqrt(K), and with a shared projection keys are of unit length.
   public func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit {

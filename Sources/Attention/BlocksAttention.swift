@@ -163,7 +163,7 @@ public struct BlocksAttention: PatternLayer, Equatable {
     return AttentionScratch(
       shared: heads * own,
       perThread: max(
-        PatternAttention.perThread(length: length, headWidth: headWidth),
+        PatternAttention.perThread(queries: length, keys: length, headWidth: headWidth),
         Landmarks.perThread(self, length: length) + headWidth))
   }
 }

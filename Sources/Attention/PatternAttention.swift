@@ -1,7 +1,6 @@
-// Attention of sparse patterns: which keys a query sees follows from its position, its head and what was drawn, or, in
-// `blocks`, from what its head has chosen. A kind gives its lists (`SightList`); here queries meet the keys of their runs, a tile after the other, and
-// the softmaxes of all parts are merged in a fixed order (flash attention, Dao et al. 2022). No product is computed of keys
-// that no query of a tile sees.
+// Attention of sparse patterns: which keys a query sees follows from its position, its head and what was drawn, or from what
+// its head has chosen (`blocks`). A kind gives its lists (`SightList`); queries meet the keys of their runs, a tile after the
+// other, and softmaxes are merged in a fixed order (flash attention, Dao et al. 2022). No product is computed in vain.
 import Compute
 
 /// What a pass over a pattern leaves for its gradient.
@@ -19,6 +18,8 @@ protocol PatternLayer: AttentionLayer where Saved == PatternSaved {
   func patterns(heads: Int) -> Int
   /// Whether a list is of the kind's `mixtures`, one for each position.
   func mixes(list: Int) -> Bool
+  /// Rows that a choice says are carried over, before the window's keys.
+  func carried(_ choice: View<Int32>) -> Int
   /// Writes the choice of a head, whose model-wide index is `head`.
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass)
 
@@ -36,6 +37,7 @@ extension PatternLayer {
   func choiceCount(length: Int) -> Int { 0 }
   func patterns(heads: Int) -> Int { 1 }
   func mixes(list: Int) -> Bool { false }
+  func carried(_ choice: View<Int32>) -> Int { 0 }
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass) {}
   func listsByKey(
     _ lists: [SightList], _ choice: View<Int32>, length: Int, from arena: ScratchArena
@@ -65,7 +67,8 @@ extension PatternLayer {
     let lists = sizes(length: length).reduce(0) { $0 + $1.integers }
     return AttentionScratch(
       shared: heads * length + patterns(heads: heads) * lists,
-      perThread: PatternAttention.perThread(length: length, headWidth: headWidth))
+      perThread: PatternAttention.perThread(
+        queries: length, keys: carriedRows + length, headWidth: headWidth))
   }
 
   /// Attention of each query to the runs that it sees.
@@ -100,9 +103,7 @@ extension PatternLayer {
     pass.turnBack(gradients)
   }
 
-  private func pattern(
-    _ saved: PatternSaved, length: Int, _ arena: ScratchArena
-  ) -> [[SightList]] {
+  private func pattern(_ saved: PatternSaved, length: Int, _ arena: ScratchArena) -> [[SightList]] {
     each(saved) { lists(saved.choices[$0], length: length, from: arena) }
   }
 
@@ -119,17 +120,17 @@ extension PatternLayer {
 
   /// The keys of every list's runs; draws go by the positions of both.
   public func sight(length: Int, head: Int, saved: PatternSaved) -> Sight {
-    let arena = ScratchArena()
+    let (arena, choice) = (ScratchArena(), saved.choices[head])
+    let carried = carried(choice)
     var keys = [[Sight.Key]](repeating: [], count: length)
-    let lists = lists(saved.choices[head], length: length, from: arena)
-    for (number, list) in lists.enumerated() {
+    for (number, list) in lists(choice, length: length, from: arena).enumerated() {
       for (place, query) in list.queries.array.map(Int.init).enumerated() {
         for key in list.keys[Int(list.first[place])..<Int(list.end[place])].array {
           let draw = CounterRandom.pairNumber(
-            query: query, key: Int(key), length: length, list: 0, of: 1)
+            query: query, key: Int(key), length: carried + length, list: 0, of: 1)
           keys[query].append(
             Sight.Key(
-              position: Int(key), draw: draw, isLastResort: false,
+              position: Int(key) - carried, draw: draw, isLastResort: false,
               mixture: mixes(list: number) ? Int(key) : nil))
         }
       }
@@ -151,10 +152,10 @@ struct PatternAttention {
   init(_ lists: [[SightList]]) { self.lists = lists }
 
   /// Floats that a thread lends.
-  static func perThread(length: Int, headWidth: Int) -> Int {
+  static func perThread(queries all: Int, keys allKeys: Int, headWidth: Int) -> Int {
     func needed(queries: Int, keys: Int, sums: Int) -> Int {
-      let window = chunkSlotRows(min(keys, length))
-      let rows = min(queries, length)
+      let window = chunkSlotRows(min(keys, allKeys))
+      let rows = min(queries, all)
       return 2 * Packed<Float>.count(window, headWidth) + 2 * Packed<Float>.count(headWidth, window)
         + 2 * Packed<Float>.count(rows, headWidth) + 2 * rows * window + sums * headWidth
         + 5 * rows + window

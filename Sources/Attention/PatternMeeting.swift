@@ -87,7 +87,7 @@ struct Meeting {
       head: head, window: window, parts: parts, queries: queries.left, positions: positions,
       seen: .runs(
         first: first, end: end, lastResort: false, keys: window.positions,
-        length: head.queries.rows, list: 0, lists: 1))
+        length: max(head.queries.rows, head.keys.rows), list: 0, lists: 1))
   }
 
   /// Strips of the keys of a tile, and the queries that meet each.

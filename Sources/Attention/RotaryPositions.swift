@@ -13,7 +13,7 @@ public struct RotaryPositions: Sendable {
   private let nearby, far: Buffer<Float>
   private let headWidth: Int
 
-  /// For windows of up to `length` positions and heads of `headWidth` features, an even number.
+  /// For positions up to `length` from the start of a window, on either side, and heads of `headWidth` features, an even number.
   public init(length: Int, headWidth: Int) {
     self.headWidth = headWidth
     func angles(_ count: Int, step: Int) -> Buffer<Float> {
@@ -33,25 +33,31 @@ public struct RotaryPositions: Sendable {
     far = angles((length + Self.near - 1) / Self.near, step: Self.near)
   }
 
-  /// Turns a head's features `[K]` of one position, or turns gradients of them back.
+  /// Turns a head's features `[K]` of one position, or turns gradients of them back; positions of earlier windows are
+  /// below 0.
   func turn(_ features: View<Float>, of position: Int, back: Bool = false) {
+    let distance = abs(position)
     func row(_ table: Buffer<Float>, _ index: Int) -> View<Float> {
       table.view[index * headWidth..<(index + 1) * headWidth]
     }
     Kernels.turn(
-      features, by: row(nearby, position % Self.near), and: row(far, position / Self.near),
-      back: back)
+      features, by: row(nearby, distance % Self.near), and: row(far, distance / Self.near),
+      back: back != (position < 0))
   }
 
-  /// Turns all heads of `matrices` `[L, g * K]`, or turns their gradients back.
-  func turn(_ matrices: some Sequence<Matrix>, back: Bool = false, pool: WorkerPool) {
-    for matrix in matrices {
+  /// Turns all heads of queries and keys `[n, g * K]`, or turns their gradients back; keys begin `carried` rows before the
+  /// window.
+  public func turn(
+    _ matrices: some Sequence<Matrix>, carried: Int, back: Bool = false, pool: WorkerPool
+  ) {
+    for (number, matrix) in matrices.enumerated() {
+      let before = number == 0 ? 0 : carried
       let tiles = Tiling.ranges(matrix.rows, by: Tiling.tileRows)
       pool.run(tiles.count) { tile, scratch in
         for position in tiles[tile] {
           let row = matrix.row(position)
           for start in stride(from: 0, to: matrix.columns, by: headWidth) {
-            turn(row[start..<start + headWidth], of: position, back: back)
+            turn(row[start..<start + headWidth], of: position - before, back: back)
           }
         }
         scratch.lap(.layout)
@@ -63,11 +69,11 @@ public struct RotaryPositions: Sendable {
 extension AttentionPass {
   /// Turns the queries and keys of `group`, where positions are rotary: before they meet, and for good.
   func turn(_ group: HeadGroup) {
-    rotary?.turn(group.projected.dropLast(), pool: engine.pool)
+    rotary?.turn(group.projected.dropLast(), carried: carried, pool: engine.pool)
   }
 
   /// Turns the gradients of turned queries and keys back, the values' last.
   func turnBack(_ gradients: [Matrix]) {
-    rotary?.turn(gradients.dropLast(), back: true, pool: engine.pool)
+    rotary?.turn(gradients.dropLast(), carried: carried, back: true, pool: engine.pool)
   }
 }

@@ -78,10 +78,11 @@ public struct Manifest: Codable, Equatable, Sendable {
     }
   }
 
-  /// Names of the other files of a checkpoint that `ranks` ranks have written.
-  public static func fileNames(ranks: Int) -> [String] {
+  /// Names of the other files of a checkpoint that `ranks` ranks have written, with or without those of streams.
+  public static func fileNames(ranks: Int, streams: Bool = false) -> [String] {
     [ModelFile.name, configName, huggingFaceName, stateName]
       + (0..<ranks).map { OptimizerShards.fileName(rank: $0, ranks: ranks) }
+      + (streams ? (0..<ranks).map { StreamFiles.fileName(rank: $0, ranks: ranks) } : [])
   }
 
   /// The resolved config.
@@ -100,7 +101,9 @@ public struct Manifest: Codable, Equatable, Sendable {
         path, "lists \(files.count) files for \(ranks) ranks, each of which writes one")
     }
     let listed = Set(files.map(\.name))
-    let expected = Self.fileNames(ranks: ranks)
+    // One rank's file of streams asks for those of all.
+    let expected = Self.fileNames(
+      ranks: ranks, streams: listed.contains { $0.hasPrefix("streams-") })
     if let missing = expected.first(where: { !listed.contains($0) }) {
       throw CheckpointError(
         path, "does not list \(missing), which every checkpoint of its kind has")

@@ -30,6 +30,8 @@ public enum FirstValues: Sendable, Hashable {
   case normal(deviation: Double)
   /// In sets of as many rows as `parts`, the mean of one part of what is read after the other.
   case averages(parts: Int)
+  /// In each row, the mean of one feature of the `parts` that are read end to end.
+  case pooling(parts: Int)
   /// Waves along the rows of a table, a whole number of turns each.
   case waves
   /// The values of the tensor called `queries`, turned so that head h meets the waves of a table h + 1 rows before:

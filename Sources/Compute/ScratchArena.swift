@@ -22,11 +22,16 @@ public final class ScratchArena: @unchecked Sendable {
   /// Bytes lent from the pieces before it.
   @exclusivity(unchecked) private var usedBefore = 0
   let laps = LapTimer()
+  /// Whether what was lent is there when it is asked for again, in the same order.
+  private let keepsContents: Bool
   /// Most bytes ever lent at once.
   @exclusivity(unchecked) public private(set) var highWaterBytes = 0
 
   /// An arena without memory; it grows with what it is asked for.
-  public init() {}
+  ///
+  /// One that `keepsContents` lends the same memory, contents and all, where a frame asks for the same as the one before; so
+  /// its pieces stay as they are.
+  public init(keepsContents: Bool = false) { self.keepsContents = keepsContents }
 
   deinit { for piece in pieces { munmap(piece.base, piece.capacity) } }
 
@@ -39,7 +44,7 @@ public final class ScratchArena: @unchecked Sendable {
     defer {
       (current, usedBefore) = (piece, before)
       if !pieces.isEmpty { pieces[piece].used = used }
-      if before + used == 0 && pieces.count > 1 { unite() }
+      if before + used == 0 && pieces.count > 1 && !keepsContents { unite() }
     }
     return try body()
   }

@@ -8,10 +8,14 @@
 /// an offset of its own, and visits all windows of all stretches once, in a pseudo-random order of its own.
 /// A window has length + 1 bytes: `length` inputs and, one further, as many targets; so neighbours share
 /// one byte and no byte is an input twice. No window crosses the edge of a stretch.
+///
+/// With S streams they are visited in the order of the text instead: sample i is of stream i mod S, and the streams read
+/// runs of as many windows each, side by side. The W mod S windows before the first and after the last run are left
+/// out, other ones in each epoch.
 public struct BatchPlan: Sendable {
   /// Inputs per window, L.
   public let length: Int
-  /// Windows per epoch.
+  /// Windows that an epoch visits.
   public let windowsPerEpoch: Int
   /// Stretches of the split too short for a window, whose bytes are not trained on, and the sum of these.
   public let unusedStretches: Int
@@ -25,27 +29,43 @@ public struct BatchPlan: Sendable {
   private let stretches: [Range<Int>]
   /// Windows in all stretches before each.
   private let windowsBefore: [Int]
+  /// Windows in all stretches.
+  private let windowCount: Int
+  /// Streams that are read side by side; nil where windows come in random order.
+  private let streams: Int?
   private let seed: UInt64
 
-  /// Plans windows of `length` inputs over the train split of `corpus`.
+  /// Plans windows of `length` inputs over the train split of `corpus`, in random order or as so many streams.
   ///
-  /// Throws `CorpusError.splitTooShort` when not even one window of `length + 1` bytes fits.
-  public init(corpus: ByteCorpus, length: Int, seed: UInt64) throws(CorpusError) {
+  /// Throws `CorpusError.splitTooShort` when not even one window of `length + 1` bytes fits, and
+  /// `CorpusError.tooFewWindows` when not each stream has one.
+  public init(
+    corpus: ByteCorpus, length: Int, seed: UInt64, streams: Int? = nil
+  ) throws(CorpusError) {
     let stretches = corpus.stretches(of: .train, length: length)
     guard stretches.contains(where: { $0.count > length }) else {
       throw .splitTooShort(
         path: corpus.path, split: .train, bytes: stretches.map(\.count).max() ?? 0,
         needed: length + 1)
     }
-    self.init(stretches: stretches, length: length, seed: seed)
+    let windows = Self.windows(of: stretches, length: length)
+    if let streams, windows < streams {
+      throw .tooFewWindows(path: corpus.path, windows: windows, streams: streams)
+    }
+    self.init(stretches: stretches, length: length, seed: seed, streams: streams)
   }
 
-  /// Plans windows of `length` inputs over `bytes`, which hold at least one window; traps otherwise.
-  public init(bytes: Range<Int>, length: Int, seed: UInt64) {
-    self.init(stretches: [bytes], length: length, seed: seed)
+  /// Plans windows of `length` inputs over `bytes`, which hold at least one window, or one for each stream; traps
+  /// otherwise.
+  public init(bytes: Range<Int>, length: Int, seed: UInt64, streams: Int? = nil) {
+    self.init(stretches: [bytes], length: length, seed: seed, streams: streams)
   }
 
-  private init(stretches: [Range<Int>], length: Int, seed: UInt64) {
+  private static func windows(of stretches: [Range<Int>], length: Int) -> Int {
+    stretches.reduce(0) { $0 + max(0, $1.count - 1) / length }
+  }
+
+  private init(stretches: [Range<Int>], length: Int, seed: UInt64, streams: Int?) {
     let used = stretches.filter { $0.count > length }
     precondition(length > 0 && !used.isEmpty, "windows of \(length) in \(stretches)")
     self.stretches = used
@@ -59,8 +79,12 @@ public struct BatchPlan: Sendable {
       windows += (stretch.count - 1) / length
     }
     self.windowsBefore = windowsBefore
-    windowsPerEpoch = windows
-    unscoredBytes = stretches.reduce(0) { $0 + $1.count } - windows * length
+    precondition(
+      (1...windows).contains(streams ?? 1), "\(windows) windows of \(streams ?? 1) streams")
+    windowCount = windows
+    self.streams = streams
+    windowsPerEpoch = windows - windows % (streams ?? 1)
+    unscoredBytes = stretches.reduce(0) { $0 + $1.count } - windowsPerEpoch * length
     self.seed = seed
   }
 
@@ -68,8 +92,7 @@ public struct BatchPlan: Sendable {
   public func window(sample: Int) -> Range<Int> {
     let epoch = self.epoch(sample: sample)
     let epochKey = splitMix64(key: seed, index: UInt64(epoch))
-    let order = RandomOrder(count: windowsPerEpoch, key: epochKey)
-    let number = order[sample % windowsPerEpoch]
+    let number = number(of: sample % windowsPerEpoch, epochKey: epochKey)
     let index = stretch(ofWindow: number)
     let bytes = stretches[index]
     let slack = (bytes.count - 1) % length
@@ -78,6 +101,23 @@ public struct BatchPlan: Sendable {
     let offset = Int(splitMix64(key: epochKey, index: address) % UInt64(slack + 1))
     let start = bytes.lowerBound + offset + (number - windowsBefore[index]) * length
     return start..<(start + length + 1)
+  }
+
+  /// Whether a sample goes on where that of its stream in the step before ended; without streams none does.
+  public func isContinued(sample: Int) -> Bool {
+    guard let streams, sample >= streams else { return false }
+    return window(sample: sample - streams).upperBound == window(sample: sample).lowerBound + 1
+  }
+
+  /// The window, among those of all stretches, that comes at `place` of an epoch.
+  private func number(of place: Int, epochKey: UInt64) -> Int {
+    guard let streams else { return RandomOrder(count: windowsPerEpoch, key: epochKey)[place] }
+    let (step, stream) = place.quotientAndRemainder(dividingBy: streams)
+    // As the offsets of stretches, after them.
+    let address = UInt64.max - UInt64(stretches.count)
+    let left = UInt64(windowCount - windowsPerEpoch)
+    let first = Int(splitMix64(key: epochKey, index: address) % (left + 1))
+    return first + stream * (windowsPerEpoch / streams) + step
   }
 
   private func stretch(ofWindow number: Int) -> Int {

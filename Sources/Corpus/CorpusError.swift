@@ -22,6 +22,8 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
   case illegalFractions([Double])
   /// `split` has `bytes` bytes, fewer than the `needed` of one window.
   case splitTooShort(path: String, split: CorpusSplit, bytes: Int, needed: Int)
+  /// The training split has so many `windows`, fewer than there are to be `streams`.
+  case tooFewWindows(path: String, windows: Int, streams: Int)
 
   /// The message for people.
   public var description: String {
@@ -52,6 +54,9 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
     case .splitTooShort(let path, let split, let bytes, let needed):
       "the \(split.rawValue) split of corpus \(path) has \(bytes) bytes in a row but one window "
         + "needs \(needed); use a smaller data.length, a larger corpus or another data.split"
+    case .tooFewWindows(let path, let windows, let streams):
+      "the training split of corpus \(path) has \(windows) windows, too few for \(streams) streams; "
+        + "use a smaller run.global_batch or data.length, or data.order = \"random\""
     }
   }
 }

@@ -44,11 +44,16 @@ public struct CorpusMix: Sendable {
   private static let partAddress = UInt64(1) << 62
   private static let roundAddress = UInt64(1) << 63
 
-  /// Mixes `parts`, 1 to `mostParts` of them, in blocks of `block` inputs.
+  /// Mixes `parts`, 1 to `mostParts` of them, in blocks of `block` inputs; one alone may be read as so many streams.
   ///
-  /// Throws `CorpusError.splitTooShort` where a part has not even one block to train on.
-  public init(parts: [MixPart], block: Int, seed: UInt64) throws(CorpusError) {
-    precondition((1...Self.mostParts).contains(parts.count), "a mix of \(parts.count) corpora")
+  /// Throws `CorpusError.splitTooShort` where a part has not even one block to train on, and `CorpusError.tooFewWindows`
+  /// where not each stream has one.
+  public init(
+    parts: [MixPart], block: Int, seed: UInt64, streams: Int? = nil
+  ) throws(CorpusError) {
+    precondition(
+      (1...(streams == nil ? Self.mostParts : 1)).contains(parts.count),
+      "a mix of \(parts.count) corpora")
     self.parts = parts
     self.block = block
     self.seed = seed
@@ -56,7 +61,8 @@ public struct CorpusMix: Sendable {
     for (index, part) in parts.enumerated() {
       let key = splitMix64(key: seed, index: Self.partAddress + UInt64(index))
       plans.append(
-        try BatchPlan(corpus: part.corpus, length: block, seed: index == 0 ? seed : key))
+        try BatchPlan(
+          corpus: part.corpus, length: block, seed: index == 0 ? seed : key, streams: streams))
     }
     self.plans = plans
     quotas = Self.quotas(weights: parts.map(\.weight))
@@ -95,6 +101,12 @@ public struct CorpusMix: Sendable {
     return (
       place.part, start..<start + sample.length + 1, plan.epoch(sample: place.number)
     )
+  }
+
+  /// Whether a sample goes on where that of its stream in the step before ended.
+  public func isContinued(_ sample: Sample) -> Bool {
+    let place = place(block: sample.position / block)
+    return plans[place.part].isContinued(sample: place.number)
   }
 
   /// The bytes of a sample: `length + 1` of them.

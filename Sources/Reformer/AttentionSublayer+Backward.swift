@@ -10,11 +10,26 @@ extension AttentionSublayer {
   ) throws(ReformerError) {
     pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
     // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of rows.
-    for slot in own { gradients[slot.range].fill(0) }
+    for slot in own + (compression.map { [$0] } ?? []) { gradients[slot.range].fill(0) }
+    try pass.engine.scratch.frame { () throws(ReformerError) in
+      let compressed = compressed(source, from: pass.engine.scratch, pass: pass)
+      try groupsBackward(
+        source: source, target: target, sourceGradient: sourceGradient,
+        targetGradient: targetGradient, gradients: gradients, compressed: compressed, pass: pass)
+      if let compressed {
+        addCompressionGradient(compressed, gradients: gradients, pass: pass)
+      }
+    }
+  }
+
+  private func groupsBackward(
+    source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
+    targetGradient: Matrix, gradients: View<Float>, compressed: Compressed?, pass: Pass
+  ) throws(ReformerError) {
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
-        let activations = activations(length: pass.length, from: memory)
+        let activations = activations(pass, from: memory)
         if pass.kept == nil {
           try run(
             activations, firstHead: firstHead, source: source, target: target, .backward,
@@ -23,7 +38,9 @@ extension AttentionSublayer {
         let arena = pass.engine.scratch
         arena.frame {
           let width = activations.group.output.columns
-          let projectedGradients = projections.map { _ in arena.matrix(pass.length, width) }
+          let projectedGradients = activations.group.projected.map {
+            arena.matrix($0.rows, width)
+          }
           arena.frame {
             let outputGradient = arena.matrix(pass.length, width)
             outputBackward(
@@ -34,9 +51,23 @@ extension AttentionSublayer {
               gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
               pass: attentionPass(firstHead, pass))
           }
+          let ofWindow = activations.group.ofWindow(projectedGradients)
           projectionBackward(
-            projectedGradients, firstHead: firstHead, source: source,
-            sourceGradient: sourceGradient, gradients: gradients, pass: pass)
+            projections[...], firstHead: firstHead, gradients: gradients, pass: pass
+          ) { rows, scratch in
+            norm.forward(rows, of: source, pass: pass, scratch: scratch)
+          } incoming: { rows in
+            ofWindow.map { $0.rows(rows) }
+          } through: { out, normed, tile, scratch in
+            norm.backward(
+              out, of: normed, into: sourceGradient, tile: tile, pass: pass, scratch: scratch)
+          }
+          carriedBackward(
+            projectedGradients, firstHead: firstHead, gradients: gradients, pass: pass)
+          if let compressed {
+            addRecollectionGradient(
+              compressed, activations.group, firstHead: firstHead, pass: pass)
+          }
         }
       }
     }
@@ -80,10 +111,15 @@ extension AttentionSublayer {
     }
   }
 
-  /// Gradients of the projections and, through the norm, of the source stream.
-  private func projectionBackward(
-    _ projectedGradients: [Matrix], firstHead: Int, source: ResidualStream,
-    sourceGradient: Matrix, gradients: View<Float>, pass: Pass
+  /// Gradients of `projections` and, through the norm, of the rows that were projected.
+  ///
+  /// By the rows of a tile: `states`, the rows normed; `incoming`, the gradients of each projection; `through`, which
+  /// takes the gradient of the rows normed to whatever they came from.
+  func projectionBackward(
+    _ projections: ArraySlice<Slot>, firstHead: Int, gradients: View<Float>, pass: Pass,
+    states: (Range<Int>, ScratchArena) -> LayerNorm.Rows,
+    incoming gradientsOf: (Range<Int>) -> [Matrix],
+    through normBackward: (Matrix, LayerNorm.Rows, RowTile, ScratchArena) -> Void
   ) {
     let features = features(firstHead)
     let engine = pass.engine
@@ -93,7 +129,7 @@ extension AttentionSublayer {
         engine.pack(
           Matrix(pass.parameters, $0).rows(features), transposed: false, as: Element.self)
       }
-      pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
+      pass.eachBlock(of: norm.slots + self.projections, gradients: gradients) { block in
         let normalized = engine.scratch.factor(
           block.rows.count, norm.width, .right, of: Element.self)
         let incoming = projections.map { _ in
@@ -101,19 +137,18 @@ extension AttentionSublayer {
         }
         block.eachTile { tile, scratch in
           let rows = tile.rows
-          let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
+          let (normed, projected) = (states(rows, scratch), gradientsOf(rows))
           let out = normed.normalized
           normalized.rows(tile.place).copy(from: out)
           // `out` has served; the gradient of the norm's output takes its place.
           for (number, weight) in weights.enumerated() {
             let gradient = incoming[number].rows(tile.place)
-            gradient.copy(from: projectedGradients[number].rows(rows))
+            gradient.copy(from: projected[number])
             scratch.lap(.layout)
             tileProduct(gradient.left, weight, into: out.result, accumulate: number > 0)
             scratch.lap(.projections)
           }
-          norm.backward(
-            out, of: normed, into: sourceGradient, tile: tile, pass: pass, scratch: scratch)
+          normBackward(out, normed, tile, scratch)
           scratch.lap(.norm)
         }
         block.add(

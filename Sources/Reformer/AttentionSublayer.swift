@@ -14,6 +14,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   /// The kind's own parameters.
   let own: [Slot]
   let outWeight: Slot
+  /// `[D, ratio * D]`: of the convolution that compresses rows, where there is one.
+  let compression: Slot?
   let attention: Attention
   let config: ReformerConfig
   let layer: Int
@@ -46,6 +48,13 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         layout.add(inside + tensor.name, tensor.shape, tensor.kind, tensor.first))
     }
     (self.projections, self.own) = (projections, own)
+    let carried = attention.carried
+    // At first a row is the mean of those that it stands for.
+    compression =
+      carried.compressed > 0
+      ? layout.add(
+        inside + "compression.weight", [config.width, carried.ratio * config.width], .matrix,
+        .pooling(parts: carried.ratio)) : nil
     outWeight = layout.add(
       name + "output.dense.weight", [config.width, features], .matrix,
       config.writing(inputs: features))
@@ -72,7 +81,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       dropout: pass.isTraining ? config.attentionDropout : 0,
       givenRotations: pass.givenRotations[layer],
       parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary,
-      precision: config.precision, hashTally: pass.hashTally, engine: pass.engine)
+      carried: carried(pass)?.rows ?? 0, precision: config.precision, hashTally: pass.hashTally,
+      engine: pass.engine)
   }
 
   /// What a group of heads computes on the way forward and needs on the way back.
@@ -81,10 +91,14 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let saved: Attention.Saved
   }
 
-  func activations(length: Int, from arena: ScratchArena) -> Activations {
-    let heads = config.headsPerGroup
-    let matrices = (0...projections.count).map { _ in
-      arena.matrix(length, heads * config.headWidth)
+  /// Lends them, with room for the keys and values of carried rows.
+  func activations(_ pass: Pass, from arena: ScratchArena) -> Activations {
+    let (heads, length) = (config.headsPerGroup, pass.length)
+    let carried = carried(pass)?.rows ?? 0
+    let matrices = (0...projections.count).map { index in
+      arena.matrix(
+        (1..<projections.count).contains(index) ? carried + length : length,
+        heads * config.headWidth)
     }
     return Activations(
       group: HeadGroup(
@@ -97,15 +111,24 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   func forward(
     source: ResidualStream, target: ResidualStream, pass: Pass
   ) throws(ReformerError) {
+    keep(source, pass: pass)
     for (index, firstHead) in groups.enumerated() {
       let memory = pass.memory(group: group, part: index)
       try memory.frame { () throws(ReformerError) in
         try run(
-          activations(length: pass.length, from: memory), firstHead: firstHead, source: source,
+          activations(pass, from: memory), firstHead: firstHead, source: source,
           target: target, .forward, pass: pass)
       }
     }
     norm.keep(source, pass: pass)
+  }
+
+  /// Weights of all projections of a group, laid out for products.
+  func projectionWeights(_ firstHead: Int, pass: Pass) -> [Packed<Element>] {
+    projections.map {
+      pass.pack(
+        Matrix(pass.parameters, $0).rows(features(firstHead)), transposed: true, as: Element.self)
+    }
   }
 
   /// Projections, attention and the group's share of the output.
@@ -117,16 +140,17 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let features = features(firstHead)
     let engine = pass.engine
     engine.scratch.frame {
-      let weights = projections.map {
-        pass.pack(
-          Matrix(pass.parameters, $0).rows(features), transposed: true, as: Element.self)
-      }
+      let weights = projectionWeights(firstHead, pass: pass)
+      let ofWindow = group.ofWindow
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         pass.multiply(
           Element.left(normed.normalized, from: scratch),
-          zip(weights, group.projected).map { ColumnProduct($0, into: $1.rows(rows).result) })
+          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) })
         scratch.lap(.projections)
+      }
+      if let carried = carried(pass) {
+        project(carried, into: group.projected, weights, pass: pass)
       }
     }
     attend(activations, firstHead: firstHead, pass: pass)

@@ -27,6 +27,11 @@ extension ParameterLayout {
         address.stream(.initialisation, layer: index).normal(into: values)
         Kernels.scale(values, by: Float(deviation))
       case .averages(let parts): Self.setAverages(Matrix(parameters, slot), parts: parts)
+      case .pooling(let parts):
+        let matrix = Matrix(parameters, slot)
+        for row in 0..<matrix.rows {
+          for part in 0..<parts { matrix.row(row)[part * matrix.rows + row] = 1 / Float(parts) }
+        }
       case .waves:
         Self.setWaves(values, features: slot.shape[slot.shape.count - 1])
       case .turned(let queries, let headWidth, let features, let rows):

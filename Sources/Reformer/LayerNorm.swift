@@ -32,21 +32,17 @@ struct LayerNorm {
   func forward(
     _ rows: Range<Int>, of streams: ResidualStream..., pass: Pass, scratch: ScratchArena
   ) -> Rows {
-    forward(rows.count, pass: pass, scratch: scratch) { x in
-      for (index, stream) in streams.enumerated() {
-        stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
-      }
+    let x = scratch.matrix(rows.count, width)
+    for (index, stream) in streams.enumerated() {
+      stream.read(rows, into: x.columns(index * stream.width..<(index + 1) * stream.width))
     }
+    return forward(x, pass: pass, scratch: scratch)
   }
 
-  /// The norm of as many `rows` as `read` puts into its argument `[rows, width]`, lent by `scratch`.
-  func forward(
-    _ rows: Int, pass: Pass, scratch: ScratchArena, _ read: (Matrix) -> Void
-  ) -> Rows {
-    let x = scratch.matrix(rows, width)
-    let normalized = scratch.matrix(rows, width)
-    let statistics = scratch.matrix(2, rows)
-    read(x)
+  /// The norm of rows `x` `[rows, width]`, lent by `scratch`.
+  func forward(_ x: Matrix, pass: Pass, scratch: ScratchArena) -> Rows {
+    let normalized = scratch.matrix(x.rows, width)
+    let statistics = scratch.matrix(2, x.rows)
     Kernels.layerNorm(
       x, gain: pass.parameters[gain.range], bias: pass.parameters[bias.range], epsilon: epsilon,
       into: normalized, statistics: statistics)
@@ -56,8 +52,17 @@ struct LayerNorm {
 
   /// Adds to `dx` the gradient by that of the norm, `dy`, and to the tile's sums those of gain and bias.
   func backward(_ dy: Matrix, of rows: Rows, into dx: Matrix, tile: RowTile, pass: Pass) {
+    backward(
+      dy, of: rows, into: dx, gain: tile.partial(gain), bias: tile.partial(bias), pass: pass)
+  }
+
+  /// The same, but gradients of gain and bias `[width]` are added to any memory.
+  func backward(
+    _ dy: Matrix, of rows: Rows, into dx: Matrix, gain gainGradient: View<Float>,
+    bias biasGradient: View<Float>, pass: Pass
+  ) {
     Kernels.layerNormBackward(
       dy, x: rows.x, gain: pass.parameters[gain.range], statistics: rows.statistics, into: dx,
-      gainGradient: tile.partial(gain), biasGradient: tile.partial(bias))
+      gainGradient: gainGradient, biasGradient: biasGradient)
   }
 }

@@ -37,9 +37,9 @@ public struct Unobserved: PassObserver {
 struct Pass {
   let parameters: View<Float>
   /// Positions of the window.
-  let length: Int
+  var length: Int
   /// Those that this pass computes: all, or some whose states of the others are at hand.
-  let rows: Range<Int>
+  var rows: Range<Int>
   let address: RandomAddress
   /// Dropout is on.
   let isTraining: Bool
@@ -56,6 +56,8 @@ struct Pass {
   var hashTally: HashTally?
   /// Sequences that go on, or are to go on, after this pass.
   var continuation: Continuation?
+  /// The stream that the window is part of, if it is one.
+  var stream: StreamPart?
 
   /// Memory for what a sub-layer computes on its way forward and needs on its way back.
   ///
@@ -101,7 +103,9 @@ final class KeptActivations: Sendable {
   /// sub-layer keeps.
   init(parts: [(group: Int, count: Int)], length: Int, width: Int) {
     arenas = Dictionary(
-      uniqueKeysWithValues: parts.map { ($0.group, (0..<$0.count).map { _ in ScratchArena() }) })
+      uniqueKeysWithValues: parts.map {
+        ($0.group, (0..<$0.count).map { _ in ScratchArena(keepsContents: true) })
+      })
     sources = arenas.mapValues { _ in Buffer(length * width) }
   }
 

@@ -57,13 +57,13 @@ public final class ReformerModel {
 
   private func pass(
     _ parameters: View<Float>, _ window: Window, _ address: RandomAddress, isTraining: Bool,
-    _ givenRotations: [Int: [Float]] = [:]
-  ) -> Pass {
+    _ givenRotations: [Int: [Float]] = [:], _ memory: StreamMemory? = nil
+  ) throws(ReformerError) -> Pass {
     precondition(parameters.count == layout.parameterBufferCount, "parameters of another layout")
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
       isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, engine: engine,
-      kept: isTraining ? kept : nil)
+      kept: isTraining ? kept : nil, stream: try memory?.part(of: window))
   }
 
   private func sum(_ losses: View<Float>) -> Double {
@@ -73,16 +73,16 @@ public final class ReformerModel {
   /// Loss of one window and its gradient.
   ///
   /// - `gradients`: `[layout.count]`, set to the gradient of the mean loss over scored positions, the padding between
-  ///   parameters left alone.
+  ///   parameters left alone. `memory`: of the stream that the window is part of, which is to be committed by the caller.
   /// - Returns the mean loss in nats. Throws when the window does not fit, when a stream leaves its range, and
   ///   `stopped`.
   public func lossAndGradients(
     parameters: View<Float>, gradients: View<Float>, window: Window, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:],
+    givenRotations: [Int: [Float]] = [:], memory: StreamMemory? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
-    let pass = pass(parameters, window, address, isTraining: true, givenRotations)
+    let pass = try pass(parameters, window, address, isTraining: true, givenRotations, memory)
     precondition(window.scoredCount > 0 && gradients.count == layout.count, "nothing to score")
     let streamGradients = streamGradients.map {
       Matrix(
@@ -110,15 +110,16 @@ public final class ReformerModel {
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
   /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
-  ///   is not scored. `hashTally`: counts what the hashes come to.
+  ///   is not scored. `memory`: as in `lossAndGradients`. `hashTally`: counts what the hashes come to.
   /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
-    givenRotations: [Int: [Float]] = [:], logits: Matrix? = nil, losses: View<Float>? = nil,
-    hashTally: HashTally? = nil, observer: any PassObserver = Unobserved()
+    givenRotations: [Int: [Float]] = [:], memory: StreamMemory? = nil, logits: Matrix? = nil,
+    losses: View<Float>? = nil, hashTally: HashTally? = nil,
+    observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
-    var pass = pass(parameters, window, address, isTraining: false, givenRotations)
+    var pass = try pass(parameters, window, address, isTraining: false, givenRotations, memory)
     pass.hashTally = hashTally
     let rowLoss = rowLoss.view[0..<window.length]
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
@@ -136,7 +137,7 @@ public final class ReformerModel {
     parameters: View<Float>, window: Window, address: RandomAddress
   ) throws(ReformerError) -> SteppedPass {
     let streams = try start(window)
-    let pass = pass(parameters, window, address, isTraining: false)
+    let pass = try pass(parameters, window, address, isTraining: false)
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     return SteppedPass(
       stack: parts.stack, residuals: streams, pass: pass, names: parts.stack.steps.map(\.name))
@@ -207,7 +208,8 @@ extension ReformerConfig {
 
   /// Angles of all positions, where they are rotary.
   var rotaryPositions: RotaryPositions? {
-    axialShape.isEmpty ? RotaryPositions(length: length, headWidth: headWidth) : nil
+    axialShape.isEmpty
+      ? RotaryPositions(length: max(length, carriedRows + 1), headWidth: headWidth) : nil
   }
 
   /// Name of what belongs to a layer in the checkpoint.

@@ -7,35 +7,41 @@ import Compute
 /// the first row. It is taken from the stream, before the norm, so that each number of the stream's gradient has one
 /// writer, however rows are cut into tiles.
 struct SourceNorm {
-  private let norm: LayerNorm
+  /// The norm of rows as they are: what a stream carries over was read when it came.
+  let plain: LayerNorm
   /// Features that come from the row before.
   private let late: Int
 
   /// Adds the norm's tensors to the last group of `layout`.
   init(_ name: String, _ config: ReformerConfig, layout: inout ParameterLayout) {
-    norm = LayerNorm(
+    plain = LayerNorm(
       name + "layer_norm", width: config.width, layout: &layout, epsilon: config.layerNormEpsilon)
     late = config.tokenShift ? config.width / 4 : 0
   }
 
   /// Features of a row, D.
-  var width: Int { norm.width }
-  var slots: [Slot] { norm.slots }
+  var width: Int { plain.width }
+  var slots: [Slot] { plain.slots }
 
   /// The norm of `rows` of `source`, lent by `scratch`.
   func forward(
     _ rows: Range<Int>, of source: ResidualStream, pass: Pass, scratch: ScratchArena
   ) -> LayerNorm.Rows {
-    norm.forward(rows.count, pass: pass, scratch: scratch) { x in
-      guard late > 0 else { return source.read(rows, into: x) }
-      for (index, row) in rows.enumerated() {
-        let to = x.row(index)
-        source.read(source.values(row..<row + 1)[late..<width], into: to[late..<width])
-        if let before = rowBefore(row, of: source, pass: pass) {
-          source.read(before, into: to[0..<late])
-        } else {
-          to[0..<late].fill(0)
-        }
+    let x = scratch.matrix(rows.count, width)
+    read(rows, of: source, into: x, pass: pass)
+    return plain.forward(x, pass: pass, scratch: scratch)
+  }
+
+  /// What the norm is of, `rows` of `source`, into `x` `[rows, D]`.
+  func read(_ rows: Range<Int>, of source: ResidualStream, into x: Matrix, pass: Pass) {
+    guard late > 0 else { return source.read(rows, into: x) }
+    for (index, row) in rows.enumerated() {
+      let to = x.row(index)
+      source.read(source.values(row..<row + 1)[late..<width], into: to[late..<width])
+      if let before = rowBefore(row, of: source, pass: pass) {
+        source.read(before, into: to[0..<late])
+      } else {
+        to[0..<late].fill(0)
       }
     }
   }
@@ -47,13 +53,13 @@ struct SourceNorm {
     scratch: ScratchArena
   ) {
     guard late > 0 else {
-      return norm.backward(
+      return plain.backward(
         dy, of: rows, into: sourceGradient.rows(tile.rows), tile: tile, pass: pass)
     }
     scratch.frame {
       let dx = scratch.matrix(tile.rows.count, width)
       dx.fill(0)
-      norm.backward(dy, of: rows, into: dx, tile: tile, pass: pass)
+      plain.backward(dy, of: rows, into: dx, tile: tile, pass: pass)
       for (index, row) in tile.rows.enumerated() {
         let own = dx.row(index)
         Kernels.add(sourceGradient.row(row)[late..<width], own[late..<width])
@@ -69,7 +75,7 @@ struct SourceNorm {
   }
 
   private func lastRow(of sequence: SequencePast) -> View<Int32> {
-    sequence.lastRow(norm.gain, features: late)
+    sequence.lastRow(plain.gain, features: late)
   }
 
   /// Keeps of `source` what the rows after those of this pass read, where the sequences go on.

@@ -8,6 +8,8 @@ public struct Window: Sendable {
   private let tokens: Buffer<Int32>
   /// Whether it was trained on before, so that counts have seen what follows each position.
   public let isRepeated: Bool
+  /// Whether it goes on where the window before it in its stream has ended.
+  public let isContinued: Bool
   /// Positions, L.
   public let length: Int
   /// Positions whose prediction is scored.
@@ -24,19 +26,22 @@ public struct Window: Sendable {
   /// The first `unscored` bytes that could be predicted are context only. Traps below two bytes.
   public init(
     bytes: some RandomAccessCollection<UInt8>, byteOffset: Int, unscored: Int = 0,
-    isRepeated: Bool = false
+    isRepeated: Bool = false, isContinued: Bool = false
   ) {
     precondition(bytes.count >= 2, "a window of \(bytes.count) bytes")
     let ids = bytes.map { Int32($0) + Int32(byteOffset) }
     let targets = ids.indices.dropFirst().map { $0 <= unscored ? -1 : ids[$0] }
-    self.init(inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated)
+    self.init(
+      inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated, isContinued: isContinued)
   }
 
   /// Any tokens; traps when there are not as many targets.
   public init(
-    inputs: some Collection<Int32>, targets: some Collection<Int32>, isRepeated: Bool = false
+    inputs: some Collection<Int32>, targets: some Collection<Int32>, isRepeated: Bool = false,
+    isContinued: Bool = false
   ) {
     self.isRepeated = isRepeated
+    self.isContinued = isContinued
     precondition(inputs.count == targets.count, "\(inputs.count) inputs, \(targets.count) targets")
     length = inputs.count
     scoredCount = targets.count { $0 >= 0 }
@@ -47,6 +52,7 @@ public struct Window: Sendable {
   /// A window of `length` tokens that are set as they become known; nothing in it is scored.
   init(length: Int) {
     isRepeated = false
+    isContinued = false
     self.length = length
     scoredCount = 0
     tokens = Buffer(2 * length)

@@ -15,7 +15,7 @@ struct EvaluateCommand: ParsableCommand {
     abstract: "Score a checkpoint on held-out bytes, alone or as ranks of mpirun.",
     discussion: """
       Two protocols, and the one in use stands beside each figure: "blocks", where windows stand side by side and \
-      nothing is carried over (what Reformer papers report), and with a --stride below the context "sliding", \
+      nothing is carried over (what Reformer papers report; "streams" where layers of kind memory do carry over), and with a --stride below the context "sliding", \
       where each byte sees at least context - stride bytes before it (what Transformer-XL and Longformer report). \
       Either way each byte is scored once.
       """)
@@ -120,7 +120,9 @@ struct EvaluateCommand: ParsableCommand {
         guard communicator.rank == 0 else { continue }
         let report = EvaluationReport(
           step: stored.step, corpus: corpus, split: corpus != nil && split == nil ? nil : part,
-          context: context, stride: stride ?? context, averaged: averaged,
+          context: context, stride: stride ?? context,
+          streams: config.reformer.carriedRows > 0 ? config.run.globalBatch : nil,
+          averaged: averaged,
           without: ablation.names,
           hashes: config.model.layers.contains(.lsh) ? config.attention.lsh.hashes : nil,
           results: results)
@@ -153,6 +155,11 @@ struct EvaluateCommand: ParsableCommand {
     guard (1...context).contains(stride ?? context) else {
       throw UserError(
         "--stride \(stride ?? context); legal values: 1 to the context, \(context)")
+    }
+    guard stride ?? context == context || config.reformer.carriedRows == 0 else {
+      throw UserError(
+        "--stride \(stride ?? context); legal values: the context, \(context), where layers of kind memory go on from "
+          + "window to window")
     }
     guard bytes >= 0, threads >= 0 else {
       throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")

@@ -11,6 +11,8 @@ struct EvaluationReport: Codable {
     case blocks
     /// Each sees bytes of the one before.
     case sliding
+    /// Side by side, with what layers carry over.
+    case streams
   }
 
   let step: Int
@@ -21,6 +23,8 @@ struct EvaluationReport: Codable {
   let `protocol`: WindowProtocol
   let context: Int
   let stride: Int
+  /// Most parts of the text that are read side by side, each from nothing on, with protocol `streams`.
+  let streams: Int?
   let hashes: Int?
   let without: [String]
   /// Whether it is the score of the averaged parameters.
@@ -38,14 +42,15 @@ struct EvaluationReport: Codable {
   /// `results`: by hash seed, at least one.
   init(
     step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int,
-    averaged: Bool, without: [String],
+    streams: Int?, averaged: Bool, without: [String],
     hashes: Int?, results: [EvaluationResult]
   ) {
     let mean = EvaluationResult.mean(of: results)
     self.step = step
     self.corpus = corpus
     self.split = split
-    self.protocol = stride == context ? .blocks : .sliding
+    self.protocol = streams != nil ? .streams : stride == context ? .blocks : .sliding
+    self.streams = streams
     self.context = context
     self.stride = stride
     self.hashes = hashes
@@ -101,6 +106,7 @@ struct EvaluationReport: Codable {
     let windows =
       switch self.protocol {
       case .blocks: "blocks of \(context), nothing carried over"
+      case .streams: "windows of \(context) in \(streams ?? 1) streams, memory carried over"
       case .sliding: "sliding windows of \(context), \(stride) scored in each"
       }
     return windows + (hashes.map { ", \($0) hash round\($0 == 1 ? "" : "s")" } ?? "")

@@ -96,6 +96,7 @@ struct PlanCommand: ParsableCommand {
     row("residual streams and gradients", memory.streamsBytes)
     row("scratch", memory.scratchBytes)
     if memory.keptBytes > 0 { row("kept activations", memory.keptBytes) }
+    if memory.streamMemoryBytes > 0 { row("carried over by streams", memory.streamMemoryBytes) }
     if memory.snapshotBytes > 0 { row("copy for background checkpoints", memory.snapshotBytes) }
     if memory.samplingBytes > 0 { row("samples of text", memory.samplingBytes) }
     row("program", memory.programBytes)

@@ -47,9 +47,11 @@ final class AttentionProbe {
   let length: Int
   let heads: Int
   let width: Int
+  /// Rows of earlier windows that keys and values have first.
+  let carried: Int
   let layer: any AttentionLayer
   let engine: Engine
-  /// `[L, g * K]` per projection.
+  /// `[L, g * K]` per projection, `[carried + L, g * K]` for all but queries.
   var projected: [[Float]]
   /// The kind's own parameters, and after `backward` their gradients.
   let own: [Buffer<Float>]
@@ -71,9 +73,10 @@ final class AttentionProbe {
 
   /// Heads `firstHead ..< firstHead + heads` of a layer, dropout off.
   init(
-    _ layer: any AttentionLayer, length: Int, heads: Int = 2, width: Int = 8, firstHead: Int = 0,
-    threads: Int = 1, seed: UInt64 = 1, poisons: Bool = true
+    _ layer: any AttentionLayer, length: Int, carried: Int = 0, heads: Int = 2, width: Int = 8,
+    firstHead: Int = 0, threads: Int = 1, seed: UInt64 = 1, poisons: Bool = true
   ) {
+    self.carried = carried
     self.poisons = poisons
     self.layer = layer
     self.length = length
@@ -81,7 +84,8 @@ final class AttentionProbe {
     self.width = width
     engine = Engine(threads: threads)
     projected = layer.projections.indices.map {
-      madeUpNormals(length * heads * width, seed: seed * 10 + UInt64($0), scale: 1.5)
+      madeUpNormals(
+        (($0 > 0 ? carried : 0) + length) * heads * width, seed: seed * 10 + UInt64($0), scale: 1.5)
     }
     own = layer.parameters(heads: firstHead + heads, headWidth: width).enumerated().map {
       let buffer = Buffer<Float>($1.shape.reduce(1, *))
@@ -91,7 +95,8 @@ final class AttentionProbe {
     }
     pass = AttentionPass(
       address: RandomAddress(seed: seed, step: 3, sample: 2), layer: 4, firstHead: firstHead,
-      dropout: 0, givenRotations: nil, parameters: own.map(\.view), engine: engine)
+      dropout: 0, givenRotations: nil, parameters: own.map(\.view), carried: carried,
+      engine: engine)
   }
 
   /// Counts what the next passes hash.
@@ -99,7 +104,7 @@ final class AttentionProbe {
     pass = AttentionPass(
       address: pass.address, layer: pass.layer, firstHead: pass.firstHead, dropout: pass.dropout,
       givenRotations: pass.givenRotations, parameters: pass.parameters, rotary: pass.rotary,
-      hashTally: tally, engine: engine)
+      carried: carried, hashTally: tally, engine: engine)
   }
 
   /// Changes how the pass pass.
@@ -113,8 +118,9 @@ final class AttentionProbe {
       address: address, layer: pass.layer, firstHead: pass.firstHead,
       dropout: dropout ?? pass.dropout, givenRotations: rotations ?? pass.givenRotations,
       parameters: pass.parameters,
-      rotary: isRotary.map { $0 ? RotaryPositions(length: length, headWidth: width) : nil }
-        ?? pass.rotary, precision: precision ?? pass.precision, engine: engine)
+      rotary: isRotary.map {
+        $0 ? RotaryPositions(length: max(length, carried + 1), headWidth: width) : nil
+      } ?? pass.rotary, carried: carried, precision: precision ?? pass.precision, engine: engine)
   }
 
   /// The output, `[L, g * K]`.
@@ -129,7 +135,8 @@ final class AttentionProbe {
     arena.frame { arena.floats(layer.savedFloats(length: length, heads: heads) + 4096).fill(.nan) }
     let saved = layer.save(length: length, heads: heads, from: arena)
     let group = HeadGroup(
-      heads: heads, projected: projected.map { _ in arena.matrix(length, heads * width) },
+      heads: heads,
+      projected: projected.map { arena.matrix($0.count / (heads * width), heads * width) },
       output: arena.matrix(length, heads * width))
     for (matrix, values) in zip(group.projected, projected) { matrix.dense.copy(from: values) }
     group.output.fill(.nan)
@@ -161,17 +168,18 @@ final class AttentionProbe {
   /// Gradients of the projections, after a forward pass.
   func backward(_ outputGradient: [Float]) -> [[Float]] {
     if poisons { engine.poison(1 << 16) }
-    let size = length * heads * width
-    let incoming = Buffer<Float>(size)
+    let incoming = Buffer<Float>(length * heads * width)
     incoming.view.copy(from: outputGradient)
-    let buffers = projected.map { _ in Buffer<Float>(size) }
+    let buffers = projected.map { Buffer<Float>($0.count) }
     for buffer in buffers { buffer.view.fill(.nan) }
     // These are added to.
     let own = own.map { Buffer<Float>($0.view.count) }
     for buffer in own { buffer.view.fill(0) }
     last?.backward(
       Matrix(incoming.view, rows: length, columns: heads * width),
-      buffers.map { Matrix($0.view, rows: length, columns: heads * width) }, own.map(\.view))
+      buffers.map {
+        Matrix($0.view, rows: $0.count / (heads * width), columns: heads * width)
+      }, own.map(\.view))
     ownGradients = own.map(\.view.array)
     return buffers.map { $0.view.array }
   }
@@ -189,10 +197,12 @@ final class AttentionProbe {
     self.kind = kind
   }
 
-  /// Features of one head out of `[L, g * K]`.
+  /// Features of one head out of `[n, g * K]`.
   func head<Number>(_ head: Int, of values: [Number]) -> [Number] {
     var result: [Number] = []
-    for row in 0..<length { result += values[place(row: row, head: head)] }
+    for row in 0..<values.count / (heads * width) {
+      result += values[place(row: row, head: head)]
+    }
     return result
   }
 

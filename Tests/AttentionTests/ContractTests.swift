@@ -38,16 +38,18 @@ struct ContractTests {
     let logit = probe.layer.logits(head: head, headWidth: width, pass: probe.pass)
     var inputs = probe.projected.map { probe.head(head, of: $0).map(Double.init) }
     if let index { inputs[index] = moved }
-    let queries = turned(inputs[0], probe)
+    let queries = turned(inputs[0], probe, first: 0)
     var (keys, values) = (
-      turned(inputs[inputs.count - 2], probe), inputs[inputs.count - 1]
+      turned(inputs[inputs.count - 2], probe, first: -probe.carried), inputs[inputs.count - 1]
     )
     let mixtures = probe.layer.mixtures(
       keys: keys, values: values, head: probe.pass.firstHead + head, headWidth: width,
       parameters: parameters ?? probe.own.map { $0.view.array.map(Double.init) })
     keys += mixtures.keys
     values += mixtures.values
-    func place(_ key: Sight.Key) -> Int { key.mixture.map { probe.length + $0 } ?? key.position }
+    func place(_ key: Sight.Key) -> Int {
+      probe.carried + (key.mixture.map { probe.length + $0 } ?? key.position)
+    }
     let keep = probe.keep(head: head)
     func row(_ values: [Double], _ index: Int) -> ArraySlice<Double> {
       values[index * width..<(index + 1) * width]
@@ -69,15 +71,17 @@ struct ContractTests {
     }
   }
 
-  /// Features of every position by the definition of rotary positions, where the pass has them.
-  private func turned(_ features: [Double], _ probe: AttentionProbe) -> [Double] {
+  /// Features of every position from `first` on by the definition of rotary positions, where the pass has them.
+  private func turned(
+    _ features: [Double], _ probe: AttentionProbe, first position: Int
+  ) -> [Double] {
     guard probe.pass.rotary != nil else { return features }
     let pairs = probe.width / 2
     var result = features
-    for position in 0..<probe.length {
+    for row in 0..<features.count / probe.width {
       for pair in 0..<pairs {
-        let angle = Double(position) * pow(10_000, -Double(pair) / Double(pairs))
-        let (first, second) = (position * probe.width + pair, position * probe.width + pairs + pair)
+        let angle = Double(position + row) * pow(10_000, -Double(pair) / Double(pairs))
+        let (first, second) = (row * probe.width + pair, row * probe.width + pairs + pair)
         result[first] = features[first] * cos(angle) - features[second] * sin(angle)
         result[second] = features[second] * cos(angle) + features[first] * sin(angle)
       }
@@ -95,7 +99,8 @@ struct ContractTests {
   @Test("output and gradients are those of the definition", arguments: Example.all, lengths)
   func definition(example: Example, length: Int) {
     for (rate, isRotary) in [(0, false), (0.3, false), (0.3, true)] {
-      let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 3)
+      let probe = AttentionProbe(
+        example.layer, length: length, carried: example.layer.carriedRows, threads: 2, seed: 3)
       probe.draw(dropout: rate, isRotary: isRotary)
       let output = probe.forward()
       let sights = (0..<probe.heads).map { probe.sight(head: $0) }
@@ -153,7 +158,7 @@ struct ContractTests {
 
   @Test("no query sees a later key", arguments: Example.all, lengths)
   func causality(example: Example, length: Int) {
-    let probe = AttentionProbe(example.layer, length: length)
+    let probe = AttentionProbe(example.layer, length: length, carried: example.layer.carriedRows)
     probe.forward()
     for (query, keys) in probe.sight(head: 1).keys.enumerated() {
       #expect(!keys.isEmpty && keys.allSatisfy { $0.position <= query })
@@ -165,7 +170,8 @@ struct ContractTests {
     arguments: Example.all.filter(\.layer.isStrictlyCausal), [1, 5, 33, 100, 197, 331])
   func strictness(example: Example, length: Int) {
     for (rate, isRotary) in [(0, false), (0.3, true)] {
-      let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 9)
+      let probe = AttentionProbe(
+        example.layer, length: length, carried: example.layer.carriedRows, threads: 2, seed: 9)
       probe.draw(dropout: rate, isRotary: isRotary)
       let before = probe.forward()
       let projected = probe.projected
@@ -173,7 +179,8 @@ struct ContractTests {
         probe.projected = projected
         let first = (length - changed) * probe.heads * probe.width
         for index in probe.projected.indices {
-          for place in first..<probe.projected[index].count {
+          let count = probe.projected[index].count
+          for place in count - changed * probe.heads * probe.width..<count {
             probe.projected[index][place] *= -1.5
           }
         }
@@ -190,7 +197,8 @@ struct ContractTests {
     arguments: Example.all, [5, 100, 331])
   func precision(example: Example, length: Int) {
     let runs = Precision.allCases.map { precision in
-      let probe = AttentionProbe(example.layer, length: length, threads: 2, seed: 6)
+      let probe = AttentionProbe(
+        example.layer, length: length, carried: example.layer.carriedRows, threads: 2, seed: 6)
       probe.draw(dropout: 0.1, isRotary: true, precision: precision)
       let output = probe.forward()
       return [output] + probe.backward(madeUpNormals(output.count, seed: 8))
@@ -209,7 +217,8 @@ struct ContractTests {
     "bits do not depend on the number of threads", arguments: Example.all, Precision.allCases)
   func threads(example: Example, precision: Precision) {
     let runs = (1...4).map { threads in
-      let probe = AttentionProbe(example.layer, length: 1500, threads: threads)
+      let probe = AttentionProbe(
+        example.layer, length: 1500, carried: example.layer.carriedRows, threads: threads)
       probe.draw(dropout: 0.1, isRotary: true, precision: precision)
       let output = probe.forward()
       return [output.bitPatterns]
@@ -223,7 +232,8 @@ struct ContractTests {
   func scratch(example: Example, length: Int) {
     let (heads, width) = (3, 12)
     let probe = AttentionProbe(
-      example.layer, length: length, heads: heads, width: width, poisons: false)
+      example.layer, length: length, carried: example.layer.carriedRows, heads: heads,
+      width: width, poisons: false)
     for precision in Precision.allCases {
       probe.draw(precision: precision)
       _ = probe.backward(probe.forward())

@@ -52,6 +52,19 @@ struct HeadPastTests {
     #expect(group.output.dense.array.bitPatterns == whole.bitPatterns)
   }
 
+  @Test(
+    "rows that are carried over are earlier rows, to the bit",
+    arguments: [(40, 40), (40, 9), (700, 600)],
+    [1, 45, 331])
+  func carried(sizes: (rows: Int, carried: Int), length: Int) {
+    let layer = MemoryAttention(rows: sizes.rows, isCarried: true)
+    let whole = AttentionProbe(layer, length: sizes.carried + length, threads: 2)
+    let part = AttentionProbe(layer, length: length, carried: sizes.carried, threads: 2)
+    let own = length * whole.heads * whole.width
+    part.projected = [Array(whole.projected[0].suffix(own))] + whole.projected.dropFirst()
+    #expect(part.forward().bitPatterns == Array(whole.forward().suffix(own)).bitPatterns)
+  }
+
   @Test("a row that is not asked for its output leaves the others as they are")
   func prompt() {
     for layer in Self.cases.filter({ $0.length == 70 }).map(\.layer) {

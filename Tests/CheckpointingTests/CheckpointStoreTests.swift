@@ -210,6 +210,10 @@ struct CheckpointStoreTests {
       (whole.filter { $0 != "state.json" }, true, "does not list state.json"),
       (whole.filter { $0 != Self.optimizer }, true, "does not list \(Self.optimizer)"),
       (whole + [other], true, "lists \(other), which no checkpoint of 1 ranks has"),
+      (
+        whole + [StreamFiles.fileName(rank: 1, ranks: 2)], true,
+        "does not list \(StreamFiles.fileName(rank: 0, ranks: 1))"
+      ),
       (whole, false, "has another config_sha256 than that of its config.toml"),
     ]
     for (step, (names, isItsConfig, expected)) in cases.enumerated() {

@@ -91,6 +91,51 @@ struct BatchPlanTests {
     #expect(plan.unscoredBytes == bytes.count - predicted.count)
   }
 
+  @Test(
+    "streams read the text in its order, side by side, and leave out other windows in each epoch",
+    arguments: [(2007, 60, 4), (2000, 60, 4), (2000, 60, 33), (601, 60, 10), (601, 60, 1)])
+  func streams(count: Int, length: Int, streams: Int) {
+    let plan = BatchPlan(bytes: 5..<5 + count, length: length, seed: 3, streams: streams)
+    let windows = (count - 1) / length
+    let steps = windows / streams
+    #expect(plan.windowsPerEpoch == steps * streams)
+    #expect(plan.unscoredBytes == count - steps * streams * length)
+    var firsts: Set<Int> = []
+    for epoch in 0..<60 {
+      let start = epoch * plan.windowsPerEpoch
+      let starts = (0..<plan.windowsPerEpoch).map { plan.window(sample: start + $0).lowerBound }
+      // All windows of the epoch stand end to end, those of a stream in turn.
+      #expect(starts.sorted() == (0..<steps * streams).map { starts[0] + $0 * length })
+      for (place, byte) in starts.enumerated() {
+        let (step, stream) = place.quotientAndRemainder(dividingBy: streams)
+        #expect(byte == starts[stream] + step * length)
+        #expect(step == 0 || plan.isContinued(sample: start + place))
+        #expect(plan.epoch(sample: start + place) == epoch)
+      }
+      firsts.insert(starts[0])
+    }
+    // 60 draws miss one of up to 47 places, and none where there is one.
+    let places = ((count - 1) % length + 1) * (windows % streams + 1)
+    #expect(firsts.count > 1 || places == 1)
+    #expect(!plan.isContinued(sample: 0))
+    #expect(!BatchPlan(bytes: 5..<5 + count, length: length, seed: 3).isContinued(sample: 1))
+  }
+
+  @Test("a stream begins anew at the edge of a stretch, and in a new epoch")
+  func edges() throws {
+    let folder = try TemporaryFolder()
+    let paths = try ["a", "b"].map { try folder.write($0, [UInt8](repeating: 0, count: 1001)) }
+    let corpus = try ByteCorpus(paths: paths, fractions: SplitFractions([1, 0, 0]))
+    let plan = try BatchPlan(corpus: corpus, length: 100, seed: 1, streams: 2)
+    #expect(plan.windowsPerEpoch == 20)
+    let single = try BatchPlan(corpus: corpus, length: 100, seed: 1, streams: 1)
+    let begins = (0..<40).filter { !single.isContinued(sample: $0) }
+    #expect(begins == [0, 10, 20, 30])
+    let expected = CorpusError.tooFewWindows(path: corpus.path, windows: 20, streams: 21)
+    #expect(throws: expected) { try BatchPlan(corpus: corpus, length: 100, seed: 1, streams: 21) }
+    #expect(expected.description.contains("has 20 windows, too few for 21 streams"))
+  }
+
   @Test("a train split shorter than a window is refused with both numbers")
   func tooShort() throws {
     let folder = try TemporaryFolder()

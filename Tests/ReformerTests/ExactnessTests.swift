@@ -97,6 +97,18 @@ struct ExactnessTests {
       recomputing.gradients.view.array.bitPatterns == storing.gradients.view.array.bitPatterns)
   }
 
+  @Test("stored activations of several large pages are there on the way back")
+  func keptPages() throws {
+    let config = smallConfig(
+      [.local], length: 20_000, headsPerGroup: 2, axialShape: [100, 200], attentionDropout: 0.1)
+    let runs = try [false, true].map { keeps in
+      let probe = try ModelProbe(config, threads: 2, keepActivations: keeps, disorder: 0.05)
+      _ = try probe.step()
+      return probe.gradients.view.array.bitPatterns
+    }
+    #expect(runs[0] == runs[1])
+  }
+
   @Test("a step has the same bits at 1, 2 and 3 threads", arguments: [300, 1300], variants)
   func threads(length: Int, variant: Variant) throws {
     let runs = try [1, 2, 3].map { threads in

@@ -59,6 +59,7 @@ struct IncrementalPassTests {
     Case(kinds: patterns, length: 1100, headsPerGroup: 1, isRotary: true),
     Case(kinds: [.full, .local], headsPerGroup: 1, precision: .bf16InBlocks),
     Case(kinds: patterns, activation: .gelu, precision: .bf16InBlocks),
+    Case(kinds: [.memory], length: 77), Case(kinds: [.memory, .local], isRotary: true),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.blocks], length: 203, headsPerGroup: 1),

@@ -25,6 +25,7 @@ func smallConfig(
   sizes.blocks = BlocksAttention(block: 6, window: 2, top: 2)
   sizes.linear = LinearAttention(features: 16)
   sizes.compressed = CompressedAttention(block: 8, rows: 2)
+  sizes.memory = MemoryAttention(rows: 11, isCarried: true)
   return ReformerConfig(
     vocabulary: vocabulary, length: length, width: width, layers: layers.map(sizes.layer),
     heads: heads,
@@ -59,7 +60,10 @@ final class ModelProbe {
   let gradients: Buffer<Float>
   var inputs: [Int32]
   var targets: [Int32]
-  var window: Window { Window(inputs: inputs, targets: targets) }
+  var window: Window { Window(inputs: inputs, targets: targets, isContinued: isContinued) }
+  /// Of the stream that windows are part of, which passes read and do not commit.
+  var memory: StreamMemory?
+  var isContinued = false
   var address = RandomAddress(seed: 11, step: 5, sample: 3)
   var rotations: [Int: [Float]] = [:]
 
@@ -92,7 +96,7 @@ final class ModelProbe {
     for slot in model.layout.groups.flatMap(\.slots) { gradients.view[slot.range].fill(.nan) }
     return try model.lossAndGradients(
       parameters: parameters.view, gradients: gradients.view, window: window, address: address,
-      givenRotations: rotations, observer: observer)
+      givenRotations: rotations, memory: memory, observer: observer)
   }
 
   /// The streams right after the embedding of a training pass: one that is given up there.
@@ -106,7 +110,7 @@ final class ModelProbe {
   func loss(logits: Matrix? = nil) throws -> Double {
     try model.loss(
       parameters: parameters.view, window: window, address: address, givenRotations: rotations,
-      logits: logits)
+      memory: memory, logits: logits)
   }
 
   /// Logits of the whole window without dropout, `[L, V]` flat.

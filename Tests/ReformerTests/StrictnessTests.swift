@@ -32,7 +32,7 @@ struct StrictnessTests {
         kinds: [.sliding, .strided, .lsh, .fixed, .bigbird])
     }
     + [131, 333].flatMap { length in
-      [[AttentionKind.linear, .compressed, .linear], [.blocks, .local, .blocks]].map {
+      [[AttentionKind.linear, .compressed, .linear], [.blocks, .local, .blocks], [.memory]].map {
         Case(lsh: smallLSH, length: length, kinds: $0)
       }
     }

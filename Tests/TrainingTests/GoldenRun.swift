@@ -142,6 +142,28 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.blocks.block = 16
         attention.blocks.top = 3
         """),
+    // Streams whose layers carry over what they have seen, shorter and longer than a window, with the edge of an epoch.
+    GoldenRun(
+      name: "memory",
+      keys: """
+        data.length = 300
+        data.order = "streams"
+        model.layers = ["memory", "local", "memory"]
+        model.positions = "rotary"
+        attention.memory.rows = 400
+        """),
+    // Older rows that become fewer.
+    GoldenRun(
+      name: "compressive",
+      keys: """
+        data.length = 300
+        data.order = "streams"
+        model.layers = ["memory", "memory"]
+        model.positions = "rotary"
+        attention.memory.rows = 120
+        attention.memory.compressed = 110
+        attention.memory.ratio = 3
+        """),
     // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
     GoldenRun(name: "bf16", keys: bf16),
     // The same in the order of AMX.

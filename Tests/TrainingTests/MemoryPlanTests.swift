@@ -43,6 +43,15 @@ struct MemoryPlanTests {
       [
         "model.layers=[sliding]", "attention.sliding.dilation=[1, 8]", "attention.sliding.global=4",
       ],
+      [
+        "model.layers=[memory]", "model.positions=rotary", "model.axial_shape=[]",
+        "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=8192",
+      ],
+      [
+        "model.layers=[memory]", "model.positions=rotary", "model.axial_shape=[]",
+        "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=1024",
+        "attention.memory.compressed=1024",
+      ],
       ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.token_shift=true"],
       ["model.precision=bf16"],

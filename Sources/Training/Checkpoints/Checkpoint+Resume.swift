@@ -19,14 +19,14 @@ extension Checkpoint {
     return try open(resume, communicator: communicator, report: report)
   }
 
-  /// Loads parameters and this rank's moments for a run of `config` on `data`; all ranks call it.
+  /// Loads parameters, this rank's moments and what its streams carry over, for a run of `config` on `data`; all ranks call it.
   ///
   /// - `fresh`: the state of a run that begins: what `data` is, and this program on this machine.
   /// - Returns: the state to go on with. - Throws: `UserError` when the run would be another.
   func resume(
     as config: RunConfig, data: RunData, fresh: TrainingState,
     allowMixedMachines: Bool, parameters: View<Float>, optimizer: Optimizer,
-    communicator: any Communicator, report: (String) -> Void
+    streams: RunStreams, communicator: any Communicator, report: (String) -> Void
   ) throws -> TrainingState {
     guard !isImported else {
       throw UserError(
@@ -64,6 +64,7 @@ extension Checkpoint {
       let shards = try OptimizerShards(
         folder: folder, ranks: manifest.ranks, layout: config.reformer.parameterLayout)
       for shard in optimizer.shards { try shards.read(into: shard) }
+      try streams.read(folder: folder, ranks: manifest.ranks)
       var state = state
       state.corpus = fresh.corpus
       state.origin = fresh.origin

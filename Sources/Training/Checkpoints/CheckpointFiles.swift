@@ -1,4 +1,4 @@
-// The files that one rank writes of a checkpoint: its moments, and on rank 0 parameters, config and state.
+// The files that one rank writes of a checkpoint: its moments, what its streams carry over, and on rank 0 parameters, config and state.
 import Checkpointing
 import Compute
 
@@ -8,6 +8,8 @@ struct CheckpointContent {
   let parameters: View<Float>
   /// What this rank's optimizer keeps.
   let shards: [LayoutShard]
+  /// What this rank's streams carry over, where there are any.
+  let streams: [StreamRows]?
 }
 
 /// One rank's files; writing them talks to nobody, so that any thread may do it.
@@ -35,6 +37,9 @@ struct CheckpointFiles: Sendable {
     files.append(
       try OptimizerShards.write(
         layout: layout, shards: content.shards, rank: rank, ranks: ranks, to: folder))
+    if let streams = content.streams {
+      files.append(try StreamFiles.write(streams, rank: rank, ranks: ranks, to: folder))
+    }
     return files
   }
 }

@@ -40,9 +40,11 @@ final class CheckpointWriter {
     }
     let copies = Snapshot(
       parameters: Buffer(communicator.rank == 0 ? step.model.layout.parameterBufferCount : 0),
-      shards: step.optimizer.shards.map { LayoutShard($0.name, ranges: $0.ranges) })
+      shards: step.optimizer.shards.map { LayoutShard($0.name, ranges: $0.ranges) },
+      streams: Buffer(step.streams.count))
     // Memory costs time when it is touched first: better now than in the first pause.
-    for buffer in [copies.parameters] + copies.shards.map(\.values) where buffer.count > 0 {
+    for buffer in [copies.parameters, copies.streams] + copies.shards.map(\.values)
+    where buffer.count > 0 {
       buffer.view.fill(0)
     }
     snapshot = copies
@@ -64,7 +66,10 @@ final class CheckpointWriter {
       for (copy, shard) in zip(snapshot.shards, step.optimizer.shards) {
         copy.values.view.copy(from: shard.values.view)
       }
-      pending = BackgroundSave(saved, from: snapshot, files: files)
+      let content = CheckpointContent(
+        state: saved, parameters: snapshot.parameters.view, shards: snapshot.shards,
+        streams: step.streams.rows?.copied(to: snapshot.streams))
+      pending = BackgroundSave(content, in: snapshot, files: files)
       metrics?.write(
         MetricsRecord(step: saved.step, checkpointPauseSeconds: Training.seconds(since: start)))
     }
@@ -90,7 +95,8 @@ final class CheckpointWriter {
     let start = ContinuousClock.now
     let saved = state.asCheckpoint
     let content = CheckpointContent(
-      state: saved, parameters: try step.currentParameters(), shards: step.optimizer.shards)
+      state: saved, parameters: try step.currentParameters(), shards: step.optimizer.shards,
+      streams: step.streams.rows)
     try begin(step: saved.step)
     try finish(saved) { try files.write(content) }
     finished(saved, &state, since: start)
@@ -173,6 +179,7 @@ struct Snapshot: Sendable {
   /// Empty but on rank 0.
   let parameters: Buffer<Float>
   let shards: [LayoutShard]
+  let streams: Buffer<Float>
 }
 
 /// This rank's files of one checkpoint, being written by a thread.
@@ -181,15 +188,11 @@ final class BackgroundSave: Sendable {
   let start = ContinuousClock.now
   private let result = Mutex<Result<[FileDigest], any Error>?>(nil)
 
-  /// Starts the thread; `snapshot` must not change until it is done.
-  init(_ state: TrainingState, from snapshot: Snapshot, files: CheckpointFiles) {
-    self.state = state
+  /// Starts the thread; `snapshot`, where `content` is, must not change until it is done.
+  init(_ content: CheckpointContent, in snapshot: Snapshot, files: CheckpointFiles) {
+    state = content.state
     Thread.detachNewThread { [self] in
-      let outcome = Result {
-        try files.write(
-          CheckpointContent(
-            state: state, parameters: snapshot.parameters.view, shards: snapshot.shards))
-      }
+      let outcome = withExtendedLifetime(snapshot) { Result { try files.write(content) } }
       result.withLock { $0 = outcome }
     }
   }

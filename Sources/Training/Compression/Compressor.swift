@@ -25,6 +25,11 @@ public struct Compressor {
         "\(checkpoint.folder): not strictly causal, so no decoder has its probabilities; train with "
           + "attention.lsh.sight = \"bucket\"")
     }
+    guard config.reformer.carriedRows == 0 else {
+      throw UserError(
+        "\(checkpoint.folder): its layers of kind memory carry over what they have seen, and parts of a file are coded "
+          + "side by side; compress with a model of data.order = \"random\"")
+    }
     self.checkpoint = checkpoint
     engine = Engine(threads: threads)
   }

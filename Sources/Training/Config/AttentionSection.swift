@@ -13,6 +13,7 @@ package struct AttentionSection: Sendable, Equatable {
   package var blocks = BlocksAttention()
   package var linear = LinearAttention(features: 128)
   package var compressed = CompressedAttention(block: 64, rows: 4)
+  package var memory = MemoryAttention()
 
   var sizes: AttentionSizes {
     var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
@@ -23,6 +24,7 @@ package struct AttentionSection: Sendable, Equatable {
     sizes.blocks = blocks
     sizes.linear = linear
     sizes.compressed = compressed
+    sizes.memory = memory
     return sizes
   }
 
@@ -92,6 +94,23 @@ package struct AttentionSection: Sendable, Equatable {
         Key(
           "rows", \.compressed.rows, .from(1, to: 1 << 16), .fixed,
           "Mixtures that stand for a block, at most as many as it has positions."),
+      ]),
+    SectionKeys(
+      name: "attention.memory",
+      text: "layers that see the last positions, those of earlier windows of a stream included",
+      keys: [
+        Key(
+          "rows", \.memory.rows, size, .fixed,
+          "Positions before its own that one sees. With data.order = \"streams\" as many last inputs of the layer are "
+            + "carried over from window to window; otherwise a window sees nothing before it."),
+        Key(
+          "compressed", \.memory.compressed, .from(0, to: ConfigLimits.size), .fixed,
+          "Rows carried over beside those, each of which stands for several older ones and is seen by all positions."
+        ),
+        Key(
+          "ratio", \.memory.ratio, .from(2, to: 1024), .fixed,
+          "Older rows that one of those stands for; with compressed, a divisor of rows and of data.length."
+        ),
       ]),
   ]
 

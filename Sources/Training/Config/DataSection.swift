@@ -1,11 +1,22 @@
 // `[data]`, `[[data.length_schedule]]` and `[[data.mix]]`: what is read.
 import Corpus
 
+/// In which order the corpus is trained on.
+public enum DataOrder: String, Sendable, CaseIterable {
+  /// Blocks, in an order of their own in each epoch.
+  case random
+  /// The text in its order, from as many places side by side as a step has windows.
+  case streams
+}
+
+extension DataOrder: ConfigChoice {}
+
 /// `[data]`; `keys` says what each property means.
 package struct DataSection: Sendable, Equatable {
   package var corpus = CorpusPaths([])
   package var length = 0
   package var block = 0
+  package var order = DataOrder.random
   package var split = [0.9, 0.05, 0.05]
   package var lengthSchedule = LengthScheduleSection()
   package var mix = MixSection()
@@ -29,6 +40,11 @@ package struct DataSection: Sendable, Equatable {
         "Bytes that are trained on in the order in which they stand: an epoch visits blocks of so many at "
           + "random, and the windows of each one first to last. A multiple of the windows' lengths; auto: "
           + "data.length."),
+      Key(
+        "order", \.order, .any, .fixed,
+        "Blocks at random, others in each epoch; or the text in its order, as run.global_batch streams side by "
+          + "side: then layers of kind memory go on from what they carry over. Streams have windows of one length, and "
+          + "one corpus."),
       // Another split would train on bytes that were, or will be, measured on.
       Key(
         "split", \.split, .list(3...3, of: .from(0, to: 1)), .fixed,

@@ -67,6 +67,23 @@ extension RunConfig {
       "data.length_schedule.length",
       schedule.length.allSatisfy { $0 <= data.length && block % $0 == 0 },
       "divisors of data.block = \(block), at most data.length = \(data.length)")
+    let isStreams = data.order == .streams
+    try require("data.order", !isStreams || count == 0, "random with [[data.length_schedule]]")
+    try require("data.order", !isStreams || data.mix.path.isEmpty, "random with [[data.mix]]")
+    try require(
+      "data.order", !isStreams || block == data.length,
+      "random unless data.block is \"auto\" or data.length = \(data.length)")
+    try require(
+      "data.order",
+      !isStreams || !model.layers.contains(.memory) || model.positions == .rotary,
+      "random with layers of kind memory, unless model.positions = \"rotary\": what is carried over has no place in a "
+        + "table")
+    let memory = attention.memory
+    try require(
+      "attention.memory.ratio",
+      memory.compressed == 0
+        || memory.rows % memory.ratio == 0 && data.length % memory.ratio == 0,
+      "divisors of attention.memory.rows = \(memory.rows) and data.length = \(data.length)")
     // Places in the training order are 64-bit.
     let widest = stages.map { Double($0.length) * Double($0.windows) }.max() ?? 0
     let most = 0x1p61 / widest

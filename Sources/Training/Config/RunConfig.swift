@@ -21,9 +21,11 @@ public struct RunConfig: Sendable, Equatable {
 
   /// What determines the model's mathematics.
   public var reformer: ReformerConfig {
-    ReformerConfig(
+    var sizes = attention.sizes
+    sizes.memory.isCarried = data.order == .streams
+    return ReformerConfig(
       vocabulary: model.vocabulary, byteOffset: model.byteOffset, length: data.length,
-      width: model.width, layers: model.layers.map(attention.sizes.layer), heads: model.heads,
+      width: model.width, layers: model.layers.map(sizes.layer), heads: model.heads,
       headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
       feedForwardWidth: model.feedForwardWidth,
       activation: model.activation, tokenShift: model.tokenShift, precision: precision,

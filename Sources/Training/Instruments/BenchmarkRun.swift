@@ -85,7 +85,7 @@ public func runBenchmark(
     Window(
       bytes: SyntheticTasks.uniformBytes(
         seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
-      byteOffset: config.model.byteOffset)
+      byteOffset: config.model.byteOffset, isContinued: true)
   }
   let first = { (share: Double) in
     progress.update(

@@ -30,14 +30,19 @@ public struct FlopCount: Sendable {
     for layer in config.layers {
       // The output's is one more.
       let count = Double(layer.projections.count + 1)
-      let projections = 2 * length * width * features * count
+      // Carried rows have keys and values.
+      let projections =
+        2 * width * features * (length * count + 2 * Double(layer.carriedRows))
+      // That of the rows that become fewer; the loss that it learns from is not counted.
+      let compression =
+        layer.carried.compressed > 0 ? 2 * length * width * width : 0
       // Probabilities times values are as many as queries times keys.
       let (scores, hash) = layer.operations(
         length: config.length, features: config.heads * config.headWidth)
-      forward += projections + feedForward + 2 * scores + hash
+      forward += projections + compression + feedForward + 2 * scores + hash
       // Hashing has no gradient but is recomputed; attention has two inputs to each product.
       for (phase, operations) in [
-        (Phase.projections, 3 * projections), (.feedForward, 3 * feedForward),
+        (Phase.projections, 3 * (projections + compression)), (.feedForward, 3 * feedForward),
         (.weightGradients, projections + feedForward), (.scores, 4 * scores),
         (.values, 4 * scores), (.hash, 2 * hash),
       ] {

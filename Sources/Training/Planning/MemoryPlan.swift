@@ -21,6 +21,8 @@ public struct MemoryPlan: Codable, Sendable {
   public let scratchBytes: Int
   /// Activations stored by `keep_activations`.
   public let keptBytes: Int
+  /// What layers carry over of this rank's streams, before and after a step.
+  public let streamMemoryBytes: Int
   /// Copies that `background_checkpoints` writes from.
   public let snapshotBytes: Int
   /// For the samples of `run.sample_bytes`, which are written by an engine of their own.
@@ -30,7 +32,7 @@ public struct MemoryPlan: Codable, Sendable {
   /// Peak resident memory: the sum of all.
   public var peakRssBytes: Int {
     parametersBytes + gradientsBytes + momentsBytes + reductionBytes + streamsBytes
-      + scratchBytes + keptBytes + snapshotBytes + samplingBytes + programBytes
+      + scratchBytes + keptBytes + streamMemoryBytes + snapshotBytes + samplingBytes + programBytes
   }
 
   /// Program text, Swift and BLAS libraries and their buffers; measured, see docs/design.md.
@@ -98,15 +100,20 @@ public struct MemoryPlan: Codable, Sendable {
     var activations = 0.0
     for layer in model.layers {
       let projections = layer.projections.count
+      let carried = 2 * layer.carriedRows * features
       let group =
-        length * (projections + 1) * features + layer.savedFloats(length: length, heads: heads)
+        length * (projections + 1) * features + carried
+        + layer.savedFloats(length: length, heads: heads)
       let scratch = layer.scratch(length: length, heads: heads, headWidth: model.headWidth)
-      let gradients = projections * length * features
+      let gradients = projections * length * features + carried
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared
       let packed = laidOut(projections * features * width)
       let projecting = gradients + packed + block * (width + projections * features)
-      attention = max(attention, group + max(scratch.shared, packed, backward, projecting))
+      attention = max(
+        attention,
+        group + max(scratch.shared, packed, backward, projecting)
+          + Self.compressing(layer.carried, model))
       perThread = max(perThread, scratch.perThread)
       activations += Double(model.heads / heads * group + 3 * length * width + length * hidden)
     }
@@ -120,9 +127,26 @@ public struct MemoryPlan: Codable, Sendable {
     scratchBytes = Self.bytes(
       Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(activations) : 0
-    snapshotBytes = config.run.backgroundCheckpoints ? parametersBytes + momentsBytes : 0
+    let streamBytes = samples * model.streamMemoryBytes
+    // Beside them, that of the stream which an evaluation reads.
+    streamMemoryBytes = 2 * (streamBytes + model.streamMemoryBytes)
+    snapshotBytes =
+      config.run.backgroundCheckpoints ? parametersBytes + momentsBytes + streamBytes : 0
     samplingBytes = config.run.sampleBytes > 0 ? Self.samplingBytes(config) : 0
     programBytes = Self.soloProgramBytes + (ranks > 1 ? Self.mpiBytes : 0)
+  }
+
+  /// Floats of what leaves a layer's memory, and of reading it and what it becomes.
+  private static func compressing(_ carried: CarriedRows, _ model: ReformerConfig) -> Int {
+    guard carried.compressed > 0 else { return 0 }
+    let (heads, features) = (model.headsPerGroup, model.headsPerGroup * model.headWidth)
+    let rows = min(carried.compressed, model.length / carried.ratio)
+    let states = rows * carried.ratio
+    let layer = EveryKeyAttention(keys: states)
+    let scratch = layer.scratch(length: model.length, heads: heads, headWidth: model.headWidth)
+    let saved = layer.savedFloats(length: model.length, heads: heads)
+    return (states + 2 * rows) * model.width + 2 * (saved + states * features)
+      + (3 * model.length + 4 * rows) * features + scratch.shared
   }
 
   /// Bytes of so many floats; the largest sizes that a config may have would overflow 64 bits.

@@ -50,7 +50,7 @@ public func measureSpeed(
     Window(
       bytes: SyntheticTasks.uniformBytes(
         seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
-      byteOffset: config.model.byteOffset)
+      byteOffset: config.model.byteOffset, isContinued: true)
   }
   return (seconds, copyRate(engine))
 }

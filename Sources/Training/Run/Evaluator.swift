@@ -29,6 +29,8 @@ public struct Evaluator {
   /// Scores each byte of `split` of each corpus once, but the first (and the first of each stretch
   /// of a corpus of several files).
   ///
+  /// Layers with a memory go on from window to window: the windows are cut in `run.global_batch` streams, or as many as
+  /// there are windows, which begin with nothing, as each stretch does.
   /// - `context`: bytes the model sees at once. `stride`: bytes scored per window, at most `context`;
   ///   equal to it, windows stand side by side and nothing is carried over (the Reformer papers' protocol);
   ///   smaller, each byte but those of the first window sees at least `context - stride` bytes.
@@ -46,10 +48,11 @@ public struct Evaluator {
         split, length: model.config.length, stride: stride, limit: limit
       ).enumerated().map { Place(corpus: part.corpus, index: $0, window: $1) }
     }
+    let streams = streams(of: windows.count, isSliding: stride < context)
     let start = ContinuousClock.now
     let hashTally = HashTally()
     let own = ownLosses(
-      of: windows, hashSeed: hashSeed, carried: context - stride, parameters: parameters,
+      of: windows, streams, hashSeed: hashSeed, carried: context - stride, parameters: parameters,
       hashTally: hashTally, progress: progress)
     communicator.limitWaits(
       to: config.run.waitLimitSeconds, own: (try? own.get().count) ?? 0,
@@ -59,9 +62,8 @@ public struct Evaluator {
       doubles: agree(communicator) { try own.get().flatMap(\.numbers) }
     ).map(WindowLoss.all)
     guard reports.reduce(0, { $0 + $1.count }) == windows.count else { return nil }
-    let losses = windows.indices.map {
-      reports[$0 % communicator.size][$0 / communicator.size]
-    }
+    let order = (0..<communicator.size).flatMap { share(of: $0, in: streams).joined() }
+    let losses = zip(order, reports.joined()).sorted { $0.0 < $1.0 }.map(\.1)
     if let wrong = losses.firstIndex(where: { !$0.nats.isFinite }) {
       throw RunFailure("evaluation: the loss of \(windows[wrong].description) is not finite")
     }
@@ -85,20 +87,40 @@ public struct Evaluator {
     }
   }
 
+  /// Windows that are scored one after the other: those of a stream, or each by itself where nothing is carried over.
+  private func streams(of count: Int, isSliding: Bool) -> [Range<Int>] {
+    precondition(
+      !isSliding || model.config.carriedRows == 0, "windows of streams that see bytes twice")
+    let number = model.config.carriedRows > 0 ? min(config.run.globalBatch, count) : count
+    return (0..<number).map { $0 * count / number..<($0 + 1) * count / number }
+  }
+
+  /// The streams of a rank.
+  private func share(of rank: Int, in streams: [Range<Int>]) -> [Range<Int>] {
+    stride(from: rank, to: streams.count, by: communicator.size).map { streams[$0] }
+  }
+
   /// Loss of each of this rank's windows; of fewer when the run is asked to stop.
   private func ownLosses(
-    of windows: [Place], hashSeed: Int, carried: Int, parameters: View<Float>,
+    of windows: [Place], _ streams: [Range<Int>], hashSeed: Int, carried: Int,
+    parameters: View<Float>,
     hashTally: HashTally, progress: (Double) -> Void
   ) -> Result<[WindowLoss], any Error> {
     var own: [WindowLoss] = []
     do {
-      for index in stride(from: communicator.rank, to: windows.count, by: communicator.size) {
-        guard !stop.isMade else { break }
-        own.append(
-          try loss(
-            of: windows[index], hashSeed: hashSeed, carried: carried, parameters: parameters,
-            hashTally: hashTally))
-        progress(Double(index + 1) / Double(windows.count))
+      let memory = model.config.carriedRows > 0 ? StreamMemory(model.config) : nil
+      for stream in share(of: communicator.rank, in: streams) {
+        for index in stream {
+          guard !stop.isMade else { return .success(own) }
+          let isContinued =
+            index > stream.lowerBound && windows[index].follows(windows[index - 1])
+          own.append(
+            try loss(
+              of: windows[index], isContinued: isContinued, hashSeed: hashSeed, carried: carried,
+              parameters: parameters, memory: memory, hashTally: hashTally))
+          memory?.commit()
+          progress(Double(index + 1) / Double(windows.count))
+        }
       }
     } catch ReformerError.stopped {
     } catch {
@@ -141,6 +163,11 @@ public struct Evaluator {
       max(window.reach, window.bytes.lowerBound - carried)..<window.bytes.upperBound
     }
 
+    /// Whether it begins where the one before it has ended.
+    func follows(_ other: Place) -> Bool {
+      corpus === other.corpus && window.bytes.lowerBound + 1 == other.window.bytes.upperBound
+    }
+
     var description: String {
       "bytes \(window.bytes.lowerBound + 1) to \(window.bytes.upperBound - 1) of \(corpus.path)"
     }
@@ -148,7 +175,8 @@ public struct Evaluator {
 
   /// Loss of the window's targets, given its bytes and `carried` bytes before them, as far as the stretch reaches.
   private func loss(
-    of place: Place, hashSeed: Int, carried: Int, parameters: View<Float>, hashTally: HashTally
+    of place: Place, isContinued: Bool, hashSeed: Int, carried: Int, parameters: View<Float>,
+    memory: StreamMemory?, hashTally: HashTally
   ) throws -> WindowLoss {
     let seen = place.seen(carried: carried)
     let unscored = place.window.bytes.lowerBound - seen.lowerBound
@@ -156,9 +184,11 @@ public struct Evaluator {
     let losses = Buffer<Float>(seen.count - 1)
     let nats = try model.loss(
       parameters: parameters,
-      window: Window(bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored),
+      window: Window(
+        bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored,
+        isContinued: isContinued),
       address: .unseen(config, window: place.index, hashSeed: hashSeed),
-      losses: losses.view, hashTally: hashTally, observer: StopWatch(stop: stop))
+      memory: memory, losses: losses.view, hashTally: hashTally, observer: StopWatch(stop: stop))
     return WindowLoss(
       nats: nats, losses: losses.view.array, unscored: unscored, scored: bytes[(unscored + 1)...])
   }

@@ -36,14 +36,16 @@ package struct RunData {
 
   /// The order in which they are trained on.
   ///
-  /// Throws `CorpusError.splitTooShort` where there is nothing to train on, or to validate with.
+  /// Throws `CorpusError.splitTooShort` where there is nothing to train on, or to validate with, and
+  /// `CorpusError.tooFewWindows` where not each stream has something.
   func mix() throws(CorpusError) -> CorpusMix {
     for part in parts {
       _ = try part.corpus.evaluationWindows(
         .validation, length: config.data.length, limit: 1)
     }
     return try CorpusMix(
-      parts: parts, block: config.block, seed: UInt64(config.run.seed))
+      parts: parts, block: config.block, seed: UInt64(config.run.seed),
+      streams: config.data.order == .streams ? config.run.globalBatch : nil)
   }
 
   /// The identity of what is trained on; all ranks call it, and a signal ends it.

@@ -83,6 +83,8 @@ private struct Agreement {
 package final class TrainStep {
   let model: ReformerModel
   let optimizer: Optimizer
+  /// What this rank's streams carry over.
+  let streams: RunStreams
   private let parameters: Buffer<Float>
   private let config: RunConfig
   private let engine: Engine
@@ -111,6 +113,7 @@ package final class TrainStep {
       config: config, layout: model.layout, communicator: communicator, engine: engine, stop: stop)
     optimizer = Optimizer(
       settings: config.optimizerSettings, layout: model.layout, ranges: exchange.ownedRanges)
+    streams = RunStreams(config, rank: communicator.rank, ranks: communicator.size)
     plan = config.stepPlan
     schedule = config.learningRateSchedule
   }
@@ -160,6 +163,7 @@ package final class TrainStep {
       windows: plan.samples(step: step).count, operations: FlopCount(model.config).step)
     let (gradients, squaredNorm) = try exchange.sumOverRanks()
     let agreement = try agree(own, squaredNorm: squaredNorm, objection: objection)
+    streams.settle(agreement.outcome)
     let rate = schedule.rate(step: step)
     if agreement.outcome == .applied {
       update(
@@ -203,7 +207,8 @@ package final class TrainStep {
             parameters: parameters.view, gradients: gradients, window: window(sample),
             address: RandomAddress(
               seed: UInt64(config.run.seed), step: UInt64(step), sample: UInt64(sample.index)),
-            givenRotations: givenRotations, observer: exchange)
+            givenRotations: givenRotations, memory: streams.memory(of: sample),
+            observer: exchange)
         }
       } catch {
         own.failure = error

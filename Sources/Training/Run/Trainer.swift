@@ -117,7 +117,8 @@ public final class Trainer {
       state = try checkpoint.resume(
         as: config, data: data, fresh: state,
         allowMixedMachines: options.allowMixedMachines, parameters: step.currentParameters(),
-        optimizer: step.optimizer, communicator: communicator, report: progress.notice)
+        optimizer: step.optimizer, streams: step.streams, communicator: communicator,
+        report: progress.notice)
       progress.message("resuming \(checkpoint.folder)")
       try checkpoint.becomeNewest(
         in: store, state: &state, communicator: communicator, report: progress.notice)

@@ -21,7 +21,7 @@ final class TrainingWindows {
     do {
       return Window(
         bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset,
-        isRepeated: mix.window(sample).epoch > 0)
+        isRepeated: mix.window(sample).epoch > 0, isContinued: mix.isContinued(sample))
     } catch {
       unreadable = error
       throw error

@@ -1,0 +1,58 @@
+// Rows that a stream carries over, in the attention half of a block: normed and projected with the present parameters, as the
+// window's are, which gives these a gradient; the rows themselves are constants.
+import Attention
+import Compute
+
+extension AttentionSublayer {
+  /// The rows of earlier windows that the layer sees, `[n, D]`; nil where there are none.
+  func carried(_ pass: Pass) -> Matrix? {
+    attention.carriedRows > 0 ? pass.stream?.before(layer: layer) : nil
+  }
+
+  /// Keys and values of other rows than those of the window, into the first ones of `projected` but its queries;
+  /// `weights`: those of all projections.
+  func project(
+    _ states: Matrix, into projected: [Matrix], _ weights: [Packed<Element>], pass: Pass
+  ) {
+    pass.carried(states.rows).eachTile { rows, scratch in
+      let own = rows.lowerBound - pass.length..<rows.upperBound - pass.length
+      let normed = norm.plain.forward(states.rows(own), pass: pass, scratch: scratch)
+      pass.multiply(
+        Element.left(normed.normalized, from: scratch),
+        zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) })
+      scratch.lap(.projections)
+    }
+  }
+
+  /// Their share in the gradients of norm and projections.
+  func carriedBackward(
+    _ projectedGradients: [Matrix], firstHead: Int, gradients: View<Float>, pass: Pass
+  ) {
+    guard let carried = carried(pass) else { return }
+    func own(_ rows: Range<Int>) -> Range<Int> {
+      rows.lowerBound - pass.length..<rows.upperBound - pass.length
+    }
+    projectionBackward(
+      projections.dropFirst(), firstHead: firstHead, gradients: gradients,
+      pass: pass.carried(carried.rows)
+    ) { rows, scratch in
+      norm.plain.forward(carried.rows(own(rows)), pass: pass, scratch: scratch)
+    } incoming: { rows in
+      projectedGradients.dropFirst().map { $0.rows(own(rows)) }
+    } through: { out, normed, tile, scratch in
+      // The rows are constants: nobody reads their gradient.
+      let nobody = scratch.matrix(tile.rows.count, norm.width)
+      norm.plain.backward(out, of: normed, into: nobody, tile: tile, pass: pass)
+    }
+  }
+}
+
+extension Pass {
+  /// A pass over `count` carried rows, which come after the window's, so that their sums are added to those of the window.
+  func carried(_ count: Int) -> Pass {
+    var pass = self
+    pass.rows = length..<length + count
+    pass.length = length + count
+    return pass
+  }
+}
