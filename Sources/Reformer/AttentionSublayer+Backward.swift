@@ -96,6 +96,10 @@ extension AttentionSublayer {
       pass.eachBlock(of: norm.slots + projections, gradients: gradients) { block in
         let normalized = engine.scratch.factor(
           block.rows.count, norm.width, .right, of: Element.self)
+        let infused =
+          pass.infused == nil
+          ? normalized
+          : engine.scratch.factor(block.rows.count, norm.width, .right, of: Element.self)
         let incoming = projections.map { _ in
           engine.scratch.factor(block.rows.count, features.count, .both, of: Element.self)
         }
@@ -104,6 +108,10 @@ extension AttentionSublayer {
           let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
           let out = normed.normalized
           normalized.rows(tile.place).copy(from: out)
+          if let positions = pass.infused {
+            positions.add(to: out, rows, pass: pass, scratch: scratch)
+            infused.rows(tile.place).copy(from: out)
+          }
           // `out` has served; the gradient of the norm's output takes its place.
           for (number, weight) in weights.enumerated() {
             let gradient = incoming[number].rows(tile.place)
@@ -116,10 +124,10 @@ extension AttentionSublayer {
           scratch.lap(.norm)
         }
         block.add(
-          zip(projections, incoming).map { slot, gradient in
+          zip(projections, incoming).enumerated().map { number, part in
             WeightGradient(
-              outputGradient: gradient, input: normalized,
-              sum: block.sums.matrix(slot).rows(features))
+              outputGradient: part.1, input: number < projections.count - 1 ? infused : normalized,
+              sum: block.sums.matrix(part.0).rows(features))
           })
       }
     }

@@ -123,9 +123,17 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       }
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
-        pass.multiply(
-          Element.left(normed.normalized, from: scratch),
-          zip(weights, group.projected).map { ColumnProduct($0, into: $1.rows(rows).result) })
+        var products = zip(weights, group.projected).map {
+          ColumnProduct($0, into: $1.rows(rows).result)
+        }
+        if let infused = pass.infused {
+          // Values first: they read what has no positions yet.
+          let values = [products.removeLast()]
+          scratch.frame { pass.multiply(Element.left(normed.normalized, from: scratch), values) }
+          scratch.lap(.projections)
+          infused.add(to: normed.normalized, rows, pass: pass, scratch: scratch)
+        }
+        pass.multiply(Element.left(normed.normalized, from: scratch), products)
         scratch.lap(.projections)
       }
     }

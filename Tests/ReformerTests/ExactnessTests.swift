@@ -9,14 +9,15 @@ struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
     headsPerGroup: Int = 2, length: Int = 300, _ variant: Variant = Variant(lsh: smallLSH),
-    activation: Activation = .relu, isRotary: Bool = false
+    activation: Activation = .relu, isRotary: Bool = false, isInfused: Bool = false
   ) -> ReformerConfig {
     smallConfig(
       [
         .local, .lsh, .full, .local, .lsh, .local, .full, .lsh, .local, .local, .lsh, .lsh,
       ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
-      attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, precision: variant.precision)
+      attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, isInfused: isInfused,
+      precision: variant.precision)
   }
 
   struct Variant: Sendable, CustomTestStringConvertible {
@@ -66,10 +67,12 @@ struct ExactnessTests {
   }
 
   @Test(
-    "rotary positions and squared relu: streams come back, and gradients are those of kept activations",
-    arguments: [5, 300], variants)
-  func rotary(length: Int, variant: Variant) throws {
-    let config = deep(variant, activation: .relu2, isRotary: true)
+    "rotary or infused positions, and squared relu: streams come back, and gradients are those of kept activations",
+    arguments: [(5, true), (300, true), (300, false)], variants)
+  func endless(test: (length: Int, isRotary: Bool), variant: Variant) throws {
+    let length = test.length
+    let config = deep(
+      variant, activation: .relu2, isRotary: test.isRotary, isInfused: !test.isRotary)
     let recomputing = try ModelProbe(config, length: length, disorder: 0.05)
     let keeping = try ModelProbe(
       config, length: length, threads: 2, keepActivations: true, disorder: 0.05)

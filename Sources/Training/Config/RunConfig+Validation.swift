@@ -134,13 +134,17 @@ extension RunConfig {
       "model.vocabulary", model.vocabulary >= 256 + model.byteOffset,
       "\(256 + model.byteOffset) (256 + model.byte_offset) to \(ConfigLimits.size)")
     guard model.positions == .axial else {
+      let positions = model.positions.rawValue
+      let (turned, even) =
+        model.positions == .rotary
+        ? (model.headWidth, "model.head_width") : (model.width, "model.width")
       try require(
-        "model.positions", model.headWidth % 2 == 0,
-        "axial, or rotary with an even model.head_width")
+        "model.positions", turned % 2 == 0,
+        "axial, or \(positions) with an even \(even)")
       for (name, value) in [
         ("model.axial_shape", model.axialShape), ("model.axial_widths", model.axialWidths),
       ] {
-        try require(name, value.isEmpty, "none with model.positions = \"rotary\"")
+        try require(name, value.isEmpty, "none with model.positions = \"\(positions)\"")
       }
       return
     }
