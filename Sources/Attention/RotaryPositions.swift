@@ -33,9 +33,14 @@ public struct RotaryPositions: Sendable {
     far = angles((length + Self.near - 1) / Self.near, step: Self.near)
   }
 
+  /// Numbers of 32 bits that these angles take.
+  public static func floats(length: Int, headWidth: Int) -> Int {
+    (min(length, near) + (length + near - 1) / near) * headWidth
+  }
+
   /// Turns a head's features `[K]` of one position, or turns gradients of them back; positions of earlier windows are
   /// below 0.
-  func turn(_ features: View<Float>, of position: Int, back: Bool = false) {
+  public func turn(_ features: View<Float>, of position: Int, back: Bool = false) {
     let distance = abs(position)
     func row(_ table: Buffer<Float>, _ index: Int) -> View<Float> {
       table.view[index * headWidth..<(index + 1) * headWidth]

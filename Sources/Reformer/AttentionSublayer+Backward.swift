@@ -58,6 +58,8 @@ extension AttentionSublayer {
             norm.forward(rows, of: source, pass: pass, scratch: scratch)
           } incoming: { rows in
             ofWindow.map { $0.rows(rows) }
+          } position: {
+            $0
           } through: { out, normed, tile, scratch in
             norm.backward(
               out, of: normed, into: sourceGradient, tile: tile, pass: pass, scratch: scratch)
@@ -113,12 +115,13 @@ extension AttentionSublayer {
 
   /// Gradients of `projections` and, through the norm, of the rows that were projected.
   ///
-  /// By the rows of a tile: `states`, the rows normed; `incoming`, the gradients of each projection; `through`, which
+  /// By the rows of a tile: `states`, the rows normed; `incoming`, the gradients of each projection; `position`, that of a
+  /// row, where positions are infused; `through`, which
   /// takes the gradient of the rows normed to whatever they came from.
   func projectionBackward(
     _ projections: ArraySlice<Slot>, firstHead: Int, gradients: View<Float>, pass: Pass,
     states: (Range<Int>, ScratchArena) -> LayerNorm.Rows,
-    incoming gradientsOf: (Range<Int>) -> [Matrix],
+    incoming gradientsOf: (Range<Int>) -> [Matrix], position: (Int) -> Int,
     through normBackward: (Matrix, LayerNorm.Rows, RowTile, ScratchArena) -> Void
   ) {
     let features = features(firstHead)
@@ -132,6 +135,10 @@ extension AttentionSublayer {
       pass.eachBlock(of: norm.slots + self.projections, gradients: gradients) { block in
         let normalized = engine.scratch.factor(
           block.rows.count, norm.width, .right, of: Element.self)
+        let infused =
+          pass.infused == nil
+          ? normalized
+          : engine.scratch.factor(block.rows.count, norm.width, .right, of: Element.self)
         let incoming = projections.map { _ in
           engine.scratch.factor(block.rows.count, features.count, .both, of: Element.self)
         }
@@ -140,6 +147,10 @@ extension AttentionSublayer {
           let (normed, projected) = (states(rows, scratch), gradientsOf(rows))
           let out = normed.normalized
           normalized.rows(tile.place).copy(from: out)
+          if let positions = pass.infused {
+            positions.add(to: out, scratch: scratch) { position(rows.lowerBound + $0) }
+            infused.rows(tile.place).copy(from: out)
+          }
           // `out` has served; the gradient of the norm's output takes its place.
           for (number, weight) in weights.enumerated() {
             let gradient = incoming[number].rows(tile.place)
@@ -152,10 +163,10 @@ extension AttentionSublayer {
           scratch.lap(.norm)
         }
         block.add(
-          zip(projections, incoming).map { slot, gradient in
+          zip(projections, incoming).enumerated().map { number, part in
             WeightGradient(
-              outputGradient: gradient, input: normalized,
-              sum: block.sums.matrix(slot).rows(features))
+              outputGradient: part.1, input: number < projections.count - 1 ? infused : normalized,
+              sum: block.sums.matrix(part.0).rows(features))
           })
       }
     }

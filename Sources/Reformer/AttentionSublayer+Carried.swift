@@ -17,10 +17,11 @@ extension AttentionSublayer {
     pass.carried(states.rows).eachTile { rows, scratch in
       let own = rows.lowerBound - pass.length..<rows.upperBound - pass.length
       let normed = norm.plain.forward(states.rows(own), pass: pass, scratch: scratch)
-      pass.multiply(
-        Element.left(normed.normalized, from: scratch),
-        zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) })
-      scratch.lap(.projections)
+      project(
+        normed.normalized,
+        zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) },
+        pass: pass, scratch: scratch
+      ) { own.lowerBound + $0 - states.rows }
     }
   }
 
@@ -39,6 +40,8 @@ extension AttentionSublayer {
       norm.plain.forward(carried.rows(own(rows)), pass: pass, scratch: scratch)
     } incoming: { rows in
       projectedGradients.dropFirst().map { $0.rows(own(rows)) }
+    } position: {
+      $0 - pass.length - carried.rows
     } through: { out, normed, tile, scratch in
       // The rows are constants: nobody reads their gradient.
       let nobody = scratch.matrix(tile.rows.count, norm.width)

@@ -131,6 +131,24 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     }
   }
 
+  /// Products of normed rows with weights of projections, those of values last; where positions are infused,
+  /// `normalized` has them afterwards. `position`: of a row by its number.
+  func project(
+    _ normalized: Matrix, _ products: [ColumnProduct<Element>], pass: Pass, scratch: ScratchArena,
+    position: (Int) -> Int
+  ) {
+    var products = products
+    if let infused = pass.infused {
+      // Values first: they read what has no positions yet.
+      let values = [products.removeLast()]
+      scratch.frame { pass.multiply(Element.left(normalized, from: scratch), values) }
+      scratch.lap(.projections)
+      infused.add(to: normalized, scratch: scratch, position: position)
+    }
+    pass.multiply(Element.left(normalized, from: scratch), products)
+    scratch.lap(.projections)
+  }
+
   /// Projections, attention and the group's share of the output.
   func run(
     _ activations: Activations, firstHead: Int, source: ResidualStream,
@@ -144,10 +162,10 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       let ofWindow = group.ofWindow
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
-        pass.multiply(
-          Element.left(normed.normalized, from: scratch),
-          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) })
-        scratch.lap(.projections)
+        project(
+          normed.normalized, zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) },
+          pass: pass, scratch: scratch
+        ) { pass.position(rows.lowerBound + $0) }
       }
       if let carried = carried(pass) {
         project(carried, into: group.projected, weights, pass: pass)

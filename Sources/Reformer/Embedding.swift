@@ -1,4 +1,4 @@
-// From bytes to residual streams: token embedding plus, unless positions are rotary, axial ones (a table per axis,
+// From bytes to residual streams: token embedding plus, unless positions are rotary or infused, axial ones (a table per axis,
 // joined along the features). Both streams start as that sum.
 import Compute
 

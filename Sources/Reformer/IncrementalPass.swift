@@ -18,6 +18,7 @@ public final class IncrementalPass {
   private let engine: Engine
   private let parts: ReformerParts
   private let rotary: RotaryPositions?
+  private let infused: InfusedPositions?
   private let prepared = PreparedParameters()
   private var sequences: [SequencePast] = []
   private let most: Int
@@ -38,6 +39,7 @@ public final class IncrementalPass {
     isStrict = config.layers.allSatisfy(\.isStrictlyCausal)
     parts = ReformerParts(config)
     rotary = config.rotaryPositions
+    infused = config.infusedPositions
     precondition(
       parameters.count == parts.layout.parameterBufferCount, "parameters of another layout")
     most = sequences
@@ -122,8 +124,8 @@ public final class IncrementalPass {
   ) -> Pass {
     Pass(
       parameters: parameters, length: rows.upperBound, rows: rows, address: address,
-      isTraining: false, givenRotations: [:], rotary: rotary, engine: engine, kept: nil,
-      prepared: prepared, continuation: continuation)
+      isTraining: false, givenRotations: [:], rotary: rotary, infused: infused, engine: engine,
+      kept: nil, prepared: prepared, continuation: continuation)
   }
 }
 

@@ -47,6 +47,8 @@ struct Pass {
   let givenRotations: [Int: [Float]]
   /// Angles of the positions, where they are rotary.
   let rotary: RotaryPositions?
+  /// What queries and keys have of their positions, where these are infused.
+  let infused: InfusedPositions?
   let engine: Engine
   /// Where activations stay for the way back, or nil to compute them again.
   let kept: KeptActivations?
@@ -64,6 +66,11 @@ struct Pass {
   /// Kept memory gives the same places, contents and all, when asked in the same order on the way back.
   func memory(group: Int, part: Int = 0) -> ScratchArena {
     kept?.arena(group: group, part: part) ?? engine.scratch
+  }
+
+  /// The position in its sequence of a row that this pass computes.
+  func position(_ row: Int) -> Int {
+    if case .step(_, let position) = continuation { position } else { row }
   }
 
   func drops(_ rate: Double) -> Bool { isTraining && rate > 0 }

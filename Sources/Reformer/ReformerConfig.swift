@@ -44,10 +44,12 @@ public struct ReformerConfig: Sendable {
   public var precision: Precision
   /// Axes of the position grid; position p is row-major over them.
   ///
-  /// None: positions are rotary, and of any length.
+  /// None: positions are rotary or infused, and of any length.
   public var axialShape: [Int]
   /// Features per axis; their sum is `width`.
   public var axialWidths: [Int]
+  /// Whether sinusoids of the position are added to what queries and keys are made of, and nothing else is known of it.
+  public var infusesPositions: Bool
   /// Dropout on embeddings and sub-layer outputs.
   public var dropout: Double
   /// Dropout on attention probabilities.
@@ -66,7 +68,7 @@ public struct ReformerConfig: Sendable {
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
     activation: Activation = .relu, tokenShift: Bool = false, precision: Precision = .fp32,
     axialShape: [Int],
-    axialWidths: [Int], dropout: Double = 0,
+    axialWidths: [Int], infusesPositions: Bool = false, dropout: Double = 0,
     attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
     ngrams: NGramSizes = NGramSizes()
   ) {
@@ -84,6 +86,7 @@ public struct ReformerConfig: Sendable {
     self.precision = precision
     self.axialShape = axialShape
     self.axialWidths = axialWidths
+    self.infusesPositions = infusesPositions
     self.dropout = dropout
     self.attentionDropout = attentionDropout
     self.layerNormEpsilon = layerNormEpsilon
@@ -113,7 +116,12 @@ public struct ReformerConfig: Sendable {
     for (index, layer) in layers.enumerated() {
       if let problem = layer.problem { throw .config("layer \(index): \(problem)") }
     }
-    if axialShape.isEmpty {
+    if infusesPositions {
+      try require(width % 2 == 0, "width \(width)", "even with infused positions")
+      try require(
+        axialShape.isEmpty && axialWidths.isEmpty, "position axes \(axialShape)",
+        "none with infused positions")
+    } else if axialShape.isEmpty {
       try require(headWidth % 2 == 0, "head width \(headWidth)", "even with rotary positions")
       try require(axialWidths.isEmpty, "features per axis \(axialWidths)", "none without axes")
     } else {

@@ -16,6 +16,7 @@ public final class ReformerModel {
   private let engine: Engine
   private let parts: ReformerParts
   private let rotary: RotaryPositions?
+  private let infused: InfusedPositions?
   private let streams: [Buffer<Int32>]
   private let streamGradients: [Buffer<Float>]
   private let rowLoss: Buffer<Float>
@@ -35,6 +36,7 @@ public final class ReformerModel {
     self.engine = engine
     parts = ReformerParts(config, withoutAttention: withoutAttention)
     rotary = config.rotaryPositions
+    infused = config.infusedPositions
     let size = config.length * config.width
     streams = [Buffer(size), Buffer(size)]
     streamGradients = [Buffer(size), Buffer(size)]
@@ -62,8 +64,8 @@ public final class ReformerModel {
     precondition(parameters.count == layout.parameterBufferCount, "parameters of another layout")
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
-      isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, engine: engine,
-      kept: isTraining ? kept : nil, stream: try memory?.part(of: window))
+      isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, infused: infused,
+      engine: engine, kept: isTraining ? kept : nil, stream: try memory?.part(of: window))
   }
 
   private func sum(_ losses: View<Float>) -> Double {
@@ -208,8 +210,21 @@ extension ReformerConfig {
 
   /// Angles of all positions, where they are rotary.
   var rotaryPositions: RotaryPositions? {
-    axialShape.isEmpty
-      ? RotaryPositions(length: max(length, carriedRows + 1), headWidth: headWidth) : nil
+    axialShape.isEmpty && !infusesPositions
+      ? RotaryPositions(length: farthest, headWidth: headWidth) : nil
+  }
+
+  /// Positions on either side of the start of a window.
+  private var farthest: Int { max(length, carriedRows + 1) }
+
+  /// Sinusoids of all positions, where they are infused.
+  var infusedPositions: InfusedPositions? {
+    infusesPositions ? InfusedPositions(length: farthest, width: width) : nil
+  }
+
+  /// Numbers of 32 bits that a model has of sinusoids of positions.
+  public var positionFloats: Int {
+    infusesPositions ? InfusedPositions.floats(length: farthest, width: width) : 0
   }
 
   /// Name of what belongs to a layer in the checkpoint.

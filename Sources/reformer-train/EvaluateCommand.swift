@@ -31,7 +31,7 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(
     help:
-      "Bytes the model sees at once (default: the training length; rotary positions go on past it)."
+      "Bytes the model sees at once (default: the training length; rotary and infused positions go on past it)."
   )
   var context: Int?
 
@@ -146,11 +146,11 @@ struct EvaluateCommand: ParsableCommand {
   private func checkedConfigs(of stored: Checkpoint) throws -> [RunConfig] {
     let config = stored.config
     let context = context ?? config.data.length
-    let isRotary = config.model.positions == .rotary
-    let longest = isRotary ? ConfigLimits.length : config.data.length
+    let isEndless = config.model.positions != .axial
+    let longest = isEndless ? ConfigLimits.length : config.data.length
     guard (1...longest).contains(context) else {
       throw UserError(
-        "--context \(context); legal values: 1 to \(isRotary ? "" : "data.length, ")\(longest)")
+        "--context \(context); legal values: 1 to \(isEndless ? "" : "data.length, ")\(longest)")
     }
     guard (1...context).contains(stride ?? context) else {
       throw UserError(

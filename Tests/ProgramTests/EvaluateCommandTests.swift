@@ -47,17 +47,19 @@ struct EvaluateCommandTests {
     }
   }
 
-  @Test("rotary positions go on past the trained length, tables end there")
-  func longContext() throws {
-    let rotary = ["model.positions=rotary", "model.axial_shape=[]", "model.axial_widths=[]"]
+  @Test(
+    "rotary and infused positions go on past the trained length, tables end there",
+    arguments: ["rotary", "infused"])
+  func longContext(positions: String) throws {
+    let keys = ["model.positions=\(positions)", "model.axial_shape=[]", "model.axial_widths=[]"]
     let trained = try tiny.train(
-      "rotary", ["--steps", "3"] + rotary.flatMap { ["--set", $0] })
+      positions, ["--steps", "3"] + keys.flatMap { ["--set", $0] })
     #expect(trained.status == 0, "\(trained.output)")
     func evaluate(_ run: String) throws -> ProgramRun {
       try ProgramRun(
         "reformer-train", arguments: ["evaluate", tiny.output(run), "--context", "300"])
     }
-    let long = try evaluate("rotary")
+    let long = try evaluate(positions)
     #expect(long.status == 0 && long.output.contains("blocks of 300,"), "\(long.output)")
     let ended = try evaluate("run")
     #expect(ended.status == 2, "\(ended.output)")

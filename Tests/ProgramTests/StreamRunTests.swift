@@ -158,8 +158,8 @@ struct StreamRunTests {
       ), (["run.global_batch=200"], "has 120 windows, too few for 200 streams"),
       (
         ["model.positions=axial", "model.axial_shape=[8,12]", "model.axial_widths=[8,24]"],
-        "unless model.positions = \"rotary\""
-      ),
+        "and model.positions = \"axial\""
+      ), (["model.positions=infused"], "rotary with attention.memory.compressed"),
     ] {
       let run = try tiny.train("no", Self.streams + more.flatMap { ["--set", $0] })
       #expect(run.status == 2 && run.output.contains(text), "\(run.output)")

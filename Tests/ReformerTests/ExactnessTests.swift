@@ -9,7 +9,8 @@ struct ExactnessTests {
   /// Twelve layers of all kinds, dropout everywhere.
   private func deep(
     headsPerGroup: Int = 2, length: Int = 300, _ variant: Variant = Variant(lsh: smallLSH),
-    activation: Activation = .relu, tokenShift: Bool = false, isRotary: Bool = false
+    activation: Activation = .relu, tokenShift: Bool = false, isRotary: Bool = false,
+    isInfused: Bool = false
   ) -> ReformerConfig {
     smallConfig(
       [
@@ -17,7 +18,8 @@ struct ExactnessTests {
       ], length: length, width: 24, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
       tokenShift: tokenShift,
       axialShape: [20, (length + 19) / 20], axialWidths: [10, 14], dropout: 0.15,
-      attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, precision: variant.precision)
+      attentionDropout: 0.1, lsh: variant.lsh, isRotary: isRotary, isInfused: isInfused,
+      precision: variant.precision)
   }
 
   struct Variant: Sendable, CustomTestStringConvertible {
@@ -67,10 +69,13 @@ struct ExactnessTests {
   }
 
   @Test(
-    "rotary positions, squared relu and token shift: streams come back, and gradients are those of kept activations",
-    arguments: [5, 300], variants)
-  func rotary(length: Int, variant: Variant) throws {
-    let config = deep(variant, activation: .relu2, tokenShift: true, isRotary: true)
+    "rotary or infused positions, squared relu and token shift: streams come back, and gradients are those of kept activations",
+    arguments: [(5, true), (300, true), (300, false)], variants)
+  func endless(test: (length: Int, isRotary: Bool), variant: Variant) throws {
+    let length = test.length
+    let config = deep(
+      variant, activation: .relu2, tokenShift: true, isRotary: test.isRotary,
+      isInfused: !test.isRotary)
     let recomputing = try ModelProbe(config, length: length, disorder: 0.05)
     let keeping = try ModelProbe(
       config, length: length, threads: 2, keepActivations: true, disorder: 0.05)

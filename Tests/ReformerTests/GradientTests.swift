@@ -74,6 +74,11 @@ struct GradientTests {
       smallConfig(kinds, residualFractionBits: 22, fullSharedQueryKey: true, isRotary: true))
   }
 
+  @Test("infused positions of each kind", arguments: AttentionKind.allCases.map { [$0] })
+  func infused(kinds: [AttentionKind]) throws {
+    try check(smallConfig(kinds, dropout: 0.1, residualFractionBits: 22, isInfused: true))
+  }
+
   @Test("squared relu")
   func squaredReLU() throws {
     try check(smallConfig([.local], activation: .relu2, dropout: 0.1, residualFractionBits: 22))

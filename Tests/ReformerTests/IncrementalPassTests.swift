@@ -16,18 +16,19 @@ struct IncrementalPassTests {
     var activation = Activation.relu
     var tokenShift = false
     var isRotary = false
+    var isInfused = false
     var ngrams = NGramSizes()
     var precision = Precision.fp32
     var description: String {
-      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : ""), "
+      "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : isInfused ? ", infused" : ""), "
         + "\(precision)"
     }
     var config: ReformerConfig {
       smallConfig(
         kinds, length: length, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
         tokenShift: tokenShift, axialShape: [length / 16 + 1, 16],
-        fullSharedQueryKey: sharesQueryKey, lsh: lsh,
-        isRotary: isRotary, ngrams: ngrams, precision: precision)
+        fullSharedQueryKey: sharesQueryKey, lsh: lsh, isRotary: isRotary, isInfused: isInfused,
+        ngrams: ngrams, precision: precision)
     }
   }
 
@@ -60,6 +61,8 @@ struct IncrementalPassTests {
     Case(kinds: [.full, .local], headsPerGroup: 1, precision: .bf16InBlocks),
     Case(kinds: patterns, activation: .gelu, precision: .bf16InBlocks),
     Case(kinds: [.memory], length: 77), Case(kinds: [.memory, .local], isRotary: true),
+    Case(kinds: [.local, .sliding, .lsh], lsh: strictLSH(), length: 1100, tokenShift: true, isInfused: true),
+    Case(kinds: [.full, .blocks, .compressed], isInfused: true, precision: .bf16),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.blocks], length: 203, headsPerGroup: 1),

@@ -12,7 +12,8 @@ func smallConfig(
   tokenShift: Bool = false,
   axialShape: [Int] = [5, 8], axialWidths: [Int] = [5, 7], dropout: Double = 0,
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
-  lsh: LSHAttention = smallLSH, isRotary: Bool = false, ngrams: NGramSizes = NGramSizes(),
+  lsh: LSHAttention = smallLSH, isRotary: Bool = false, isInfused: Bool = false,
+  ngrams: NGramSizes = NGramSizes(),
   precision: Precision = .fp32
 ) -> ReformerConfig {
   var sizes = AttentionSizes(
@@ -31,7 +32,8 @@ func smallConfig(
     heads: heads,
     headWidth: isRotary ? 6 : 5, headsPerGroup: headsPerGroup, feedForwardWidth: 21,
     activation: activation, tokenShift: tokenShift, precision: precision,
-    axialShape: isRotary ? [] : axialShape, axialWidths: isRotary ? [] : axialWidths,
+    axialShape: isRotary || isInfused ? [] : axialShape,
+    axialWidths: isRotary || isInfused ? [] : axialWidths, infusesPositions: isInfused,
     dropout: dropout,
     attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams)
 }

@@ -9,12 +9,13 @@ import Testing
 struct StreamMemoryTests {
   private func config(
     _ kinds: [AttentionKind], rows: Int, length: Int, dropout: Double = 0,
-    fractionBits: Int = 18, precision: Precision = .fp32
+    tokenShift: Bool = false, fractionBits: Int = 18, isInfused: Bool = false,
+    precision: Precision = .fp32
   ) -> ReformerConfig {
     var config = smallConfig(
-      kinds, length: length, heads: 4, headsPerGroup: 2, dropout: dropout,
-      attentionDropout: dropout, residualFractionBits: fractionBits, isRotary: true,
-      precision: precision)
+      kinds, length: length, heads: 4, headsPerGroup: 2, tokenShift: tokenShift, dropout: dropout,
+      attentionDropout: dropout, residualFractionBits: fractionBits, isRotary: !isInfused,
+      isInfused: isInfused, precision: precision)
     for (index, layer) in config.layers.enumerated() where layer is MemoryAttention {
       config.layers[index] = MemoryAttention(rows: rows, isCarried: true)
     }
@@ -67,11 +68,12 @@ struct StreamMemoryTests {
 
   @Test(
     "gradients are those of a loss in which what is carried over is constant",
-    arguments: [11, 30], [0, 0.1])
-  func gradients(rows: Int, dropout: Double) throws {
+    arguments: [(11, 0), (30, 0.1)], [false, true])
+  func gradients(test: (rows: Int, dropout: Double), isInfused: Bool) throws {
     let probe = try begun(
       config(
-        [.memory, .local, .memory], rows: rows, length: 24, dropout: dropout, fractionBits: 22),
+        [.memory, .local, .memory], rows: test.rows, length: 24, dropout: test.dropout,
+        tokenShift: isInfused, fractionBits: 22, isInfused: isInfused),
       disorder: 0.2)
     try probe.step()
     let gradients = probe.gradients.view.array
@@ -90,7 +92,8 @@ struct StreamMemoryTests {
     arguments: [11, 700], Precision.allCases)
   func sameBits(rows: Int, precision: Precision) throws {
     let config = config(
-      [.memory, .local, .memory], rows: rows, length: 300, dropout: 0.1, precision: precision)
+      [.memory, .local, .memory], rows: rows, length: 300, dropout: 0.1, tokenShift: true,
+      isInfused: rows == 11, precision: precision)
     let runs = try [(1, false), (1, true), (2, false), (3, false)].map { threads, keeps in
       let probe = try begun(config, threads: threads, keepActivations: keeps)
       let loss = try probe.step()

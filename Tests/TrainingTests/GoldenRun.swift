@@ -1,5 +1,5 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, a run in stages, one with rotary positions, one with counts, one of each other optimizer, and a resume
+// windows a step, a run in stages, one each with rotary and infused positions, one with counts, one of each other optimizer, and a resume
 // with other threads in the middle.
 import Foundation
 import TestSupport
@@ -114,6 +114,17 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         model.token_shift = true
         attention.local.chunk = 24
         attention.lsh.sight = "bucket"
+        attention.lsh.chunk = 40
+        attention.lsh.buckets = [4, 8]
+        """),
+    // Positions in queries and keys alone, of several spans.
+    GoldenRun(
+      name: "infused",
+      keys: """
+        data.length = 1100
+        model.layers = ["local", "sliding", "lsh"]
+        model.positions = "infused"
+        attention.local.chunk = 24
         attention.lsh.chunk = 40
         attention.lsh.buckets = [4, 8]
         """),

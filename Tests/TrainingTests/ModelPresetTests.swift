@@ -51,14 +51,15 @@ struct ModelPresetTests {
   @Test(
     "paper is refused with what Hugging Face's Reformer has not, by name",
     arguments: [
-      "model.ngrams.orders=[2]", "model.positions=rotary", "attention.lsh.sight=bucket",
-      "model.layers=[local,full]", "model.token_shift=true",
+      "model.ngrams.orders=[2]", "model.positions=rotary", "model.positions=infused",
+      "attention.lsh.sight=bucket", "model.layers=[local,full]", "model.token_shift=true",
     ])
   func paper(setting: String) throws {
     let text = MinimalConfig.axes + "model.preset = \"paper\""
     #expect(try Self.config(text).model.preset == .paper)
     let more =
-      setting == "model.positions=rotary" ? ["model.axial_shape=[]", "model.axial_widths=[]"] : []
+      setting.hasPrefix("model.positions=")
+      ? ["model.axial_shape=[]", "model.axial_widths=[]"] : []
     let error = #expect(throws: ConfigError.self) { try Self.config(text, [setting] + more) }
     let message = error?.description ?? ""
     let key = setting.prefix { $0 != "=" }

@@ -388,6 +388,7 @@ struct RunConfigTests {
       ("model.width=3\nmodel.heads = 2", "model.width = "),
       ("=3", "unknown key"),
       ("model.positions=rotary", "a.toml: model.axial_shape = [64, 64]; legal values: none with"),
+      ("model.positions=infused", "a.toml: model.axial_shape = [64, 64]; legal values: none with"),
       ("model.width=48", "a.toml: model.axial_widths = [16, 48]; legal values:"),
     ])
   func wrongOverride(option: String, expected: String) {

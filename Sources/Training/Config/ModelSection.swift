@@ -9,6 +9,8 @@ public enum PositionKind: String, Codable, Sendable, CaseIterable {
   case axial
   /// Rotations of queries and keys by their position.
   case rotary
+  /// Sinusoids added to what queries and keys are made of.
+  case infused
 }
 
 extension PositionKind: ConfigChoice {}
@@ -96,8 +98,9 @@ package struct ModelSection: Sendable, Equatable {
         "Token id of byte 0."),
       Key(
         "positions", \.positions, .any, .fixed,
-        "How positions are told apart: by axial tables, as in the paper, or by rotations of queries and keys, "
-          + "which need no table and end at no length."),
+        "How positions are told apart: by axial tables, as in the paper; by rotations of queries and keys; or by "
+          + "sinusoids added to what queries and keys are made of, not values (position-infused attention). The last "
+          + "two need no table and end at no length."),
       Key(
         "axial_shape", \.axialShape, .list(0...64, of: size), .fixed,
         "With axial positions, axes of the position grid; their product is at least data.length."),

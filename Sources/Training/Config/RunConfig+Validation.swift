@@ -75,10 +75,15 @@ extension RunConfig {
       "random unless data.block is \"auto\" or data.length = \(data.length)")
     try require(
       "data.order",
-      !isStreams || !model.layers.contains(.memory) || model.positions == .rotary,
-      "random with layers of kind memory, unless model.positions = \"rotary\": what is carried over has no place in a "
-        + "table")
+      !isStreams || !model.layers.contains(.memory) || model.positions != .axial,
+      "random with layers of kind memory and model.positions = \"axial\": what is carried over has no place in a table"
+    )
     let memory = attention.memory
+    try require(
+      "model.positions",
+      !isStreams || !model.layers.contains(.memory) || memory.compressed == 0
+        || model.positions == .rotary,
+      "rotary with attention.memory.compressed = \(memory.compressed), as rows are compared without their positions")
     try require(
       "attention.memory.ratio",
       memory.compressed == 0
@@ -151,13 +156,17 @@ extension RunConfig {
       "model.vocabulary", model.vocabulary >= 256 + model.byteOffset,
       "\(256 + model.byteOffset) (256 + model.byte_offset) to \(ConfigLimits.size)")
     guard model.positions == .axial else {
+      let positions = model.positions.rawValue
+      let (turned, even) =
+        model.positions == .rotary
+        ? (model.headWidth, "model.head_width") : (model.width, "model.width")
       try require(
-        "model.positions", model.headWidth % 2 == 0,
-        "axial, or rotary with an even model.head_width")
+        "model.positions", turned % 2 == 0,
+        "axial, or \(positions) with an even \(even)")
       for (name, value) in [
         ("model.axial_shape", model.axialShape), ("model.axial_widths", model.axialWidths),
       ] {
-        try require(name, value.isEmpty, "none with model.positions = \"rotary\"")
+        try require(name, value.isEmpty, "none with model.positions = \"\(positions)\"")
       }
       return
     }

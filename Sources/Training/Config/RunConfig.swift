@@ -30,6 +30,7 @@ public struct RunConfig: Sendable, Equatable {
       feedForwardWidth: model.feedForwardWidth,
       activation: model.activation, tokenShift: model.tokenShift, precision: precision,
       axialShape: model.axialShape, axialWidths: model.axialWidths,
+      infusesPositions: model.positions == .infused,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
       ngrams: model.ngrams)

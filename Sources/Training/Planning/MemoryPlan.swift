@@ -109,7 +109,8 @@ public struct MemoryPlan: Codable, Sendable {
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared
       let packed = laidOut(projections * features * width)
-      let projecting = gradients + packed + block * (width + projections * features)
+      let inputs = model.infusesPositions ? 2 * width : width
+      let projecting = gradients + packed + block * (inputs + projections * features)
       attention = max(
         attention,
         group + max(scratch.shared, packed, backward, projecting)
@@ -124,8 +125,8 @@ public struct MemoryPlan: Codable, Sendable {
       4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
       + model.ngrams.scratch(length: length, vocabulary: model.vocabulary)
     let embedding = 2 * block * width
-    scratchBytes = Self.bytes(
-      Double(max(attention, feedForward, head, embedding)) + Double(threads) * Double(perThread))
+    let largest = max(attention, feedForward, head, embedding) + model.positionFloats
+    scratchBytes = Self.bytes(Double(largest) + Double(threads) * Double(perThread))
     keptBytes = config.run.keepActivations ? Self.bytes(activations) : 0
     let streamBytes = samples * model.streamMemoryBytes
     // Beside them, that of the stream which an evaluation reads.
