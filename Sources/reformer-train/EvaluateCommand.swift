@@ -161,6 +161,12 @@ struct EvaluateCommand: ParsableCommand {
         "--stride \(stride ?? context); legal values: the context, \(context), where layers of kind memory go on from "
           + "window to window")
     }
+    let memory = config.attention.memory
+    guard config.reformer.carriedRows == 0 || memory.compressed == 0 || context % memory.ratio == 0
+    else {
+      throw UserError(
+        "--context \(context); legal values: multiples of attention.memory.ratio = \(memory.ratio)")
+    }
     guard bytes >= 0, threads >= 0 else {
       throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
     }

@@ -118,6 +118,12 @@ struct StreamRunTests {
     #expect(
       sliding.status == 2 && sliding.output.contains("--stride 30; legal values"),
       "\(sliding.output)")
+    let uneven = try evaluate("run", ["--context", "91"])
+    #expect(
+      uneven.status == 2
+        && uneven.output.contains(
+          "--context 91; legal values: multiples of attention.memory.ratio = 5"),
+      "\(uneven.output)")
     let compressed = try ProgramRun(
       "reformer-train",
       arguments: [
