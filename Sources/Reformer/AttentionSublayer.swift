@@ -131,8 +131,9 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     }
   }
 
-  /// Products of normed rows with weights of projections, those of values last; where positions are infused,
-  /// `normalized` has them afterwards. `position`: of a row by its number.
+  /// Products of normed rows with weights of projections, those of values last.
+  ///
+  /// Where positions are infused, `normalized` has them afterwards. `position`: of a row by its number.
   func project(
     _ normalized: Matrix, _ products: [ColumnProduct<Element>], pass: Pass, scratch: ScratchArena,
     position: (Int) -> Int
@@ -163,7 +164,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         project(
-          normed.normalized, zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) },
+          normed.normalized,
+          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) },
           pass: pass, scratch: scratch
         ) { pass.position(rows.lowerBound + $0) }
       }

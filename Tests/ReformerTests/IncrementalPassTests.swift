@@ -61,7 +61,9 @@ struct IncrementalPassTests {
     Case(kinds: [.full, .local], headsPerGroup: 1, precision: .bf16InBlocks),
     Case(kinds: patterns, activation: .gelu, precision: .bf16InBlocks),
     Case(kinds: [.memory], length: 77), Case(kinds: [.memory, .local], isRotary: true),
-    Case(kinds: [.local, .sliding, .lsh], lsh: strictLSH(), length: 1100, tokenShift: true, isInfused: true),
+    Case(
+      kinds: [.local, .sliding, .lsh], lsh: strictLSH(), length: 1100, tokenShift: true,
+      isInfused: true),
     Case(kinds: [.full, .blocks, .compressed], isInfused: true, precision: .bf16),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),

@@ -83,7 +83,8 @@ extension RunConfig {
       "model.positions",
       !isStreams || !model.layers.contains(.memory) || memory.compressed == 0
         || model.positions == .rotary,
-      "rotary with attention.memory.compressed = \(memory.compressed), as rows are compared without their positions")
+      "rotary with attention.memory.compressed = \(memory.compressed), as rows are compared without their positions"
+    )
     try require(
       "attention.memory.ratio",
       memory.compressed == 0
