@@ -74,8 +74,12 @@ static void vectors(golden *g) {
     float *x = floats(g, 5 * n, 3), *y = floats(g, 5 * n, 2), *out = floats(g, n, 1);
     const double sum = ck_sum_squares(x, 5 * n);
     squares = digest_words(squares, &sum, 2);
-    ck_row_dot(x, n, y, n, 5, n, out);
-    dots = digest_words(dots, out, n < 5 ? n : 5);
+    float of_rows[5];
+    ck_row_dot(x, n, y, n, 5, n, of_rows);
+    // The sums of columns go on from as many of them as there are columns.
+    const size_t kept = n < 5 ? n : 5;
+    memcpy(out, of_rows, kept * sizeof *out);
+    dots = digest_words(dots, of_rows, kept);
     ck_column_sum(x, n, 5, n, out);
     columns = digest_words(columns, out, n);
     double sums[most];
