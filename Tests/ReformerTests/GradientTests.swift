@@ -24,15 +24,7 @@ struct GradientTests {
     for (index, layer) in config.layers.enumerated() where layer is LSHAttention && !rotates {
       probe.rotations[index] = [Float](repeating: 0, count: rotationCount(config))
     }
-    try probe.step()
-    let gradients = probe.gradients.view.array
-    for (index, slot) in probe.model.layout.slots.enumerated() {
-      let error = try GradientCheck.worstError(
-        of: Array(gradients[slot.range]), at: probe.parameters.view[slot.range], step: step,
-        floor: 1e-3, seed: UInt64(index)
-      ) { try probe.step() }
-      #expect(error <= limit, "\(slot.name)")
-    }
+    try probe.checkGradients(limit: limit, step: step)
   }
 
   // Steps so small that no query of this model changes its bucket (bits are the same everywhere, so that holds

@@ -108,6 +108,22 @@ final class ModelProbe {
     return model.currentStreams
   }
 
+  /// Takes a step, and checks the gradient of each tensor but those that `skips` names against differences of the mean
+  /// loss, `step` apart; relative errors up to `limit` pass.
+  func checkGradients(
+    limit: Double, step size: Double = 4e-3, skips: (String) -> Bool = { _ in false }
+  ) throws {
+    try step()
+    let gradients = gradients.view.array
+    for (index, slot) in model.layout.slots.enumerated() where !skips(slot.name) {
+      let error = try GradientCheck.worstError(
+        of: Array(gradients[slot.range]), at: parameters.view[slot.range], step: size,
+        floor: 1e-3, seed: UInt64(index)
+      ) { try step() }
+      #expect(error <= limit, "\(slot.name)")
+    }
+  }
+
   /// Summed loss without dropout.
   func loss(logits: Matrix? = nil) throws -> Double {
     try model.loss(

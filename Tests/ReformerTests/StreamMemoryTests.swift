@@ -75,16 +75,8 @@ struct StreamMemoryTests {
         [.memory, .local, .memory], rows: test.rows, length: 24, dropout: test.dropout,
         tokenShift: isInfused, fractionBits: 22, isInfused: isInfused),
       disorder: 0.2)
-    try probe.step()
-    let gradients = probe.gradients.view.array
-    for (index, slot) in probe.model.layout.slots.enumerated() {
-      let error = try GradientCheck.worstError(
-        of: Array(gradients[slot.range]), at: probe.parameters.view[slot.range], step: 4e-3,
-        floor: 1e-3, seed: UInt64(index)
-      ) { try probe.step() }
-      // As in GradientTests.
-      #expect(error <= 3e-3, "\(slot.name)")
-    }
+    // As in GradientTests.
+    try probe.checkGradients(limit: 3e-3)
   }
 
   @Test(
