@@ -40,6 +40,11 @@ public struct HeadGroup: Sendable {
   func head(_ index: Int, of matrix: Matrix) -> Matrix {
     matrix.columns(index * headWidth..<(index + 1) * headWidth)
   }
+
+  /// One row of one head, `[1, K]`.
+  func row(_ row: Int, head: Int, of matrix: Matrix) -> Matrix {
+    self.head(head, of: matrix).rows(row..<row + 1)
+  }
 }
 
 /// A kind's own parameters or their gradients, in the order of `AttentionLayer.parameters`.

@@ -12,20 +12,20 @@ public struct HeadRow {
   let query, key, value: Matrix
   /// `[1, K]`, normalised.
   let output: Matrix
-  private let rotary: RotaryPositions?
+  // The pass owns it: a reference that all threads count, for each row of each head, costs more than the rows.
+  private unowned(unsafe) let rotary: RotaryPositions?
 
   /// Row `row` of head `head` of a group, which stands at `position` of its sequence.
   public init(
     _ group: HeadGroup, head: Int, row: Int, position: Int, rotary: RotaryPositions? = nil
   ) {
-    func own(_ matrix: Matrix) -> Matrix { group.head(head, of: matrix).rows(row..<row + 1) }
     let count = group.projected.count
     self.position = position
     self.rotary = rotary
-    query = own(group.projected[0])
-    key = own(group.projected[count - 2])
-    value = own(group.projected[count - 1])
-    output = own(group.output)
+    query = group.row(row, head: head, of: group.projected[0])
+    key = group.row(row, head: head, of: group.projected[count - 2])
+    value = group.row(row, head: head, of: group.projected[count - 1])
+    output = group.row(row, head: head, of: group.output)
   }
 }
 
@@ -68,12 +68,25 @@ struct RowSoftmax {
   /// which counts only where there is no other.
   func add(_ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true) {
     scratch.frame {
-      let end = scratch.integers(1)
-      end[0] = Int32(seen.count)
       let across = scratch.strips(keys.columns, seen.count)
       across.copy(transposing: keys, rows: seen)
+      add(seen, ring: across, oldest: 0, values: values, lastResort: lastResort)
+    }
+  }
+
+  /// The same, of keys that are in a ring `[K, n]`, whose column `oldest` is the first one's.
+  func add(
+    _ seen: View<Int32>, ring: Packed<Float>, oldest: Int, values: Matrix, lastResort: Bool = true
+  ) {
+    scratch.frame {
+      let end = scratch.integers(1)
+      end[0] = Int32(seen.count)
+      let around = scratch.matrix(1, ring.columns)
+      tileProduct(query.left, ring, into: around.result)
       let scores = scratch.matrix(1, seen.count)
-      tileProduct(query.left, across, into: scores.result)
+      let beforeEnd = min(seen.count, ring.columns - oldest)
+      scores.dense[0..<beforeEnd].copy(from: around.dense[oldest..<oldest + beforeEnd])
+      scores.dense[beforeEnd..<seen.count].copy(from: around.dense[0..<seen.count - beforeEnd])
       Kernels.runSoftmax(
         scores, first: place, end: end, lastResort: lastResort, maximum: partialMaximum,
         sum: partialSum)
@@ -140,8 +153,9 @@ extension HeadRow {
 extension Packed<Float> {
   /// Sets one column.
   func setColumn(_ column: Int, to values: View<Float>) {
+    precondition(values.count == rows && column < columns, "column \(column) of \(columns)")
     let (strip, lane) = column.quotientAndRemainder(dividingBy: Self.width)
     let matrix = self.strip(strip).matrix
-    for row in 0..<rows { matrix.row(row)[lane] = values[row] }
+    for row in 0..<rows { matrix.base[row * matrix.stride + lane] = values.base[row] }
   }
 }

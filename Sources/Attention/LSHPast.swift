@@ -14,6 +14,8 @@ struct LSHPast: HeadPast {
   private let keys, values: Matrix
   /// Members of a bucket that a query sees, itself included.
   private let reach: Int
+  /// `[K, window + 1]`: keys of the last rows, in a ring.
+  private let recent: Packed<Float>
   /// `[R, B, reach]`: positions of the last members of each bucket, in rings.
   private let members: View<Int32>
   /// `[R, B]`: members that were ever there.
@@ -33,17 +35,20 @@ struct LSHPast: HeadPast {
     let rows = arena.matrix(length, 2 * headWidth)
     keys = rows.columns(0..<headWidth)
     values = rows.columns(headWidth..<2 * headWidth)
+    recent = arena.strips(headWidth, sizes.window + 1)
     let lists = sizes.hashes * sizes.bucketCount
     members = arena.integers(lists * reach)
     counts = arena.integers(lists)
     buckets = arena.integers(sizes.hashes)
     counts.fill(0)
+    recent.clear()
   }
 
   func enter(_ row: HeadRow, scratch: ScratchArena) {
     let own = row.position..<row.position + 1
     row.scaleKey(sharesQueryKey: true, into: keys.rows(own), scratch: scratch)
     values.rows(own).copy(from: row.value)
+    recent.setColumn(row.position % recent.columns, to: keys.row(row.position))
     scratch.frame {
       let rotated = scratch.matrix(1, rotations.columns)
       tileProduct(row.query.left, rotations, into: rotated.result)
@@ -73,7 +78,7 @@ struct LSHPast: HeadPast {
         let first = max(0, row.position - sizes.window)
         let seen = scratch.integers(row.position + 1 - first)
         for index in 0..<seen.count { seen[index] = Int32(first + index) }
-        softmax.add(seen, keys: keys, values: values)
+        softmax.add(seen, ring: recent, oldest: first % recent.columns, values: values)
       }
     }
     softmax.finish()

@@ -6,7 +6,7 @@ import Compute
 /// Angles of every position of a window.
 ///
 /// K features per head. Feature i and feature K / 2 + i are a pair, turned by position * 10000^(-2 i / K).
-public struct RotaryPositions: Sendable {
+public final class RotaryPositions: Sendable {
   // Angles of 0 to 1023, and of multiples of 1024: a turn adds one of each.
   private static let near = 1024
   /// `[positions, K]`: cosines, then sines.

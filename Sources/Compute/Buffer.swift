@@ -1,6 +1,7 @@
 // Memory of the trainer: `Buffer` owns, `View` lends. Views are handed to worker threads, each of
 // which gets a disjoint part; that is why they are pointers checked where they are cut, and not
 // spans.
+import CKernels
 import Glibc
 
 /// A fixed-size, 64-byte aligned, zero-filled array that owns its memory.
@@ -81,6 +82,9 @@ public struct View<Element: BitwiseCopyable>: @unchecked Sendable {
     precondition(other.count == count, "copy of \(other.count) elements into \(count)")
     base.update(from: other.base, count: count)
   }
+
+  /// Asks for the cache line of the first element, which is soon read.
+  public func fetch() { ck_fetch(base) }
 
   /// The elements as an array.
   public var array: [Element] { Array(UnsafeBufferPointer(start: base, count: count)) }

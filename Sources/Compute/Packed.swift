@@ -89,6 +89,13 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
     self.stripStride = stripStride
   }
 
+  /// The same memory under another element's name; all are as wide as a float.
+  public func bound<Other: ProductElement>(to: Other.Type) -> Packed<Other> {
+    Packed<Other>(
+      base: UnsafeMutablePointer(OpaquePointer(base)), rows: rows, columns: columns,
+      stripStride: stripStride)
+  }
+
   /// The rows in `range`.
   public func rows(_ range: Range<Int>) -> Packed {
     precondition(
@@ -129,15 +136,12 @@ public struct Packed<Element: ProductElement>: @unchecked Sendable {
   /// Copies the transpose of another matrix in strips, element by element.
   public func copy(transposing other: Packed) {
     precondition(other.rows == columns && other.columns == rows, "transpose between shapes")
-    // Kernels know elements as floats, which are as wide.
-    func floats(_ place: UnsafeMutablePointer<Element>) -> UnsafeMutablePointer<Float> {
-      UnsafeMutablePointer(OpaquePointer(place))
-    }
-    for strip in 0..<other.stripCount {
+    let (from, to) = (other.bound(to: Float.self), bound(to: Float.self))
+    for strip in 0..<from.stripCount {
       let first = strip * Self.width
       ck_strips_transposed(
-        floats(other.base + strip * other.stripStride), Self.width, other.rows,
-        min(Self.width, other.columns - first), floats(base + first * Self.width), stripStride)
+        from.base + strip * from.stripStride, Self.width, from.rows,
+        min(Self.width, from.columns - first), to.base + first * Self.width, to.stripStride)
     }
   }
 

@@ -165,7 +165,7 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         project(
           normed.normalized,
-          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) },
+          weights.indices.map { ColumnProduct(weights[$0], into: ofWindow[$0].rows(rows).result) },
           pass: pass, scratch: scratch
         ) { pass.position(rows.lowerBound + $0) }
       }
@@ -211,12 +211,13 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       HeadRow(group, head: head, row: row, position: position, rotary: pass.rotary)
     }
     if case .step(let sequences, let position) = pass.continuation {
-      let heads = sequences.map(pasts)
-      return pass.engine.pool.run(sequences.count * group.heads) { task, scratch in
+      let heads = sequences.flatMap(pasts)
+      return pass.engine.pool.run(heads.count) { task, scratch in
         let (index, head) = task.quotientAndRemainder(dividingBy: group.heads)
         let own = row(index, head: head, at: position)
-        heads[index][head].enter(own, scratch: scratch)
-        heads[index][head].attend(own, scratch: scratch)
+        let past = heads[task]
+        past.enter(own, scratch: scratch)
+        past.attend(own, scratch: scratch)
       }
     }
     if case .start(let sequence) = pass.continuation {

@@ -105,16 +105,17 @@ enum Continuation {
 /// Weights laid out for products, and what else follows from parameters alone.
 final class PreparedParameters {
   private let arena = ScratchArena()
-  private var weights: [UnsafeMutablePointer<Float>: any Sendable] = [:]
+  /// By where the matrix is: `Packed` of the element that the model multiplies by.
+  private var weights: [UnsafeMutablePointer<Float>: Packed<Float>] = [:]
   private var shares: NGramMixture.Shares?
 
   /// The transpose of `matrix`, a part of the parameters.
   func pack<Element>(
     _ matrix: Matrix, as: Element.Type, engine: Engine
   ) -> Packed<Element> {
-    if let known = weights[matrix.base] as? Packed<Element> { return known }
+    if let known = weights[matrix.base] { return known.bound(to: Element.self) }
     let packed = engine.pack(matrix, transposed: true, as: Element.self, from: arena)
-    weights[matrix.base] = packed
+    weights[matrix.base] = packed.bound(to: Float.self)
     return packed
   }
 

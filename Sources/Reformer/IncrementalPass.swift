@@ -98,6 +98,7 @@ public final class IncrementalPass {
     let all = streams.map { stream($0.view[0..<count * width]) }
     for (row, token) in tokens.enumerated() {
       own[row].window.inputs[position] = token
+      parts.head.ngrams?.tables.fetch(own[row].window.inputs, position, in: parameters)
       try parts.embedding.forward(
         tokens: own[row].window.inputs,
         streams: all.map { stream($0.values(row..<row + 1), first: position) },

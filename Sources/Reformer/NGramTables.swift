@@ -74,6 +74,11 @@ public struct NGramTables: Sendable {
     }
   }
 
+  /// Asks for the rows of the contexts of `position`, which lie anywhere in memory, some time before they are read.
+  func fetch(_ tokens: View<Int32>, _ position: Int, in parameters: View<Float>) {
+    rows(tokens, position, in: parameters) { $1.values.fetch() }
+  }
+
   /// Counts what follows each position of `window`, in order.
   ///
   /// A token goes to its longest context, and on to the next shorter one while it is new to them.

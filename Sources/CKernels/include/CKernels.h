@@ -26,7 +26,7 @@ const char *ck_level_name(int level);  // "portable", "avx2", "avx512", "avx512-
 int ck_has_pair_instruction(void);  // whether the level in use has an instruction for pairs of bf16
 int ck_has_tiles(void);             // whether it has AMX tiles for blocks of them
 
-// ---- Threads
+// ---- Threads and caches
 int ck_core_count(void);  // cores that this process may use
 // Tells the processor that this thread looks at memory until another one writes there.
 static inline void ck_pause(void) {
@@ -36,6 +36,9 @@ static inline void ck_pause(void) {
   __asm__ volatile("yield");
 #endif
 }
+
+// Asks for the cache line at `place`, which is soon read.
+static inline void ck_fetch(const void *place) { __builtin_prefetch(place); }
 
 // ---- Functions of one number in double precision, the same bits on every machine (functions.c).
 // At most 1 ulp off: exp and log everywhere, pow for x >= 0, sin and cos for |x| <= 2^27 (NaN beyond).
