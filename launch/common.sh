@@ -226,3 +226,25 @@ fitting_ranks() {
   done
   echo "$ranks"
 }
+
+# ---- Other people's code, to compare with
+
+# Runs a command whose output stays in $work/log.
+quietly() {
+  show "$@"
+  "$@" >"$work/log" 2>&1
+}
+
+# Makes `venv`, a Python with torch and what is built on it, and `work`, a folder that goes when the script ends.
+need_torch() {
+  command -v python3 >/dev/null || fail 2 "python3 is missing; as root: apt-get install python3-venv"
+  venv=.build/transformers
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  if "$venv/bin/python" -c "import torch, transformers, safetensors, performer_pytorch" 2>/dev/null; then return; fi
+  quietly python3 -m venv "$venv" \
+    || fail 2 "python3 could not make $venv; as root: apt-get install python3-venv"
+  quietly "$venv/bin/pip" install -q --extra-index-url https://download.pytorch.org/whl/cpu \
+    "torch==2.13.0+cpu" "transformers==4.44.2" "numpy<2" safetensors "performer-pytorch==1.1.4" \
+    || fail 1 "pip could not install torch and transformers: $(tail -n 1 "$work/log")"
+}

@@ -20,21 +20,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
   || fail 2 "two arguments: a checkpoint, trained with layers and sight that transformers has, or --enwik8-shape, and a corpus"
 [[ -r $2 && -f $2 ]] || fail 2 "$2: no corpus to read; launch/corpus.sh fetches one"
 [[ -x $program ]] || fail 2 "$program is missing; $get_program"
-command -v python3 >/dev/null || fail 2 "python3 is missing; as root: apt-get install python3-venv"
-venv=.build/transformers
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-quietly() {
-  show "$@"
-  "$@" >"$work/log" 2>&1
-}
-if ! "$venv/bin/python" -c "import torch, transformers, safetensors" 2>/dev/null; then
-  quietly python3 -m venv "$venv" \
-    || fail 2 "python3 could not make $venv; as root: apt-get install python3-venv"
-  quietly "$venv/bin/pip" install -q --extra-index-url https://download.pytorch.org/whl/cpu \
-    "torch==2.13.0+cpu" "transformers==4.44.2" "numpy<2" safetensors \
-    || fail 1 "pip could not install torch and transformers: $(tail -n 1 "$work/log")"
-fi
+need_torch
 transformers() { run "$venv/bin/python" "$launch/compare_transformers.py" "$@"; }
 
 if [[ $1 == --enwik8-shape ]]; then

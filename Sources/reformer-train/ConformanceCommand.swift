@@ -13,7 +13,8 @@ struct ConformanceCommand: ParsableCommand {
       """)
 
   @Argument(
-    help: "Folder with config.json, model.safetensors, and reference or training.safetensors.",
+    help:
+      "Folder with config.json (or a run's config.toml), model.safetensors, and reference or training.safetensors.",
     completion: .directory)
   var folder: String
 

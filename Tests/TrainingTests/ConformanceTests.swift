@@ -77,6 +77,43 @@ struct ConformanceTests {
     #expect(report.maxAbsLogitDifference == .infinity)
   }
 
+  @Test("a case may have a run's config, whose windows are as long as its own")
+  func runConfig() throws {
+    func report(length: Int) throws -> ConformanceReport {
+      let folder = try TemporaryFolder()
+      defer { withExtendedLifetime(folder) {} }
+      for file in ["model.safetensors", "reference.safetensors"] {
+        try FileManager.default.copyItem(
+          atPath: "\(Self.fixtures)/local/\(file)", toPath: folder.path(file))
+      }
+      try folder.write(
+        "config.toml",
+        text: """
+          [run]
+          name = "case"
+          steps = 1
+          global_batch = 1
+          [data]
+          corpus = "nowhere"
+          length = \(length)
+          block = \(length)
+          [model]
+          width = 64
+          layers = ["local", "local"]
+          heads = 2
+          head_width = 32
+          feed_forward_width = 128
+          axial_shape = [8, \(length / 8)]
+          axial_widths = [16, 48]
+          [attention.local]
+          chunk = 16
+          """)
+      return try runConformance(folder: folder.path, threads: 1)
+    }
+    #expect(try report(length: 64).passes)
+    #expect(throws: UserError.self) { try report(length: 128) }
+  }
+
   /// The training case with a change to its model or to its dump.
   private func training(
     threads: Int = 1, _ change: (inout ModelFolder, String) throws -> Void = { _, _ in }

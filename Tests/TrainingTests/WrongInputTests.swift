@@ -125,7 +125,7 @@ struct WrongInputTests {
     "a reference case that no model can have is refused, not trapped on",
     arguments: [
       (#""hidden_size": 64"#, #""hidden_size": -8"#, "hidden_size: width -8; legal"),
-      (#""num_hashes": 2"#, #""num_hashes": 4"#, "rotations.0 has 512 entries, config.json asks"),
+      (#""num_hashes": 2"#, #""num_hashes": 4"#, "rotations.0 has 512 entries, the config asks"),
       (#""lsh_attn_chunk_length": 16"#, #""lsh_attn_chunk_length": 0"#, "chunk_length = 0"),
       (#""vocab_size": 256"#, #""vocab_size": 0"#, "vocab_size = 0"),
       (

@@ -1,5 +1,5 @@
-// The model against what Hugging Face's Reformer computes: same weights, same inputs, same hash rotations
-// (fixtures README). Used by the command and by the tests.
+// The model against what others compute: Hugging Face's Reformer, or kinds of attention that it has not; same weights, same
+// inputs, same hash rotations (fixtures README). Used by the command and by the tests.
 import Attention
 import Checkpointing
 import Compute
@@ -25,6 +25,8 @@ public struct ConformanceReport: Codable, Sendable {
 }
 
 /// Runs the case in `folder` (`config.json`, `model.safetensors`, `reference.safetensors`).
+///
+/// A run's `config.toml` in place of `config.json` may have what Hugging Face cannot express.
 public func runConformance(folder: String, threads: Int) throws -> ConformanceReport {
   let reference = try SafetensorsReader(folder + "/reference.safetensors")
   guard let idShape = reference.tensor("input_ids")?.shape, idShape.count == 2, idShape[1] >= 2
@@ -32,8 +34,7 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
     throw UserError("\(reference.path): input_ids must be [batch, length] with length >= 2")
   }
   let (batch, length) = (idShape[0], idShape[1])
-  let huggingFace = try HuggingFaceConfig(path: folder + "/config.json")
-  let config = try huggingFace.reformerConfig(length: length)
+  let config = try caseConfig(folder, length: length)
   let model = try ReformerModel(config: config, engine: Engine(threads: threads))
   let layout = model.layout
   let parameters = Buffer<Float>(layout.parameterBufferCount)
@@ -94,6 +95,21 @@ public func runConformance(folder: String, threads: Int) throws -> ConformanceRe
     relativeGradientDifferences: differences)
 }
 
+/// The model of a case with windows of `length`.
+private func caseConfig(_ folder: String, length: Int) throws -> ReformerConfig {
+  let stored = folder + "/" + Manifest.configName
+  guard FileManager.default.fileExists(atPath: stored) else {
+    return try HuggingFaceConfig(path: folder + "/config.json").reformerConfig(length: length)
+  }
+  let config = try RunConfig.load(stored: stored)
+  guard config.data.length == length else {
+    throw UserError(
+      "\(stored): data.length is \(config.data.length), input_ids have \(length) positions; give a window of that length"
+    )
+  }
+  return config.reformer
+}
+
 /// `rotations.N` of a reference dump, by layer, where the layer hashes and the dump has them.
 ///
 /// Each has the numbers of `passes` passes, one after the other: `[passes, H, K, R, sum(buckets) / 2]`.
@@ -109,7 +125,7 @@ func givenRotations(
     let needed = passes * config.heads * config.headWidth * lsh.hashes * lsh.rotationWidth
     guard given.count == needed else {
       throw UserError(
-        "\(reference.path): rotations.\(index) has \(given.count) entries, config.json asks for "
+        "\(reference.path): rotations.\(index) has \(given.count) entries, the config asks for "
           + "\(needed)")
     }
     rotations[index] = given

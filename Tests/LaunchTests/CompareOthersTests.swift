@@ -1,10 +1,11 @@
-// launch/compare-transformers.sh where what it needs is missing. What it compares takes torch, and is no test.
+// launch/compare-transformers.sh and compare-kinds.sh where what they need is missing. What they compare takes torch, and is
+// no test.
 import Foundation
 import TestSupport
 import Testing
 
-@Suite("Comparison with transformers, without what it needs", .serialized)
-struct CompareTransformersTests {
+@Suite("Comparison with other people's code, without what it needs", .serialized)
+struct CompareOthersTests {
   let standIns: StandIns
 
   // A folder like a checkout, with the program but without Python packages.
@@ -23,17 +24,18 @@ struct CompareTransformersTests {
 
   private func expect(
     _ status: Int32, _ message: String, _ arguments: [String] = ["checkpoint", "corpus"],
-    path: String? = nil, at place: SourceLocation = #_sourceLocation
+    of script: String = "compare-transformers.sh", path: String? = nil,
+    at place: SourceLocation = #_sourceLocation
   ) throws {
     let run = try ProgramRun(
-      executable: standIns.folder.path("launch/compare-transformers.sh"), arguments: arguments,
+      executable: standIns.folder.path("launch/\(script)"), arguments: arguments,
       environment: ["PATH": path ?? standIns.path])
     #expect(run.status == status, "\(run.output)", sourceLocation: place)
     // Beside the commands that are shown.
     let lines = run.output.split(separator: "\n").filter { !$0.hasPrefix("+ ") }
     #expect(lines.count == 1, "\(run.output)", sourceLocation: place)
     #expect(
-      lines.last?.hasPrefix("compare-transformers.sh: \(message)") == true, "\(run.output)",
+      lines.last?.hasPrefix("\(script): \(message)") == true, "\(run.output)",
       sourceLocation: place)
   }
 
@@ -43,8 +45,12 @@ struct CompareTransformersTests {
     try expect(2, "two arguments", ["checkpoint", "corpus", "4096"])
     try expect(2, "missing: no corpus to read", ["checkpoint", "missing"])
     try expect(2, "launch: no corpus to read", ["--enwik8-shape", "launch"])
+    try expect(2, "no corpus; launch/corpus.sh", [], of: "compare-kinds.sh")
+    try expect(2, "missing: no corpus to read", ["missing"], of: "compare-kinds.sh")
+    try expect(2, "lhs: no kind of attention", ["corpus", "lhs"], of: "compare-kinds.sh")
     try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
     try expect(2, ".build/release/reformer-train is missing; run: swift build")
+    try expect(2, ".build/release/reformer-train is missing", ["corpus"], of: "compare-kinds.sh")
   }
 
   @Test("no Python, no venv and no network are said in a line")
