@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches a corpus into corpora/NAME, which git ignores, and checks its SHA-256.
 #
-# Needs: network; python3 for enwiki-sample and enwik8; apt-get and dpkg-deb for foldoc and go-source. Takes from
+# Needs: network; python3 for enwiki-sample, enwik8 and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
 # seconds to a few minutes, by the speed of the network. A corpus that is already there is only checked.
 #   launch/corpus.sh [NAME]      without a name: lists the corpora
 # In a config the corpus is corpus:NAME then.
@@ -14,8 +14,15 @@ name           bytes        download  what
 enwiki-sample  6,089,746    27.8 MB   pages of English Wikipedia as XML, as in enwik8; a quick start, not a
                                       ranking (CC BY-SA 3.0 / GFDL; test data of the Python package gensim)
 foldoc         5,578,809    2.4 MB    dictionary of computing (GFDL 1.1 or later; Debian's dict-foldoc)
+gcide          39,952,321   14.8 MB   dictionary of English (GPL-2 or later; Debian's dict-gcide)
 go-source      59,547,819   18.3 MB   source files of the Go 1.19 library and tools (BSD-3; Debian's
                                       golang-1.19-src)
+bacteria       48,205,389   18.4 MB   genomes of 16 strains of four bacteria, a record a line; strains of a
+                                      species are near-duplicates, so split by species (BSD-3; Debian's
+                                      ragout-examples)
+photos64       21,516,288   15.8 MB   1,751 tiles of 64 x 64 pixels, red, green and blue, of 15 photos scaled to a
+                                      quarter, photo by photo: a smoke test for images (CC BY, CC BY-SA, CC0;
+                                      Debian's lomiri-wallpapers-16.04)
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
 Never train on one of enwiki-sample and enwik8 and test on the other: they share articles.
@@ -82,6 +89,45 @@ fetch_foldoc() {
   gzip -dc <"$1/unpacked/usr/share/dictd/foldoc.dict.dz" >"$1/corpus"
 }
 
+fetch_gcide() {
+  fetch_package gcide dict-gcide "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  gzip -dc <"$1/unpacked/usr/share/dictd/gcide.dict.dz" >"$1/corpus"
+}
+
+fetch_bacteria() {
+  fetch_package bacteria ragout-examples "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  # Strains by species and name; a record, whose title is left out, becomes a line.
+  (cd "$1/unpacked/usr/share/doc/ragout/examples" \
+    && printf '%s\n' */references/*.gz | LC_ALL=C sort | xargs zcat) \
+    | awk '/^>/ { if (n++) print ""; next } { printf "%s", toupper($0) } END { print "" }' >"$1/corpus"
+}
+
+fetch_photos64() {
+  fetch_package photos64 lomiri-wallpapers-16.04 "$1"
+  need_python
+  command -v djpeg >/dev/null || need_package libjpeg-turbo-progs
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  python3 - "$1" <<'PYTHON'
+import glob, subprocess, sys
+folder = sys.argv[1]
+with open(folder + "/corpus", "wb") as out:
+    # By name, as bytes; tiles row by row, without those that would not be whole.
+    for photo in sorted(glob.glob(folder + "/unpacked/usr/share/backgrounds/*.jpg")):
+        image = subprocess.run(["djpeg", "-dct", "int", "-scale", "1/4", "-pnm", photo],
+                               check=True, stdout=subprocess.PIPE).stdout
+        kind, width, height, most, pixels = image.split(None, 4)
+        # One byte of white space ends the head, and pixels may begin with some.
+        pixels = image[len(image) - 3 * int(width) * int(height):]
+        row = 3 * int(width)
+        for top in range(0, int(height) - 63, 64):
+            for left in range(0, int(width) - 63, 64):
+                for line in range(top, top + 64):
+                    out.write(pixels[line * row + 3 * left:line * row + 3 * (left + 64)])
+PYTHON
+}
+
 fetch_go_source() {
   fetch_package go-source golang-1.19-src "$1"
   # In the package's order; without test data and without a time zone table, which are no source.
@@ -134,6 +180,18 @@ case ${1:-} in
     sha256=c2dfea8326f0adb810f3624a8c0de234134c927434fb74737275719b0085a1be
     fetch=fetch_foldoc
     ;;
+  gcide)
+    sha256=802beb667e1fb666203e750f1faea60d5c202ac5430c2083c4180494609f10a7
+    fetch=fetch_gcide
+    ;;
+  bacteria)
+    sha256=ed6ebeebe19d854c322cba5c0f21e0aa6008e8ef5c609edfa4c0fc5fe74c3148
+    fetch=fetch_bacteria
+    ;;
+  photos64)
+    sha256=b0df7c8eb52b0894836a92b3884b1b4bfd8f47fb8e3635a7cb6d51b6b562debe
+    fetch=fetch_photos64
+    ;;
   go-source)
     sha256=8ee691c5b225b5ff226ca02125b5099b3f517f9e5516b707f7894d565f32ffb9
     fetch=fetch_go_source
@@ -147,7 +205,7 @@ case ${1:-} in
     exit 0
     ;;
   *)
-    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, go-source and enwik8" \
+    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64 and enwik8" \
       "(launch/corpus.sh without a name tells of them)"
     ;;
 esac
