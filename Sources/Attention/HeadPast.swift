@@ -45,13 +45,15 @@ struct RowSoftmax {
   private let maximum, sum: Matrix
   private let partial: Matrix
   private let partialMaximum, partialSum: View<Float>
+  private let edge: SoftEdge?
   private let scratch: ScratchArena
   /// The only row's index.
   private let place: View<Int32>
 
-  /// Nothing seen yet.
-  init(_ row: HeadRow, scratch: ScratchArena) {
+  /// Nothing seen yet; `edge`: where the sight of the head fades out, if it does.
+  init(_ row: HeadRow, edge: SoftEdge? = nil, scratch: ScratchArena) {
     self.row = row
+    self.edge = edge
     self.scratch = scratch
     query = row.turned(row.query, scratch)
     (maximum, sum) = (scratch.matrix(1, 1), scratch.matrix(1, 1))
@@ -74,6 +76,7 @@ struct RowSoftmax {
       across.copy(transposing: keys, rows: seen)
       let scores = scratch.matrix(1, seen.count)
       tileProduct(query.left, across, into: scores.result)
+      edge?.fade(scores.dense, query: row.position, firstKey: Int(seen[0]))
       Kernels.runSoftmax(
         scores, first: place, end: end, lastResort: lastResort, maximum: partialMaximum,
         sum: partialSum)

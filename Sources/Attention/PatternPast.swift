@@ -8,10 +8,14 @@ struct PatternPast: HeadPast {
   private let places: [View<Int32>]
   /// `[length, K]` side by side; keys are scaled.
   private let keys, values: Matrix
+  private let edge: SoftEdge?
 
   /// Lends room for `length` positions.
-  init(_ lists: [SightList], length: Int, headWidth: Int, from arena: ScratchArena) {
+  init(
+    _ lists: [SightList], edge: SoftEdge?, length: Int, headWidth: Int, from arena: ScratchArena
+  ) {
     self.lists = lists
+    self.edge = edge
     places = lists.map { list in
       let places = arena.integers(length)
       places.fill(-1)
@@ -30,7 +34,7 @@ struct PatternPast: HeadPast {
   }
 
   func attend(_ row: HeadRow, scratch: ScratchArena) {
-    let softmax = RowSoftmax(row, scratch: scratch)
+    let softmax = RowSoftmax(row, edge: edge, scratch: scratch)
     for (list, places) in zip(lists, places) where places[row.position] >= 0 {
       let place = Int(places[row.position])
       let run = Int(list.first[place])..<Int(list.end[place])
@@ -50,7 +54,8 @@ extension PatternLayer {
     let choice = arena.integers(choiceCount(length: length))
     choose(choice, length: length, head: pass.firstHead + head, pass: pass)
     return PatternPast(
-      lists(choice, length: length, from: arena), length: length, headWidth: headWidth,
-      from: arena)
+      lists(choice, length: length, from: arena),
+      edge: edge(head: pass.firstHead + head, pass: pass, from: arena), length: length,
+      headWidth: headWidth, from: arena)
   }
 }
