@@ -45,15 +45,13 @@ struct RowSoftmax {
   private let maximum, sum: Matrix
   private let partial: Matrix
   private let partialMaximum, partialSum: View<Float>
-  private let edge: SoftEdge?
   private let scratch: ScratchArena
   /// The only row's index.
   private let place: View<Int32>
 
-  /// Nothing seen yet; `edge`: where the sight of the head fades out, if it does.
-  init(_ row: HeadRow, edge: SoftEdge? = nil, scratch: ScratchArena) {
+  /// Nothing seen yet.
+  init(_ row: HeadRow, scratch: ScratchArena) {
     self.row = row
-    self.edge = edge
     self.scratch = scratch
     query = row.turned(row.query, scratch)
     (maximum, sum) = (scratch.matrix(1, 1), scratch.matrix(1, 1))
@@ -68,7 +66,13 @@ struct RowSoftmax {
 
   /// Adds the rows `seen` of keys and values `[length, K]`, oldest first; with `lastResort` the query's own is the last,
   /// which counts only where there is no other.
-  func add(_ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true) {
+  ///
+  /// `fading`: where the sight of the head fades out, if it does, and the position of the first of these rows, which the
+  /// others follow.
+  func add(
+    _ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true,
+    fading: (edge: SoftEdge, firstKey: Int)? = nil
+  ) {
     scratch.frame {
       let end = scratch.integers(1)
       end[0] = Int32(seen.count)
@@ -76,7 +80,9 @@ struct RowSoftmax {
       across.copy(transposing: keys, rows: seen)
       let scores = scratch.matrix(1, seen.count)
       tileProduct(query.left, across, into: scores.result)
-      edge?.fade(scores.dense, query: row.position, firstKey: Int(seen[0]))
+      if let (edge, firstKey) = fading {
+        edge.fade(scores.dense, query: row.position, firstKey: firstKey)
+      }
       Kernels.runSoftmax(
         scores, first: place, end: end, lastResort: lastResort, maximum: partialMaximum,
         sum: partialSum)

@@ -8,14 +8,10 @@ struct PatternPast: HeadPast {
   private let places: [View<Int32>]
   /// `[length, K]` side by side; keys are scaled.
   private let keys, values: Matrix
-  private let edge: SoftEdge?
 
   /// Lends room for `length` positions.
-  init(
-    _ lists: [SightList], edge: SoftEdge?, length: Int, headWidth: Int, from arena: ScratchArena
-  ) {
+  init(_ lists: [SightList], length: Int, headWidth: Int, from arena: ScratchArena) {
     self.lists = lists
-    self.edge = edge
     places = lists.map { list in
       let places = arena.integers(length)
       places.fill(-1)
@@ -34,7 +30,7 @@ struct PatternPast: HeadPast {
   }
 
   func attend(_ row: HeadRow, scratch: ScratchArena) {
-    let softmax = RowSoftmax(row, edge: edge, scratch: scratch)
+    let softmax = RowSoftmax(row, scratch: scratch)
     for (list, places) in zip(lists, places) where places[row.position] >= 0 {
       let place = Int(places[row.position])
       let run = Int(list.first[place])..<Int(list.end[place])
@@ -51,11 +47,17 @@ extension PatternLayer {
   public func past(
     head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
   ) -> any HeadPast {
+    listedPast(head: head, length: length, headWidth: headWidth, pass: pass, from: arena)
+  }
+
+  /// The same, for kinds with something shorter where sizes allow it.
+  func listedPast(
+    head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
+  ) -> any HeadPast {
     let choice = arena.integers(choiceCount(length: length))
     choose(choice, length: length, head: pass.firstHead + head, pass: pass)
     return PatternPast(
-      lists(choice, length: length, from: arena),
-      edge: edge(head: pass.firstHead + head, pass: pass, from: arena), length: length,
-      headWidth: headWidth, from: arena)
+      lists(choice, length: length, from: arena), length: length, headWidth: headWidth,
+      from: arena)
   }
 }
