@@ -62,6 +62,8 @@ struct AttentionHead {
   let values: Matrix
   let output: Matrix
   let rows: SoftmaxRows
+  /// Where its sight fades out, if it does.
+  var edge: SoftEdge? = nil
   private let dropoutStream: CounterRandom
   private let dropout: Double
 
@@ -120,6 +122,8 @@ struct HeadGradient {
   /// Of the scaled keys, where they have a projection of their own; otherwise keys are scaled queries.
   let keys: Matrix?
   let values: Matrix
+  /// Sums of the derivative by the head's span, by tile of queries; where there is one.
+  var spans: View<Float>? = nil
 
   /// Those of the heads of `group`, zero, but for `dots`, which is lent by the engine until the enclosing frame ends.
   static func all(

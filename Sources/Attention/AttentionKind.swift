@@ -11,6 +11,8 @@ public enum AttentionKind: String, Sendable, CaseIterable {
   case lsh
   /// A window of exactly so many positions, and global ones (Longformer).
   case sliding
+  /// As many of the last positions as each head has learnt to look at (Adaptive Attention Span).
+  case span
   /// The last positions and every so manieth before (Sparse Transformer).
   case strided
   /// The own block and the last positions of those before (Sparse Transformer).
@@ -37,6 +39,8 @@ public struct AttentionSizes: Sendable {
   public var lsh: LSHAttention
   /// Of `sliding` layers.
   public var sliding = SlidingAttention()
+  /// Of `span` layers.
+  public var span = SpanAttention()
   /// Of `strided` layers.
   public var strided = StridedAttention()
   /// Of `fixed` layers.
@@ -66,6 +70,7 @@ public struct AttentionSizes: Sendable {
     case .local: local
     case .lsh: lsh
     case .sliding: sliding
+    case .span: span
     case .strided: strided
     case .fixed: fixed
     case .bigbird: bigBird

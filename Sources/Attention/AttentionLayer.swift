@@ -213,6 +213,10 @@ public protocol AttentionLayer: Sendable {
 
   /// The definition: what a query's keys weigh before they are divided by their sum.
   func logits(head: Int, headWidth: Int, pass: AttentionPass) -> PairLogit
+
+  /// The definition: a factor of that which follows from the distance of a key and the kind's own parameters; `head` is
+  /// model-wide.
+  func weight(distance: Int, head: Int, parameters: [[Double]]) -> Double
 }
 
 extension AttentionLayer {
@@ -234,6 +238,9 @@ extension AttentionLayer {
       return product / (square + 1e-6 * width).squareRoot()
     }
   }
+
+  /// 1: distance does not matter.
+  public func weight(distance: Int, head: Int, parameters: [[Double]]) -> Double { 1 }
 
   /// None.
   public func mixtures(

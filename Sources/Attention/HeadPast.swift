@@ -66,17 +66,24 @@ struct RowSoftmax {
 
   /// Adds the rows `seen` of keys and values `[length, K]`, oldest first; with `lastResort` the query's own is the last,
   /// which counts only where there is no other.
-  func add(_ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true) {
+  ///
+  /// `fading`: where the sight of the head fades out, if it does, and the position of the first of these rows, which the
+  /// others follow.
+  func add(
+    _ seen: View<Int32>, keys: Matrix, values: Matrix, lastResort: Bool = true,
+    fading: (edge: SoftEdge, firstKey: Int)? = nil
+  ) {
     scratch.frame {
       let across = scratch.strips(keys.columns, seen.count)
       across.copy(transposing: keys, rows: seen)
-      add(seen, ring: across, oldest: 0, values: values, lastResort: lastResort)
+      add(seen, ring: across, oldest: 0, values: values, lastResort: lastResort, fading: fading)
     }
   }
 
   /// The same, of keys that are in a ring `[K, n]`, whose column `oldest` is the first one's.
   func add(
-    _ seen: View<Int32>, ring: Packed<Float>, oldest: Int, values: Matrix, lastResort: Bool = true
+    _ seen: View<Int32>, ring: Packed<Float>, oldest: Int, values: Matrix, lastResort: Bool = true,
+    fading: (edge: SoftEdge, firstKey: Int)? = nil
   ) {
     scratch.frame {
       let end = scratch.integers(1)
@@ -87,6 +94,9 @@ struct RowSoftmax {
       let beforeEnd = min(seen.count, ring.columns - oldest)
       scores.dense[0..<beforeEnd].copy(from: around.dense[oldest..<oldest + beforeEnd])
       scores.dense[beforeEnd..<seen.count].copy(from: around.dense[0..<seen.count - beforeEnd])
+      if let (edge, firstKey) = fading {
+        edge.fade(scores.dense, query: row.position, firstKey: firstKey)
+      }
       Kernels.runSoftmax(
         scores, first: place, end: end, lastResort: lastResort, maximum: partialMaximum,
         sum: partialSum)

@@ -47,6 +47,13 @@ extension PatternLayer {
   public func past(
     head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
   ) -> any HeadPast {
+    listedPast(head: head, length: length, headWidth: headWidth, pass: pass, from: arena)
+  }
+
+  /// The same, for kinds with something shorter where sizes allow it.
+  func listedPast(
+    head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
+  ) -> any HeadPast {
     let choice = arena.integers(choiceCount(length: length))
     choose(choice, length: length, head: pass.firstHead + head, pass: pass)
     return PatternPast(

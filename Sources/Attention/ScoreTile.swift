@@ -39,10 +39,38 @@ struct ScoreTile<Element: ProductElement> {
     return scores
   }
 
+  /// Scores of the queries with the keys, less what the head's sight has faded.
+  private func logits(_ scratch: ScratchArena) -> Matrix {
+    let logits = scores(queries, window.keysAcross, scratch)
+    eachRun(logits) { edge, run, query, key in edge.fade(run, query: query, firstKey: key) }
+    return logits
+  }
+
+  /// Derivative of the loss by the span of a head whose sight fades out, from the gradients of the logits.
+  func spanDerivative(_ gradients: Matrix) -> Double {
+    var sum = 0.0
+    eachRun(gradients) { edge, run, query, key in
+      sum += edge.derivative(run, query: query, firstKey: key)
+    }
+    return sum
+  }
+
+  /// Runs `body` for what each query of a head whose sight fades out sees of `x`, from key to key, a position each.
+  private func eachRun(
+    _ x: Matrix, _ body: (SoftEdge, _ run: View<Float>, _ query: Int, _ firstKey: Int) -> Void
+  ) {
+    guard let edge = head.edge, case .runs(let first, let end, _, let keys, _, _, _) = seen
+    else { return }
+    for row in 0..<x.rows where first[row] < end[row] {
+      let run = Int(first[row])..<Int(end[row])
+      body(edge, x.row(row)[run], Int(positions[row]), Int(keys[run.lowerBound]))
+    }
+  }
+
   /// Merges what the queries see into the head's output.
   func merge(_ scratch: ScratchArena) {
     scratch.frame {
-      let scores = scores(queries, window.keysAcross, scratch)
+      let scores = logits(scratch)
       scratch.lap(.scores)
       let (maximum, sum) = (scratch.floats(positions.count), scratch.floats(positions.count))
       var isChain = false
@@ -82,7 +110,7 @@ struct ScoreTile<Element: ProductElement> {
     dots: View<Float>, _ scratch: ScratchArena
   ) -> (probabilities: Matrix, gradients: Matrix) {
     guard let valuesAcross = window.valuesAcross else { preconditionFailure("a window forward") }
-    let scores = scores(queries, window.keysAcross, scratch)
+    let scores = logits(scratch)
     scratch.lap(.scores)
     let gradients = self.scores(outputGradient, valuesAcross, scratch)
     scratch.lap(.values)

@@ -13,6 +13,8 @@ public enum ParameterKind: Sendable, Hashable {
   case embedding
   /// Rows looked up by position.
   case table
+  /// Shares of a whole: optimizers keep them between 0 and 1.
+  case share
   /// Counts of what the windows of a run hold: no gradient moves them.
   case counts
 }

@@ -32,6 +32,8 @@ public final class Optimizer: Sendable {
   public var shards: [LayoutShard] { [firstMoment, secondMoment] + (averages.map { [$0] } ?? []) }
 
   private let pieces: [OptimizerPiece]
+  /// Places of numbers that stay between 0 and 1.
+  private let shares: [Range<Int>]
 
   /// Number of pieces that may be updated at the same time; see `update(piece:...)`.
   public var pieceCount: Int { pieces.count }
@@ -41,6 +43,7 @@ public final class Optimizer: Sendable {
     self.settings = settings
     let whole = OptimizerPieces(kind: settings.kind, layout: layout, ranges: ranges)
     pieces = whole.cut(layout)
+    shares = layout.slots.filter { $0.specification.kind == .share }.map(\.range)
     firstMoment = LayoutShard("first_moment", ranges: whole.first)
     secondMoment = LayoutShard("second_moment", ranges: whole.second)
     averages = settings.average > 0 ? LayoutShard("average", ranges: ranges) : nil
@@ -78,6 +81,11 @@ public final class Optimizer: Sendable {
     case .unfactored:
       let update = Adafactor.direction(gradient, means: second, factors: factors, scratch: scratch)
       Adafactor.apply(update, to: own, decay: decay, rate: rate)
+    }
+    for range in shares where range.overlaps(piece.range) {
+      for place in range.clamped(to: piece.range) {
+        parameters[place] = min(max(parameters[place], 0), 1)
+      }
     }
     guard let averages else { return }
     let past = DoubleFunctions.power(settings.average, Double(step))

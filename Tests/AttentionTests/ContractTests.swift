@@ -42,9 +42,10 @@ struct ContractTests {
     var (keys, values) = (
       turned(inputs[inputs.count - 2], probe, first: -probe.carried), inputs[inputs.count - 1]
     )
+    let parameters = parameters ?? probe.own.map { $0.view.array.map(Double.init) }
     let mixtures = probe.layer.mixtures(
       keys: keys, values: values, head: probe.pass.firstHead + head, headWidth: width,
-      parameters: parameters ?? probe.own.map { $0.view.array.map(Double.init) })
+      parameters: parameters)
     keys += mixtures.keys
     values += mixtures.values
     func place(_ key: Sight.Key) -> Int {
@@ -59,7 +60,12 @@ struct ContractTests {
         key.isLastResort ? -1e5 : logit(row(queries, query), row(keys, place(key)))
       }
       let largest = logits.max() ?? 0
-      let weights = logits.map { exp($0 - largest) }
+      let weights = zip(seen, logits).map { key, logit in
+        exp(logit - largest)
+          * probe.layer.weight(
+            distance: query - key.position, head: probe.pass.firstHead + head,
+            parameters: parameters)
+      }
       let sum = weights.reduce(0, +)
       var result = [Double](repeating: 0, count: width)
       for (key, weight) in zip(seen, weights) {

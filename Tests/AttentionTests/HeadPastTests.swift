@@ -65,6 +65,23 @@ struct HeadPastTests {
     #expect(part.forward().bitPatterns == Array(whole.forward().suffix(own)).bitPatterns)
   }
 
+  @Test(
+    "what a window keeps does not grow with the length",
+    arguments: [
+      SlidingAttention(window: 20, dilation: [3], global: 2), MemoryAttention(rows: 59),
+      SpanAttention(maximum: 40, ramp: 20),
+    ] as [any AttentionLayer])
+  func ring(layer: any AttentionLayer) {
+    let probe = AttentionProbe(layer, length: 1)
+    let kept = [1000, 100_000].map { length in
+      let arena = ScratchArena()
+      _ = layer.past(head: 0, length: length, headWidth: 8, pass: probe.pass, from: arena)
+      return arena.highWaterBytes
+    }
+    // At most 60 rows, of keys and of values, and what says how sight fades.
+    #expect(kept[0] == kept[1] && kept[0] < 70 * 2 * 8 * 4)
+  }
+
   @Test("a row that is not asked for its output leaves the others as they are")
   func prompt() {
     for layer in Self.cases.filter({ $0.length == 70 }).map(\.layer) {

@@ -90,11 +90,13 @@ struct PatternTests {
     FixedAttention(stride: 40, summary: 30),
     BigBirdAttention(block: 32, window: 3, global: 20, random: 3),
     BigBirdAttention(block: 150, window: 1, global: 1, random: 4),
+    SpanAttention(maximum: 900, ramp: 150, penalty: 0),
   ]
 
   /// Output and gradients of queries, keys and values of one head, by what each query sees, in double precision.
   private func dense(
-    _ sight: Sight, _ inputs: [[Float]], _ incoming: [Float], width: Int
+    _ sight: Sight, _ inputs: [[Float]], _ incoming: [Float], width: Int,
+    weight: (_ distance: Int) -> Double
   ) -> [[Double]] {
     func row(_ values: [Float], _ index: Int) -> [Double] {
       values[index * width..<(index + 1) * width].map(Double.init)
@@ -113,7 +115,7 @@ struct PatternTests {
       let (own, gradient) = (row(inputs[0], query), row(incoming, query))
       let logits = keys.map { dot(own, row(inputs[1], $0)) * scale }
       let largest = logits.max() ?? 0
-      let weights = logits.map { exp($0 - largest) }
+      let weights = zip(keys, logits).map { weight(query - $0) * exp($1 - largest) }
       let sum = weights.reduce(0, +)
       let slopes = keys.map { dot(gradient, row(inputs[2], $0)) }
       let mean = zip(weights, slopes).reduce(0) { $0 + $1.0 * $1.1 } / sum
@@ -132,13 +134,17 @@ struct PatternTests {
   @Test("long sequences: output and gradients are those of what is seen", arguments: long)
   func long(layer: any AttentionLayer) {
     let probe = AttentionProbe(layer, length: 1300, width: 6, threads: 2, seed: 4)
+    // One head sees across the places where runs are cut, the other does not.
+    for own in probe.own { own.view.copy(from: [0.71, 0.2]) }
+    let parameters = probe.own.map { $0.view.array.map(Double.init) }
     let output = probe.forward()
     let incoming = madeUpNormals(output.count, seed: 12)
     let results = [output] + probe.backward(incoming)
     for head in 0..<2 {
       let expected = dense(
         probe.sight(head: head), probe.projected.map { probe.head(head, of: $0) },
-        probe.head(head, of: incoming), width: probe.width)
+        probe.head(head, of: incoming), width: probe.width
+      ) { layer.weight(distance: $0, head: head, parameters: parameters) }
       for (result, expected) in zip(results, expected) {
         // Sums of up to 1,300 terms whose logits are 1e-6 off.
         let scale = expected.map(abs).max() ?? 0

@@ -89,6 +89,34 @@ struct OptimizerTests {
   }
 
   @Test(
+    "shares stay between 0 and 1, and their averages too", arguments: OptimizerKind.allCases)
+  func shares(kind: OptimizerKind) throws {
+    var layout = ParameterLayout()
+    _ = layout.addGroup("layers.0")
+    let bias = layout.add("bias", [5], .vector, .constant(0))
+    let shares = layout.add("span", [5], .share, .constant(0))
+    let weight = layout.add("weight", [8, 9], .matrix, .constant(0))
+    let optimizer = Optimizer(
+      settings: OptimizerSettings(kind: kind, average: 0.5), layout: layout,
+      ranges: [0..<layout.count])
+    let (parameters, gradients) = (Buffer<Float>(layout.count), Buffer<Float>(layout.count))
+    for slot in [bias, shares] {
+      parameters.view[slot.range].copy(from: [0, 0.4, 1, 0, 1])
+      gradients.view[slot.range].copy(from: [1, 1, -1, -1, 1])
+    }
+    gradients.view[weight.range].fill(1)
+    optimizer.update(parameters: parameters, gradients: gradients, rate: 0.1, step: 1)
+    let (free, kept) = (
+      parameters.view[bias.range].array, parameters.view[shares.range].array
+    )
+    #expect(free[0] < 0 && free[2] > 1)
+    #expect(kept == free.map { min(max($0, 0), 1) } && 0..<0.4 ~= kept[1] && kept[3] > 0)
+    #expect(parameters.view[weight.range].array.allSatisfy { $0 < 0 })
+    optimizer.swapAverages(parameters: parameters.view)
+    #expect(parameters.view[shares.range].array == kept)
+  }
+
+  @Test(
     "the average is that of the parameters after each step, the later ones counting for more",
     arguments: OptimizerKind.allCases)
   func averages(kind: OptimizerKind) throws {

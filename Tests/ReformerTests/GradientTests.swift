@@ -20,6 +20,7 @@ struct GradientTests {
     }
     let probe = try ModelProbe(config, length: length)
     if config.activation == .relu { probe.decideHiddenUnits() }
+    probe.decideSpans()
     // Hashes jump where they change. Without rotations all share a bucket and the order stays.
     for (index, layer) in config.layers.enumerated() where layer is LSHAttention && !rotates {
       probe.rotations[index] = [Float](repeating: 0, count: rotationCount(config))
@@ -69,6 +70,33 @@ struct GradientTests {
   @Test("infused positions of each kind", arguments: AttentionKind.allCases.map { [$0] })
   func infused(kinds: [AttentionKind]) throws {
     try check(smallConfig(kinds, dropout: 0.1, residualFractionBits: 22, isInfused: true))
+  }
+
+  @Test("the penalty of wide sight is in the gradient of the spans, and nowhere else")
+  func penalty() throws {
+    let layers = [0, 0.5].map { SpanAttention(maximum: 9, ramp: 5, penalty: $0) }
+    let probes = try layers.map { layer in
+      var config = smallConfig([.local, .span], heads: 4, headsPerGroup: 2)
+      config.layers[1] = layer
+      let probe = try ModelProbe(config)
+      probe.decideSpans()
+      return probe
+    }
+    let losses = try probes.map { try $0.step() }
+    #expect(losses[0] == losses[1])
+    for slot in probes[0].model.layout.slots {
+      let (plain, pulled) = (
+        probes[0].gradients.view[slot.range].array, probes[1].gradients.view[slot.range].array
+      )
+      guard slot.specification.kind == .share else {
+        #expect(plain.bitPatterns == pulled.bitPatterns, "\(slot.name)")
+        continue
+      }
+      // Heads with spans of 2.5, 5.5 and 8.5 positions; that of the last one is beyond the largest.
+      let shares = zip(plain, pulled).map { $1 - $0 }
+      for share in shares[..<3] { #expect(abs(share - 0.5 * 9 / 4) < 1e-6) }
+      #expect(plain[3] == 0 && pulled[3] == 0)
+    }
   }
 
   @Test("squared relu")

@@ -65,6 +65,8 @@ struct IncrementalPassTests {
       kinds: [.local, .sliding, .lsh], lsh: strictLSH(), length: 1100, tokenShift: true,
       isInfused: true),
     Case(kinds: [.full, .blocks, .compressed], isInfused: true, precision: .bf16),
+    Case(kinds: [.span], length: 77, headsPerGroup: 1),
+    Case(kinds: [.span, .local], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.blocks], length: 203, headsPerGroup: 1),

@@ -20,6 +20,7 @@ func smallConfig(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
     fullSharedQueryKey: fullSharedQueryKey)
   sizes.sliding = SlidingAttention(window: 9, dilation: [1, 3], global: 2, globalEvery: 50)
+  sizes.span = SpanAttention(maximum: 9, ramp: 5, penalty: 0)
   sizes.strided = StridedAttention(stride: 7)
   sizes.fixed = FixedAttention(stride: 9, summary: 2)
   sizes.bigBird = BigBirdAttention(block: 5, window: 2, global: 1, random: 2)
@@ -146,6 +147,15 @@ final class ModelProbe {
     for layer in model.config.layers.indices {
       let bias = values("reformer.encoder.layers.\(layer).feed_forward.dense.dense.bias")
       for unit in 0..<bias.count { bias[unit] = unit % 2 == 0 ? 4 : -4 }
+    }
+  }
+
+  /// Gives heads spans clear of whole positions, where differences mean nothing.
+  func decideSpans() {
+    for slot in model.layout.slots where slot.specification.kind == .share {
+      for (head, place) in slot.range.enumerated() {
+        parameters.view[place] = (Float(3 * head + 2) + 0.5) / 9
+      }
     }
   }
 

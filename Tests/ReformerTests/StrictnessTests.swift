@@ -32,7 +32,9 @@ struct StrictnessTests {
         kinds: [.sliding, .strided, .lsh, .fixed, .bigbird])
     }
     + [131, 333].flatMap { length in
-      [[AttentionKind.linear, .compressed, .linear], [.blocks, .local, .blocks], [.memory]].map {
+      [
+        [AttentionKind.linear, .compressed, .linear], [.blocks, .local, .blocks], [.memory, .span],
+      ].map {
         Case(lsh: smallLSH, length: length, kinds: $0)
       }
     }

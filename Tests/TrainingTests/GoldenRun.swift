@@ -143,6 +143,17 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.fixed.stride = 50
         attention.bigbird.block = 32
         """),
+    // Spans that grow from nothing.
+    GoldenRun(
+      name: "span",
+      keys: """
+        data.length = 300
+        model.layers = ["span", "local", "span"]
+        model.positions = "rotary"
+        attention.span.maximum = 400
+        attention.span.ramp = 20
+        attention.span.penalty = 0.001
+        """),
     // Blocks chosen by content.
     GoldenRun(
       name: "blocks",

@@ -1,5 +1,5 @@
-// `[attention.sliding]`, `[attention.strided]`, `[attention.fixed]`, `[attention.bigbird]` and `[attention.blocks]`: the
-// sizes of sparse patterns.
+// `[attention.sliding]`, `[attention.span]`, `[attention.strided]`, `[attention.fixed]`, `[attention.bigbird]` and
+// `[attention.blocks]`: the sizes of sparse patterns.
 import Attention
 
 extension AttentionSection {
@@ -26,6 +26,21 @@ extension AttentionSection {
           "global_every", \.sliding.globalEvery, .from(0, to: ConfigLimits.size, zero: "none"),
           .fixed,
           "Every so manieth position is such a one too; costs grow with the square of the length."),
+      ]),
+    SectionKeys(
+      name: "attention.span",
+      text: "layers whose heads learn how many of the last positions they see",
+      keys: [
+        Key(
+          "maximum", \.span.maximum, size, .fixed,
+          "Positions before its own that a head may learn to see."),
+        Key(
+          "ramp", \.span.ramp, .from(1, to: 1 << 16), .fixed,
+          "Positions beyond its span over which what a head sees fades to nothing."),
+        Key(
+          "penalty", \.span.penalty, .from(0, to: 1), .fixed,
+          "Nats by which the loss that gradients follow grows with each position of the mean span of a layer's heads; "
+            + "no reported loss has it."),
       ]),
     SectionKeys(
       name: "attention.strided",

@@ -7,6 +7,7 @@ package struct AttentionSection: Sendable, Equatable {
   package var local = LocalAttention(chunk: 64, chunksBefore: 1)
   package var lsh = LSHAttention(chunk: 64, chunksBefore: 1, hashes: 2, buckets: [])
   package var sliding = SlidingAttention()
+  package var span = SpanAttention()
   package var strided = StridedAttention()
   package var fixed = FixedAttention()
   package var bigBird = BigBirdAttention()
@@ -18,6 +19,7 @@ package struct AttentionSection: Sendable, Equatable {
   var sizes: AttentionSizes {
     var sizes = AttentionSizes(local: local, lsh: lsh, fullSharedQueryKey: fullSharedQueryKey)
     sizes.sliding = sliding
+    sizes.span = span
     sizes.strided = strided
     sizes.fixed = fixed
     sizes.bigBird = bigBird

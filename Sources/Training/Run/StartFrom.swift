@@ -95,7 +95,7 @@ extension ConfigKey {
       "attention.lsh.hashes",
       "attention.lsh.buckets", "attention.lsh.window", "attention.sliding.window",
       "attention.sliding.dilation", "attention.sliding.global", "attention.sliding.global_every",
-      "attention.strided.stride", "attention.fixed.stride", "attention.fixed.summary",
+      "attention.span.ramp", "attention.span.penalty", "attention.strided.stride", "attention.fixed.stride", "attention.fixed.summary",
       "attention.bigbird.block", "attention.bigbird.window", "attention.bigbird.global",
       "attention.bigbird.random", "attention.blocks.block", "attention.blocks.window",
       "attention.blocks.top",
