@@ -112,12 +112,13 @@ public final class ReformerModel {
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
   /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
-  ///   is not scored. `memory`: as in `lossAndGradients`. `hashTally`: counts what the hashes come to.
+  ///   is not scored. `likeliest`: `[L]`, likewise, with the token that is found likeliest after each position, the
+  ///   smallest of equally likely ones. `memory`: as in `lossAndGradients`. `hashTally`: counts what the hashes come to.
   /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
     givenRotations: [Int: [Float]] = [:], memory: StreamMemory? = nil, logits: Matrix? = nil,
-    losses: View<Float>? = nil, hashTally: HashTally? = nil,
+    losses: View<Float>? = nil, likeliest: View<Int32>? = nil, hashTally: HashTally? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
@@ -127,7 +128,8 @@ public final class ReformerModel {
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
-      streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, pass: pass)
+      streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, likeliest: likeliest,
+      pass: pass)
     losses?.copy(from: rowLoss)
     return sum(rowLoss)
   }

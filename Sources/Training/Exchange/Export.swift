@@ -43,8 +43,10 @@ extension Checkpoint {
     let corpus =
       isImported
       ? "unknown: the model was imported"
-      : "\(names.joined(separator: ", ")), \(state.corpus.bytes) bytes (\(state.corpus)); "
-        + "\(state.trainedBytes) bytes trained on in \(step) steps"
+      : config.data.task == .duplication
+        ? "sequences 0w0w that are made up; \(state.trainedBytes) bytes trained on in \(step) steps"
+        : "\(names.joined(separator: ", ")), \(state.corpus.bytes) bytes (\(state.corpus)); "
+          + "\(state.trainedBytes) bytes trained on in \(step) steps"
     return """
       ---
       library_name: transformers
