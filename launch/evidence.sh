@@ -5,7 +5,7 @@
 # Needs: a release build, python3 and git. A part that was interrupted goes on where it stopped; what is done is not
 # repeated. Runs are in checkpoints/evidence/PART; remove that folder to begin anew.
 #   launch/evidence.sh [--ranks N] PART...    N: 2; the bits do not depend on it
-#   PART: duplication (table 2)
+#   PART: duplication (table 2), reversible (figure 3; needs launch/corpus.sh enwiki-sample)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 ranks=2
@@ -14,7 +14,7 @@ if [[ ${1:-} == --ranks ]]; then
   [[ $ranks =~ ^[1-9][0-9]*$ ]] || fail 2 "--ranks takes a number from 1, not '$ranks'"
   shift 2
 fi
-parts="duplication"
+parts="duplication reversible"
 (($# > 0)) || fail 2 "name one part or several: $parts"
 for part in "$@"; do
   [[ " $parts " == *" $part "* ]] || fail 2 "there is no part $part; there are: $parts"
@@ -59,6 +59,29 @@ duplication() {
     done
     write_part duplication "$folder"
   done
+}
+
+# Figure 3: reversible layers beside plain residual blocks, equal steps and seeds; and the memory of both by depth.
+reversible() {
+  local folder=checkpoints/evidence/reversible residual depth layers changes
+  mkdir -p "$folder"
+  run "$launch/local.sh" "$ranks" compare configs/compare/residual.toml --json >"$folder/compare.partial"
+  mv "$folder/compare.partial" "$folder/compare.json"
+  for residual in reversible plain; do
+    for depth in 3 6 12 24; do
+      layers=$(printf 'lsh,%.0s' $(seq "$depth"))
+      changes=(--set "model.residual=$residual" --set "model.layers=[${layers%,}]")
+      for command in plan "benchmark --steps 1 --threads 1"; do
+        local place=$folder/$residual-$depth-${command%% *}.json
+        if [[ -f $place ]]; then continue; fi
+        # A command and its options.
+        # shellcheck disable=SC2086
+        run "$program" $command --json --config configs/small.toml --set run.threads=1 "${changes[@]}" >"$place.partial"
+        mv "$place.partial" "$place"
+      done
+    done
+  done
+  write_part reversible "$folder"
 }
 
 # write_part PART FOLDER: what there is so far, into the page.

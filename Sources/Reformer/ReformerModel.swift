@@ -24,7 +24,7 @@ public final class ReformerModel {
 
   /// A model for windows of up to `config.length` positions.
   ///
-  /// - `keepActivations` stores what the backward pass needs instead of recomputing it.
+  /// - `keepActivations` stores what the backward pass needs instead of recomputing it, as plain residuals always do.
   /// - `withoutAttention`: layers whose attention adds nothing, to see what it is worth; for `loss` alone.
   /// - Throws where sizes do not fit each other.
   public init(
@@ -42,7 +42,7 @@ public final class ReformerModel {
     streamGradients = [Buffer(size), Buffer(size)]
     rowLoss = Buffer(config.length)
     kept =
-      keepActivations
+      keepActivations || config.residual == .plain
       ? KeptActivations(
         parts: parts.stack.steps.map { ($0.sublayer.group, $0.sublayer.keptParts) },
         length: config.length, width: config.width) : nil
@@ -186,7 +186,7 @@ struct ReformerParts {
         }
       steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
     }
-    stack = ReversibleStack(steps: steps)
+    stack = ReversibleStack(steps: steps, isPlain: config.residual == .plain)
     head = LossHead(config, layout: &layout)
     self.layout = layout
   }

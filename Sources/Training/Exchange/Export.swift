@@ -84,6 +84,10 @@ extension RunConfig {
         "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "
         + "can be exported"
     }
+    if model.residual == .plain {
+      return
+        "Hugging Face's Reformer has no model.residual = \"plain\"; a model of reversible layers can be exported"
+    }
     if model.tokenShift {
       return
         "Hugging Face's Reformer has no token shift (model.token_shift); a model trained with "
