@@ -22,7 +22,7 @@ final class TrainingWindows {
       let (part, bytes, epoch) = mix.window(sample)
       let corpus = mix.parts[part].corpus
       return Window(
-        bytes: try corpus.bytes(in: bytes), byteOffset: config.model.byteOffset,
+        bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset,
         isRepeated: epoch > 0, isContinued: mix.isContinued(sample)
       ) { corpus.isScored(bytes.lowerBound + $0) }
     } catch {
