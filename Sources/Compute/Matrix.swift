@@ -73,6 +73,17 @@ public struct Matrix: @unchecked Sendable {
     }
   }
 
+  /// Writes the column of each row's largest element, the first of equal ones, into `columns` `[rows]`.
+  public func writeLargestColumns(into columns: View<Int32>) {
+    precondition(columns.count == rows, "\(columns.count) columns of \(rows) rows")
+    for index in 0..<rows {
+      let row = row(index)
+      var largest = 0
+      for column in 1..<row.count where row[column] > row[largest] { largest = column }
+      columns[index] = Int32(largest)
+    }
+  }
+
   /// Copies a matrix of the same shape.
   public func copy(from other: Matrix) {
     precondition(other.rows == rows && other.columns == columns, "copy between shapes")

@@ -1,17 +1,19 @@
-// The corpus: raw bytes of one or more files laid end to end, and cut into train, validation and test.
-// BatchPlan chooses windows of it.
+// The corpus: raw bytes of one or more files laid end to end, or of sequences that are made up, cut into train,
+// validation and test. BatchPlan chooses windows of it.
 import Foundation
 
-/// The bytes of one or more files and their three splits.
+/// The bytes of one or more files, or of sequences that are made up, and their three splits.
 ///
 /// Bytes are read on demand, so a corpus may be larger than memory. The files must not change while
 /// they are in use.
 public final class ByteCorpus: Sendable {
-  /// What was given: a path, or the first and the number of the others.
+  /// What was given: a path, or the first and the number of the others; what is made up otherwise.
   public let path: String
+  /// The sequences that are made up; nil where files are read.
+  package let sequences: DuplicatedSequences?
   /// How the bytes are shared out.
   public let fractions: SplitFractions
-  /// Number of bytes in all files.
+  /// Number of bytes.
   public let count: Int
   let reader: FileReader
   /// Where each file begins, and after the last where it ends.
@@ -37,9 +39,20 @@ public final class ByteCorpus: Sendable {
     let files = try CorpusFile.all(at: paths)
     path = paths[0] + (paths.count > 1 ? " and \(paths.count - 1) more" : "")
     self.fractions = fractions
+    sequences = nil
     starts = files.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
     count = starts[files.count]
     reader = FileReader(files: files)
+  }
+
+  /// The bytes of `sequences`, computed as they are asked for.
+  public init(_ sequences: DuplicatedSequences) {
+    self.sequences = sequences
+    path = sequences.name
+    fractions = .standard
+    count = sequences.count
+    starts = [0]
+    reader = FileReader(files: [])
   }
 
   /// What `path`, or the name that it is, stands for, said so that it is found from any working folder.
@@ -54,7 +67,17 @@ public final class ByteCorpus: Sendable {
 
   /// The places of the bytes of `split`.
   public func range(of split: CorpusSplit) -> Range<Int> {
-    fractions.range(of: split, count: count)
+    sequences?.range(of: split) ?? fractions.range(of: split, count: count)
+  }
+
+  /// Whether the byte at `place` is one that is to be predicted, where there is one before it.
+  ///
+  /// All are but for some of sequences that are made up.
+  public func isScored(_ place: Int) -> Bool { sequences?.isScored(place) ?? true }
+
+  /// How many of the bytes in `range` are to be predicted.
+  package func scoredCount(in range: Range<Int>) -> Int {
+    sequences == nil ? range.count : range.count(where: isScored)
   }
 
   /// A copy of the bytes in `range`; traps outside the corpus.
@@ -63,6 +86,7 @@ public final class ByteCorpus: Sendable {
   public func bytes(in range: Range<Int>) throws(CorpusError) -> [UInt8] {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= count, "bytes \(range) of \(count)")
+    if let sequences { return range.map(sequences.byte) }
     var copy = [UInt8](repeating: 0, count: range.count)
     guard !range.isEmpty else { return copy }
     var index = file(at: range.lowerBound)
@@ -90,6 +114,7 @@ public final class ByteCorpus: Sendable {
   public func stretches(of split: CorpusSplit, length: Int) -> [Range<Int>] {
     let range = range(of: split)
     guard !range.isEmpty else { return [] }
+    if sequences != nil { return [range] }
     var stretches: [Range<Int>] = []
     var isOpen = false
     var index = file(at: range.lowerBound)

@@ -112,6 +112,7 @@ extension ByteCorpus {
   ///
   /// Reads all of it. Throws `CorpusError.unreadable`.
   public func digest() throws(CorpusError) -> CorpusDigest {
+    if let sequences { return sequences.digest }
     let work = DigestWork(self)
     var hashes: [[UInt64]] = []
     for share in 0..<work.shareCount { hashes.append(try work.hashes(share: share) ?? []) }

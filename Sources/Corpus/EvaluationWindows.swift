@@ -16,7 +16,8 @@ extension ByteCorpus {
   /// the last window, which may be shorter. No window crosses the edge of a stretch.
   /// - `length`: inputs per training window, which decide what the stretches are. `stride`: bytes
   ///   scored per window, S, positive; nil for `length`.
-  /// - `limit`: score only this many bytes from the start of the split; 0 scores all.
+  /// - `limit`: score only this many bytes from the start of the split; 0 scores all. Of sequences that are made up
+  ///   whole ones are, and for 0 as many as are held out.
   /// - Throws `CorpusError.splitTooShort` when the split has no byte to score.
   public func evaluationWindows(
     _ split: CorpusSplit, length: Int, stride: Int? = nil, limit: Int = 0
@@ -24,7 +25,7 @@ extension ByteCorpus {
     let step = stride ?? length
     precondition(length > 0 && step > 0 && limit >= 0, "windows of \(step), limit \(limit)")
     let stretches = stretches(of: split, length: length)
-    var left = limit == 0 ? Int.max : limit
+    var left = sequences?.whole(limit) ?? (limit == 0 ? Int.max : limit)
     var windows: [EvaluationWindow] = []
     for bytes in stretches {
       let scored = min(left, bytes.count - 1)

@@ -45,23 +45,24 @@ struct LossHead {
   }
 
   /// Loss in nats of each position into `rowLoss` `[L]`, 0 where its target is negative; all logits
-  /// into `allLogits` `[L, V]` where wanted.
+  /// into `allLogits` `[L, V]`, and the likeliest token of each position into `likeliest` `[L]`, where wanted.
   func forward(
     streams: [ResidualStream], window: Window, rowLoss: View<Float>,
-    allLogits: Matrix?, pass: Pass
+    allLogits: Matrix?, likeliest: View<Int32>?, pass: Pass
   ) {
     pass.engine.scratch.frame {
       if let ngrams {
         let common = ngrams.common(window, pass)
         mix(
           pass.rows, streams: streams, ngrams, common, known: window.length, losses: rowLoss,
-          allLogits: allLogits, pass: pass)
+          allLogits: allLogits, likeliest: likeliest, pass: pass)
         return
       }
       let weights = pass.engine.pack(Matrix(pass.parameters, weight), transposed: true)
       pass.eachTile { rows, scratch in
         let tile = logits(rows, streams, weights: weights, pass: pass, scratch: scratch).logits
         allLogits?.rows(rows).copy(from: tile)
+        if let likeliest { tile.writeLargestColumns(into: likeliest[rows]) }
         Kernels.crossEntropy(
           tile, targets: window.targets[rows], gradientScale: nil, into: rowLoss[rows])
         scratch.lap(.loss)
@@ -75,7 +76,7 @@ struct LossHead {
   func mix(
     _ rows: Range<Int>, streams: [ResidualStream], _ ngrams: NGramMixture,
     _ common: NGramMixture.Common, known: Int, losses: View<Float>? = nil,
-    allLogits: Matrix? = nil, pass: Pass
+    allLogits: Matrix? = nil, likeliest: View<Int32>? = nil, pass: Pass
   ) {
     let (engine, scratch) = (pass.engine, pass.engine.scratch)
     let weights = pass.pack(Matrix(pass.parameters, weight), transposed: true)
@@ -99,6 +100,7 @@ struct LossHead {
             all, rows: block, evidence: evidence, first: 0, common: common, known: known,
             scratch: scratch, losses: losses?[block])
           allLogits?.rows(block).copy(from: all)
+          if let likeliest { all.writeLargestColumns(into: likeliest[block]) }
           scratch.lap(.loss)
         }
       }

@@ -12,6 +12,14 @@ public enum Activation: String, Codable, Sendable, CaseIterable {
   case gelu
 }
 
+/// How sub-layers are joined.
+public enum ResidualKind: String, Codable, Sendable, CaseIterable {
+  /// Two streams, each of which gets functions of the other, and can be computed back from the last ones (RevNet).
+  case reversible
+  /// One stream, which gets functions of itself; what the way back needs is stored.
+  case plain
+}
+
 /// Sizes and constants of a Reformer language model.
 ///
 /// `check` says what is wrong with them; a model checks them when it is made.
@@ -60,6 +68,8 @@ public struct ReformerConfig: Sendable {
   public var residualFractionBits: Int
   /// Tables of what the last bytes say of the next one.
   public var ngrams: NGramSizes
+  /// How sub-layers are joined.
+  public var residual: ResidualKind
 
   /// All sizes at once.
   public init(
@@ -70,7 +80,7 @@ public struct ReformerConfig: Sendable {
     axialShape: [Int],
     axialWidths: [Int], infusesPositions: Bool = false, dropout: Double = 0,
     attentionDropout: Double = 0, layerNormEpsilon: Double = 1e-12, residualFractionBits: Int = 18,
-    ngrams: NGramSizes = NGramSizes()
+    ngrams: NGramSizes = NGramSizes(), residual: ResidualKind = .reversible
   ) {
     self.vocabulary = vocabulary
     self.byteOffset = byteOffset
@@ -92,6 +102,7 @@ public struct ReformerConfig: Sendable {
     self.layerNormEpsilon = layerNormEpsilon
     self.residualFractionBits = residualFractionBits
     self.ngrams = ngrams
+    self.residual = residual
   }
 
   /// Throws for the first size that no model can have, or that does not fit the others.

@@ -24,7 +24,7 @@ public final class ReformerModel {
 
   /// A model for windows of up to `config.length` positions.
   ///
-  /// - `keepActivations` stores what the backward pass needs instead of recomputing it.
+  /// - `keepActivations` stores what the backward pass needs instead of recomputing it, as plain residuals always do.
   /// - `withoutAttention`: layers whose attention adds nothing, to see what it is worth; for `loss` alone.
   /// - Throws where sizes do not fit each other.
   public init(
@@ -42,7 +42,7 @@ public final class ReformerModel {
     streamGradients = [Buffer(size), Buffer(size)]
     rowLoss = Buffer(config.length)
     kept =
-      keepActivations
+      keepActivations || config.residual == .plain
       ? KeptActivations(
         parts: parts.stack.steps.map { ($0.sublayer.group, $0.sublayer.keptParts) },
         length: config.length, width: config.width) : nil
@@ -112,12 +112,13 @@ public final class ReformerModel {
   /// Sum of the loss in nats over the scored positions of one window, without dropout.
   ///
   /// - `logits`: `[L, V]`, filled where given. `losses`: `[L]`, likewise, with the loss of each position, 0 where it
-  ///   is not scored. `memory`: as in `lossAndGradients`. `hashTally`: counts what the hashes come to.
+  ///   is not scored. `likeliest`: `[L]`, likewise, with the token that is found likeliest after each position, the
+  ///   smallest of equally likely ones. `memory`: as in `lossAndGradients`. `hashTally`: counts what the hashes come to.
   /// - Throws: as `lossAndGradients`.
   public func loss(
     parameters: View<Float>, window: Window, address: RandomAddress,
     givenRotations: [Int: [Float]] = [:], memory: StreamMemory? = nil, logits: Matrix? = nil,
-    losses: View<Float>? = nil, hashTally: HashTally? = nil,
+    losses: View<Float>? = nil, likeliest: View<Int32>? = nil, hashTally: HashTally? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
     let streams = try start(window)
@@ -127,7 +128,8 @@ public final class ReformerModel {
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
-      streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, pass: pass)
+      streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, likeliest: likeliest,
+      pass: pass)
     losses?.copy(from: rowLoss)
     return sum(rowLoss)
   }
@@ -184,7 +186,7 @@ struct ReformerParts {
         }
       steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
     }
-    stack = ReversibleStack(steps: steps)
+    stack = ReversibleStack(steps: steps, isPlain: config.residual == .plain)
     head = LossHead(config, layout: &layout)
     self.layout = layout
   }

@@ -1,5 +1,6 @@
 // A stack of reversible sub-layers around two streams: each adds a function of one stream to the other, and takes it
-// out again on the way back (RevNet, Gomez et al. 2017; Reformer, section 3).
+// out again on the way back (RevNet, Gomez et al. 2017; Reformer, section 3). Beside it, to be compared with, what is
+// usual: one stream, to which functions of itself are added.
 import Compute
 
 /// A function of one stream that is added to the other.
@@ -33,6 +34,24 @@ struct ReversibleStack {
   }
 
   let steps: [Step]
+  /// Whether there is but one stream, of which both are copies.
+  var isPlain = false
+
+  /// Runs sub-layer `index` on the way forward.
+  func run(_ index: Int, _ streams: [ResidualStream], pass: Pass) throws(ReformerError) {
+    let step = steps[index]
+    try step.sublayer.forward(
+      source: streams[1 - step.target], target: streams[step.target], pass: pass)
+    if isPlain { copy(from: step.target, streams, pass: pass) }
+  }
+
+  /// Makes the other stream what stream `index` is.
+  func copy(from index: Int, _ streams: [ResidualStream], pass: Pass) {
+    pass.eachTile { rows, scratch in
+      streams[1 - index].values(rows).copy(from: streams[index].values(rows))
+      scratch.lap(.streams)
+    }
+  }
 
   /// (X1, X2) becomes (Y1, Y2) in place.
   func forward(
@@ -43,7 +62,7 @@ struct ReversibleStack {
       let (source, group) = (streams[1 - step.target], step.sublayer.group)
       observer.needs(group: group)
       pass.kept?.source(group: group, source).values.copy(from: source.values)
-      try step.sublayer.forward(source: source, target: streams[step.target], pass: pass)
+      try run(index, streams, pass: pass)
       observer.progress(Double(index + 1) / Double(4 * steps.count))
     }
   }
@@ -56,6 +75,15 @@ struct ReversibleStack {
     for (index, step) in steps.enumerated().reversed() {
       if observer.shouldStop { throw .stopped }
       let (source, group) = (streams[1 - step.target], step.sublayer.group)
+      if isPlain {
+        // Of the stream that both are: it goes on as it is, and through the sub-layer.
+        let (all, other) = (streamGradients[step.target], streamGradients[1 - step.target])
+        pass.eachTile { rows, scratch in
+          Kernels.add(all.rows(rows).dense, other.rows(rows).dense)
+          other.rows(rows).fill(0)
+          scratch.lap(.streams)
+        }
+      }
       try step.sublayer.backward(
         source: pass.kept?.source(group: group, source) ?? source, target: streams[step.target],
         sourceGradient: streamGradients[1 - step.target],

@@ -20,8 +20,10 @@ public struct SteppedPass {
   ///
   /// Throws when a stream leaves its range.
   public func run(_ index: Int) throws(ReformerError) {
-    let step = stack.steps[index]
-    try step.sublayer.forward(
-      source: residuals[1 - step.target], target: residuals[step.target], pass: pass)
+    // It may have been changed since.
+    if stack.isPlain, index > 0 {
+      stack.copy(from: stack.steps[index - 1].target, residuals, pass: pass)
+    }
+    try stack.run(index, residuals, pass: pass)
   }
 }

@@ -156,6 +156,12 @@ struct EvaluateCommand: ParsableCommand {
       throw UserError(
         "--stride \(stride ?? context); legal values: 1 to the context, \(context)")
     }
+    let isWhole = context == config.data.length && stride ?? context == context
+    guard isWhole || config.data.task == .bytes || corpus != nil else {
+      throw UserError(
+        "--context \(context), --stride \(stride ?? context); legal values: data.length, \(config.data.length), with "
+          + "data.task = \"duplication\"")
+    }
     guard stride ?? context == context || config.reformer.carriedRows == 0 else {
       throw UserError(
         "--stride \(stride ?? context); legal values: the context, \(context), where layers of kind memory go on from "

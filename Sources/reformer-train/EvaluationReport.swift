@@ -34,6 +34,9 @@ struct EvaluationReport: Codable {
   let bitsPerByteDeviation: Double?
   let bitsPerByteBySeed: [Double]
   let bytes: Int
+  /// Share of them that are found likeliest; nil with data.task = "bytes".
+  let accuracy: Double?
+  let accuracyBySeed: [Double]?
   let bitsPerCharacter: Double?
   let characters: Int?
   let corpora: [CorpusScore]?
@@ -64,6 +67,8 @@ struct EvaluationReport: Codable {
     bitsPerByteDeviation =
       results.count > 1 ? (squares.reduce(0, +) / Double(results.count - 1)).squareRoot() : nil
     bytes = mean.bytes
+    accuracy = mean.accuracy
+    accuracyBySeed = mean.accuracy.map { _ in results.compactMap(\.accuracy) }
     bitsPerCharacter = mean.bitsPerCharacter
     characters = mean.characters
     corpora = mean.corpora
@@ -85,6 +90,7 @@ struct EvaluationReport: Codable {
       figure += String(
         format: " (deviation %.4f over %d hash seeds)", deviation, bitsPerByteBySeed.count)
     }
+    if let accuracy { figure += String(format: ", accuracy %.2f %%", 100 * accuracy) }
     // Of plain ASCII both are the same.
     if let bitsPerCharacter, characters != bytes {
       figure += String(format: ", %.4f bits/character", bitsPerCharacter)

@@ -126,6 +126,18 @@ struct GradientTests {
         residualFractionBits: 22))
   }
 
+  @Test("plain residual blocks, of which each reads what the one before has written")
+  func plain() throws {
+    for dropout in [0, 0.2] {
+      try check(
+        smallConfig(
+          [.local, .full], heads: 4, headsPerGroup: 2, dropout: dropout, attentionDropout: dropout,
+          residualFractionBits: 22, residual: .plain))
+    }
+    try check(
+      smallConfig([.lsh], tokenShift: true, residualFractionBits: 22, residual: .plain))
+  }
+
   @Test("a window of many tiles and more than one block")
   func long() throws {
     try check(

@@ -19,16 +19,17 @@ struct IncrementalPassTests {
     var isInfused = false
     var ngrams = NGramSizes()
     var precision = Precision.fp32
+    var residual = ResidualKind.reversible
     var description: String {
       "\(kinds), \(lsh.hashes) rounds, window \(lsh.window), \(length) positions\(isRotary ? ", rotary" : isInfused ? ", infused" : ""), "
-        + "\(precision)"
+        + "\(precision), \(residual)"
     }
     var config: ReformerConfig {
       smallConfig(
         kinds, length: length, heads: 4, headsPerGroup: headsPerGroup, activation: activation,
         tokenShift: tokenShift, axialShape: [length / 16 + 1, 16],
         fullSharedQueryKey: sharesQueryKey, lsh: lsh, isRotary: isRotary, isInfused: isInfused,
-        ngrams: ngrams, precision: precision)
+        ngrams: ngrams, precision: precision, residual: residual)
     }
   }
 
@@ -67,6 +68,9 @@ struct IncrementalPassTests {
     Case(kinds: [.full, .blocks, .compressed], isInfused: true, precision: .bf16),
     Case(kinds: [.span], length: 77, headsPerGroup: 1),
     Case(kinds: [.span, .local], length: 1100, isRotary: true, precision: .bf16),
+    Case(
+      kinds: [.local, .lsh, .full], lsh: strictLSH(), tokenShift: true, isRotary: true,
+      residual: .plain),
     Case(kinds: [.linear], length: 77), Case(kinds: [.compressed], headsPerGroup: 1),
     Case(kinds: [.local, .compressed], length: 1100, isRotary: true, precision: .bf16),
     Case(kinds: [.blocks], length: 203, headsPerGroup: 1),

@@ -14,7 +14,7 @@ func smallConfig(
   attentionDropout: Double = 0, residualFractionBits: Int = 18, fullSharedQueryKey: Bool = false,
   lsh: LSHAttention = smallLSH, isRotary: Bool = false, isInfused: Bool = false,
   ngrams: NGramSizes = NGramSizes(),
-  precision: Precision = .fp32
+  precision: Precision = .fp32, residual: ResidualKind = .reversible
 ) -> ReformerConfig {
   var sizes = AttentionSizes(
     local: LocalAttention(chunk: 8, chunksBefore: 1), lsh: lsh,
@@ -36,7 +36,8 @@ func smallConfig(
     axialShape: isRotary || isInfused ? [] : axialShape,
     axialWidths: isRotary || isInfused ? [] : axialWidths, infusesPositions: isInfused,
     dropout: dropout,
-    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams)
+    attentionDropout: attentionDropout, residualFractionBits: residualFractionBits, ngrams: ngrams,
+    residual: residual)
 }
 
 /// Sizes of the `lsh` layers of `smallConfig`.

@@ -1,6 +1,6 @@
 // The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
-// windows a step, a run in stages, one each with rotary and infused positions, one with counts, one of each other optimizer, and a resume
-// with other threads in the middle.
+// windows a step, a run in stages, one each with rotary and infused positions, one with plain residuals, one with counts, one of each
+// other optimizer, and a resume with other threads in the middle.
 import Foundation
 import TestSupport
 import Training
@@ -126,6 +126,18 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         model.positions = "infused"
         attention.local.chunk = 24
         attention.lsh.chunk = 40
+        attention.lsh.buckets = [4, 8]
+        """),
+    // One stream, and activations that are stored.
+    GoldenRun(
+      name: "plain",
+      keys: """
+        data.length = 300
+        model.layers = ["local", "lsh", "full"]
+        model.positions = "rotary"
+        model.residual = "plain"
+        attention.local.chunk = 24
+        attention.lsh.chunk = 16
         attention.lsh.buckets = [4, 8]
         """),
     // Fixed sparse patterns, of several tiles and spans.

@@ -58,7 +58,11 @@ struct MemoryPlanTests {
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],
       ["optimizer.average=0.9"], ["optimizer.kind=muon", "model.feed_forward_width=2048"],
       ["optimizer.kind=adafactor", "optimizer.average=0.9"],
-      ["run.global_batch=4"], ["model.head_width=40"],
+      ["run.global_batch=4"], ["model.head_width=40"], ["model.residual=plain"],
+      [
+        "model.residual=plain", "model.layers=[local, lsh, full, local, lsh, full]",
+        "model.activation=gelu", "model.heads_per_group=2", "data.length=8192",
+      ],
       ["model.head_width=12", "attention.lsh.chunk=48", "attention.local.chunk=20"],
       [
         "model.feed_forward_width=1024", "model.width=192",
@@ -108,6 +112,23 @@ struct MemoryPlanTests {
     let grown = 16 * (try config(10) - config(2))
     // Large pages round each of the four buffers up by 2 MiB at most.
     #expect(Double(many - few) <= 1.05 * Double(grown) + Double(8 << 20))
+  }
+
+  @Test("with plain residuals depth costs activations, as planned")
+  func plainDepth() throws {
+    func layers(_ count: Int) -> [String] {
+      Self.long + [
+        "model.residual=plain",
+        "model.layers=[" + [String](repeating: "local", count: count).joined(separator: ",") + "]",
+      ]
+    }
+    let planned = try peak(["plan"], layers(6)) - peak(["plan"], layers(2))
+    let measured =
+      try peak(["benchmark", "--steps", "1"], layers(6))
+      - peak(["benchmark", "--steps", "1"], layers(2))
+    #expect(abs(Double(measured) / Double(planned) - 1) < 0.1, "\(measured) of \(planned)")
+    // Two copies of the stream of each layer, to say the least.
+    #expect(measured > 4 * 2 * 4 * 32_768 * 96)
   }
 
   @Test("more steps need no more memory than the first")

@@ -61,6 +61,7 @@ struct MetricKeyTests {
     let rare: Set = [
       "is_skipped", "slowest_rank", "slowest_rank_seconds", "mean_rank_seconds",
       "validation_corpora", "averaged_validation_bits_per_byte", "sample",
+      "validation_accuracy",
     ]
     #expect(seen == Set(MetricKey.all.map(\.name)).subtracting(rare))
   }

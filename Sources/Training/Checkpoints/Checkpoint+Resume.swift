@@ -39,7 +39,7 @@ extension Checkpoint {
       guard isSameCorpus else {
         throw UserError(
           "cannot resume \(folder): it was trained on corpus \(state.corpus), "
-            + "data.corpus = \(config.data.corpus) is \(fresh.corpus)")
+            + "\(config.data.source) is \(fresh.corpus)")
       }
       if config.run.matrixProducts == self.config.run.matrixProducts,
         let difference = fresh.origin?.difference(from: state.origin)

@@ -174,7 +174,7 @@ public struct Checkpoint: Sendable {
     let digest = try data.digest()
     guard try !isImported && !data.matches(state.corpus, digest: digest) else { return data }
     let difference =
-      "\(folder) was trained on corpus \(state.corpus), data.corpus = \(config.data.corpus) is \(digest)"
+      "\(folder) was trained on corpus \(state.corpus), \(config.data.source) is \(digest)"
     guard corpusIsGiven else {
       throw UserError(
         "\(difference); give the file it was trained on, or any other, with --set data.corpus=PATH")

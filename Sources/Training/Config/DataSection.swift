@@ -11,8 +11,19 @@ public enum DataOrder: String, Sendable, CaseIterable {
 
 extension DataOrder: ConfigChoice {}
 
+/// What is to be predicted.
+public enum DataTask: String, Sendable, CaseIterable {
+  /// Each byte of a corpus.
+  case bytes
+  /// A word that stands there twice, where it stands for the second time (the Reformer paper's synthetic task).
+  case duplication
+}
+
+extension DataTask: ConfigChoice {}
+
 /// `[data]`; `keys` says what each property means.
 package struct DataSection: Sendable, Equatable {
+  package var task = DataTask.bytes
   package var corpus = CorpusPaths([])
   package var length = 0
   package var block = 0
@@ -27,11 +38,18 @@ package struct DataSection: Sendable, Equatable {
     name: "data", text: "what is read",
     keys: [
       Key(
+        "task", \.task, .any, .fixed,
+        "What is to be predicted: each byte of the corpus; or, without one, the second w of sequences 0w0w of "
+          + "data.length bytes that are made up as they are needed, w being uniformly distributed bytes from 1 to "
+          + "127 (Kitaev et al. 2020, section 5). Then losses are means over these bytes, and evaluations say which "
+          + "share of them is found likeliest."),
+      Key(
         "corpus", \.corpus, .paths, required: true, .free,
         "Corpus, its bytes in this order; on resume its content must be the same. A folder stands for "
           + "the files in it and its subfolders, by path; corpus:NAME is what launch/corpus.sh NAME "
           + "fetches. Windows never cross the edge of a file, but files shorter than a window are joined "
-          + "with such files beside them. [] with [[data.mix]]."),
+          + "with such files beside them. [], or none, with [[data.mix]] and with data.task = \"duplication\"."
+      ),
       Key(
         "length", \.length, .from(2, to: ConfigLimits.length), required: true,
         .fixed, "Bytes of a training window; of the longest ones, with [[data.length_schedule]]."),
@@ -139,6 +157,13 @@ extension CorpusPaths {
   var absolute: CorpusPaths { CorpusPaths(paths.map(ByteCorpus.absolutePath)) }
 }
 
+extension DataSection {
+  /// What is read, as it could be set.
+  var source: String {
+    task == .duplication ? "data.task = \"duplication\"" : "data.corpus = \(corpus)"
+  }
+}
+
 extension RunConfig {
   /// The config with the corpora's places said so that they are found from any folder.
   func withAbsoluteCorpora() -> RunConfig {
@@ -153,6 +178,7 @@ extension RunConfig {
   /// The config with the corpus at `path` in the place of its own; `whole`: all of it is the test split.
   package func reading(_ path: String, whole: Bool) -> RunConfig {
     var config = self
+    config.data.task = .bytes
     config.data.corpus = CorpusPaths([path])
     config.data.mix = MixSection()
     if whole { config.data.split = [0, 0, 1] }

@@ -15,6 +15,8 @@ public enum PositionKind: String, Codable, Sendable, CaseIterable {
 
 extension PositionKind: ConfigChoice {}
 
+extension ResidualKind: ConfigChoice {}
+
 /// Numbers that products read.
 public enum PrecisionChoice: String, Sendable, CaseIterable {
   /// Single precision.
@@ -36,6 +38,7 @@ package struct ModelSection: Sendable, Equatable {
   package var feedForwardWidth = 0
   package var activation = Activation.relu
   package var tokenShift = false
+  package var residual = ResidualKind.reversible
   package var precision = PrecisionChoice.fp32
   package var vocabulary = 256
   package var byteOffset = 0
@@ -83,6 +86,11 @@ package struct ModelSection: Sendable, Equatable {
       Key(
         "token_shift", \.tokenShift, .any, .fixed,
         "A quarter of the features that each sub-layer reads of its stream is that of the byte before (RWKV)."
+      ),
+      Key(
+        "residual", \.residual, .any, .fixed,
+        "Two streams that can be computed back, so that activations are not stored; or, to compare them with, plain "
+          + "residual blocks: one stream, x + F(x), activations stored, memory that grows with depth."
       ),
       Key(
         "precision", \.precision, .any, .fixed,

@@ -11,6 +11,7 @@ extension RunConfig {
       let value = key.get(self)
       if !key.set(&copy, value) { throw key.refusal(of: value) }
     }
+    try validateTask()
     try validateData()
     try validateStages()
     try validateModel()
@@ -32,13 +33,33 @@ extension RunConfig {
       "0 to attention.fixed.stride = \(attention.fixed.stride)")
   }
 
+  /// Sequences that are made up are their own windows, and nothing else is read.
+  private func validateTask() throws(ConfigError) {
+    guard data.task == .duplication else { return }
+    try require(
+      "data.task", data.corpus.paths.isEmpty && data.mix.path.isEmpty,
+      "bytes with data.corpus or [[data.mix]]; without them duplication, which makes up its bytes")
+    let reason = "with data.task = \"duplication\""
+    try require(
+      "data.length", data.length >= 4 && data.length.isMultiple(of: 2),
+      "even numbers from 4 \(reason)")
+    try require("data.block", block == data.length, "\"auto\" \(reason)")
+    try require("data.order", data.order == .random, "random \(reason)")
+    let usual = DataSection().split
+    try require("data.split", data.split == usual, "\(usual), the default, \(reason)")
+    try require(
+      "data.length_schedule.length", data.lengthSchedule.length.isEmpty, "no stages \(reason)")
+    try require("model.ngrams.orders", model.ngrams.orders.isEmpty, "[] \(reason)")
+    try require("run.sample_bytes", run.sampleBytes == 0, "0 \(reason)")
+  }
+
   private func validateData() throws(ConfigError) {
     let count = data.mix.path.count
     try require(
       "data.corpus", data.corpus.paths.isEmpty || count == 0,
       "[], or none, with [[data.mix]]")
     try require(
-      "data.corpus", !data.corpus.paths.isEmpty || count > 0,
+      "data.corpus", !data.corpus.paths.isEmpty || count > 0 || data.task == .duplication,
       "\(ConfigKey.named("data.corpus").legal); or [[data.mix]] tables instead")
     let oneEach = "\(count) entries, one for each data.mix.path"
     try require("data.mix.weight", data.mix.weight.count == count, oneEach)

@@ -33,7 +33,7 @@ public struct RunConfig: Sendable, Equatable {
       infusesPositions: model.positions == .infused,
       dropout: model.dropout, attentionDropout: model.attentionDropout,
       layerNormEpsilon: model.layerNormEpsilon, residualFractionBits: model.residualFractionBits,
-      ngrams: model.ngrams)
+      ngrams: model.ngrams, residual: model.residual)
   }
 
   private var precision: Precision {

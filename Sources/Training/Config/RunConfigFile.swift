@@ -74,8 +74,8 @@ extension RunConfig {
         throw error.from("--set \(text)")
       }
     }
-    // A mix of corpora stands in the place of the one.
-    if given.contains("data.mix.path") { given.insert("data.corpus") }
+    // A mix of corpora, or sequences that are made up, stand in the place of the one.
+    if given.contains("data.mix.path") || data.task == .duplication { given.insert("data.corpus") }
     if let missing = ConfigKey.all.first(where: { $0.isRequired && !given.contains($0.name) }) {
       throw ConfigError(
         "\(file): required key \(missing.name) is missing; legal values: \(missing.legal)")

@@ -43,8 +43,10 @@ extension Checkpoint {
     let corpus =
       isImported
       ? "unknown: the model was imported"
-      : "\(names.joined(separator: ", ")), \(state.corpus.bytes) bytes (\(state.corpus)); "
-        + "\(state.trainedBytes) bytes trained on in \(step) steps"
+      : config.data.task == .duplication
+        ? "sequences 0w0w that are made up; \(state.trainedBytes) bytes trained on in \(step) steps"
+        : "\(names.joined(separator: ", ")), \(state.corpus.bytes) bytes (\(state.corpus)); "
+          + "\(state.trainedBytes) bytes trained on in \(step) steps"
     return """
       ---
       library_name: transformers
@@ -81,6 +83,10 @@ extension RunConfig {
       return
         "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "
         + "can be exported"
+    }
+    if model.residual == .plain {
+      return
+        "Hugging Face's Reformer has no model.residual = \"plain\"; a model of reversible layers can be exported"
     }
     if model.tokenShift {
       return

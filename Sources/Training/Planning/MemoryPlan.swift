@@ -19,7 +19,7 @@ public struct MemoryPlan: Codable, Sendable {
   public let streamsBytes: Int
   /// Scratch of the largest sub-layer.
   public let scratchBytes: Int
-  /// Activations stored by `keep_activations`.
+  /// Activations stored by `keep_activations`, and with plain residuals.
   public let keptBytes: Int
   /// What layers carry over of this rank's streams, before and after a step.
   public let streamMemoryBytes: Int
@@ -98,6 +98,10 @@ public struct MemoryPlan: Codable, Sendable {
       * ((model.tokenShift ? 5 : 4) * width + 2 * widest + (isBF16 ? widest / 2 : 0))
     perThread = max(perThread, owned.map(\.scratch).max() ?? 0)
     var activations = 0.0
+    // In strips.
+    let activated =
+      Packed<Float>.count(length, width) + hidden / model.feedForwardWidth
+      * Packed<Float>.count(length, model.feedForwardWidth)
     for layer in model.layers {
       let projections = layer.projections.count
       let carried = 2 * layer.carriedRows * features
@@ -116,7 +120,7 @@ public struct MemoryPlan: Codable, Sendable {
         group + max(scratch.shared, packed, backward, projecting)
           + Self.compressing(layer.carried, model))
       perThread = max(perThread, scratch.perThread)
-      activations += Double(model.heads / heads * group + 3 * length * width + length * hidden)
+      activations += Double(model.heads / heads * group + 2 * length * width + activated)
     }
     let feedForward =
       laidOut(4 * width * model.feedForwardWidth)
@@ -127,7 +131,8 @@ public struct MemoryPlan: Codable, Sendable {
     let embedding = 2 * block * width
     let largest = max(attention, feedForward, head, embedding) + model.positionFloats
     scratchBytes = Self.bytes(Double(largest) + Double(threads) * Double(perThread))
-    keptBytes = config.run.keepActivations ? Self.bytes(activations) : 0
+    let keeps = config.run.keepActivations || model.residual == .plain
+    keptBytes = keeps ? Self.bytes(activations) : 0
     let streamBytes = samples * model.streamMemoryBytes
     // Beside them, that of the stream which an evaluation reads.
     streamMemoryBytes = 2 * (streamBytes + model.streamMemoryBytes)

@@ -37,9 +37,15 @@ struct CompressedBytes {
 
   /// Compresses the bytes that `run` has seen in its first epoch.
   ///
-  /// - Returns: none where it has seen nothing. - Throws: `CorpusError` where the corpus is gone.
+  /// - Returns: none where it has seen nothing. - Throws: `CorpusError` where the corpus is gone, `UserError` where
+  ///   there is none.
   static func all(of run: RunHistory) throws -> [CompressedBytes] {
     let config = run.config
+    guard config.data.task == .bytes else {
+      throw UserError(
+        "\(run.name): its bytes are made up, so compressors have nothing to do; leave --compressors out"
+      )
+    }
     let data = try RunData(
       config: config, communicator: SoloCommunicator(), progress: Progress(rank: 0))
     let mix = try data.mix()

@@ -110,6 +110,10 @@ package struct RunPage {
     return [
       bits, positions,
       Chart(
+        title: "Accuracy", unit: "share of the bytes asked for",
+        series: plain("validation_accuracy", "validation", .points)
+          + plain("validation_accuracy", "validation", .raw)),
+      Chart(
         title: "Throughput", unit: "bytes per second",
         series: smoothed("bytes_per_second", "all ranks")),
       time,

@@ -9,6 +9,8 @@ public struct EvaluationResult: Sendable, Equatable {
   public let bitsPerByte: Double
   /// Bytes scored.
   public let bytes: Int
+  /// Share of them that the model finds likeliest; nil with `data.task = "bytes"`.
+  public let accuracy: Double?
   /// The same loss in bits per character that begins in them; nil where they are not UTF-8.
   public let bitsPerCharacter: Double?
   /// Characters (Unicode code points) that begin in the bytes scored; nil where they are not UTF-8.
@@ -73,6 +75,7 @@ extension EvaluationResult {
     let first = all[0]
     return EvaluationResult(
       bitsPerByte: mean(\.bitsPerByte), bytes: first.bytes,
+      accuracy: first.accuracy.map { _ in mean { $0.accuracy ?? 0 } },
       bitsPerCharacter: first.bitsPerCharacter.map { _ in mean { $0.bitsPerCharacter ?? 0 } },
       characters: first.characters,
       corpora: first.corpora?.enumerated().map { index, part in
@@ -92,48 +95,56 @@ extension EvaluationResult {
 struct WindowLoss {
   /// Of all its scored bytes, in nats.
   let nats: Double
-  /// Of those predicted from one byte, from 2 to 3, from 4 to 7, and so on.
-  private(set) var natsBySight: [Double]
+  /// Of those predicted from one byte, from 2 to 3, from 4 to 7, and so on; and how many these are.
+  private(set) var bySight: [(nats: Double, bytes: Int)]
+  /// Scored bytes that were found likeliest; nil where nobody asked.
+  let hits: Int?
   /// Characters that begin in the scored bytes; nil where they are not UTF-8.
   let characters: Int?
 
-  /// The losses `[L]` of a window whose first `unscored` positions are context only, of which `scored` are the
-  /// bytes predicted after it.
-  init(nats: Double, losses: [Float], unscored: Int, scored: ArraySlice<UInt8>) {
+  /// The losses `[L]` of a window of L + 1 `bytes`, of which those at places that `isScored` were predicted.
+  init(
+    nats: Double, losses: [Float], bytes: [UInt8], hits: Int?, isScored: (_ place: Int) -> Bool
+  ) {
     self.nats = nats
-    natsBySight = []
-    characters = utf8Characters(scored)
-    for (position, loss) in losses.enumerated().dropFirst(unscored) {
-      let place = Self.sight(position)
-      while natsBySight.count <= place { natsBySight.append(0) }
-      natsBySight[place] += Double(loss)
+    self.hits = hits
+    bySight = []
+    let scored = bytes.indices.dropFirst().filter(isScored)
+    characters = utf8Characters(scored.map { bytes[$0] }[...])
+    for place in scored {
+      let sight = Self.sight(place - 1)
+      while bySight.count <= sight { bySight.append((0, 0)) }
+      bySight[sight].nats += Double(losses[place - 1])
+      bySight[sight].bytes += 1
     }
   }
 
   /// What it is sent to other ranks as.
   var numbers: [Double] {
-    [nats, Double(characters ?? -1), Double(natsBySight.count)] + natsBySight
+    [nats, Double(characters ?? -1), Double(hits ?? -1), Double(bySight.count)]
+      + bySight.flatMap { [$0.nats, Double($0.bytes)] }
   }
 
   /// The losses that numbers sent by `numbers`, one after the other, stand for.
   static func all(_ numbers: [Double]) -> [WindowLoss] {
     var (losses, rest) = ([WindowLoss](), numbers[...])
-    while rest.count >= 3 {
-      let head = Array(rest.prefix(3))
-      let sums = rest.dropFirst(3).prefix(Int(head[2]))
-      losses.append(WindowLoss(nats: head[0], characters: head[1], natsBySight: Array(sums)))
-      rest = rest.dropFirst(3 + sums.count)
+    while rest.count >= 4 {
+      let head = Array(rest.prefix(4))
+      let sums = Array(rest.dropFirst(4).prefix(2 * Int(head[3])))
+      losses.append(WindowLoss(head, sums))
+      rest = rest.dropFirst(4 + sums.count)
     }
     return losses
   }
 
-  private init(nats: Double, characters: Double, natsBySight: [Double]) {
-    self.nats = nats
-    self.characters = characters < 0 ? nil : Int(characters)
-    self.natsBySight = natsBySight
+  private init(_ head: [Double], _ sums: [Double]) {
+    nats = head[0]
+    characters = head[1] < 0 ? nil : Int(head[1])
+    hits = head[2] < 0 ? nil : Int(head[2])
+    bySight = stride(from: 0, to: sums.count, by: 2).map { (sums[$0], Int(sums[$0 + 1])) }
   }
 
-  /// The place in `natsBySight` of the byte predicted at `position`, from 0, which sees one byte more than that.
+  /// The place in `bySight` of the byte predicted at `position`, from 0, which sees one byte more than that.
   static func sight(_ position: Int) -> Int {
     Int.bitWidth - 1 - (position + 1).leadingZeroBitCount
   }
@@ -144,27 +155,32 @@ struct EvaluationTally {
   private(set) var nats = 0.0
   private(set) var bytes = 0
   private var characters: Int? = 0
+  private var hits: Int? = 0
   private var sights: [(nats: Double, bytes: Int)] = []
 
-  /// Adds a window that predicts from `unscored + 1` to `length` bytes.
-  mutating func add(_ loss: WindowLoss, unscored: Int, length: Int) {
-    nats += loss.nats
-    bytes += length - unscored
-    characters = characters.flatMap { sum in loss.characters.map { sum + $0 } }
-    for (place, nats) in loss.natsBySight.enumerated() {
-      if sights.count <= place { sights.append((0, 0)) }
-      let positions = ((1 << place) - 1)..<((2 << place) - 1)
-      sights[place].nats += nats
-      sights[place].bytes += positions.clamped(to: unscored..<length).count
-    }
+  /// Adds a window.
+  mutating func add(_ loss: WindowLoss) {
+    add(
+      nats: loss.nats, bytes: loss.bySight.reduce(0) { $0 + $1.bytes },
+      characters: loss.characters, hits: loss.hits, sights: loss.bySight)
   }
 
   /// Adds what another tally has.
   mutating func add(_ other: EvaluationTally) {
-    nats += other.nats
-    bytes += other.bytes
-    characters = characters.flatMap { sum in other.characters.map { sum + $0 } }
-    for (place, sight) in other.sights.enumerated() {
+    add(
+      nats: other.nats, bytes: other.bytes, characters: other.characters, hits: other.hits,
+      sights: other.sights)
+  }
+
+  private mutating func add(
+    nats: Double, bytes: Int, characters: Int?, hits: Int?,
+    sights others: [(nats: Double, bytes: Int)]
+  ) {
+    self.nats += nats
+    self.bytes += bytes
+    self.characters = self.characters.flatMap { sum in characters.map { sum + $0 } }
+    self.hits = self.hits.flatMap { sum in hits.map { sum + $0 } }
+    for (place, sight) in others.enumerated() {
       if sights.count <= place { sights.append((0, 0)) }
       sights[place].nats += sight.nats
       sights[place].bytes += sight.bytes
@@ -184,6 +200,7 @@ struct EvaluationTally {
   ) -> EvaluationResult {
     EvaluationResult(
       bitsPerByte: bits(nats, per: bytes), bytes: bytes,
+      accuracy: hits.map { Double($0) / Double(bytes) },
       bitsPerCharacter: characters.flatMap { $0 > 0 ? bits(nats, per: $0) : nil },
       characters: characters, corpora: corpora,
       positions: sights.enumerated().compactMap { place, sight in

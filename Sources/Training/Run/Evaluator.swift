@@ -68,8 +68,7 @@ public struct Evaluator {
       throw RunFailure("evaluation: the loss of \(windows[wrong].description) is not finite")
     }
     return score(
-      windows, losses, carried: context - stride, context: context,
-      hashing: try hashScores(hashTally))
+      windows, losses, context: context, hashing: try hashScores(hashTally))
   }
 
   /// What the hashes of each layer came to in the windows of all ranks.
@@ -132,17 +131,14 @@ public struct Evaluator {
 
   /// The figures, added up in the order of the windows.
   private func score(
-    _ windows: [Place], _ losses: [WindowLoss], carried: Int, context: Int,
-    hashing: [HashScore]
+    _ windows: [Place], _ losses: [WindowLoss], context: Int, hashing: [HashScore]
   ) -> EvaluationResult {
     var all = EvaluationTally()
     var scores: [CorpusScore] = []
     for part in corpora {
       var own = EvaluationTally()
       for (place, loss) in zip(windows, losses) where place.corpus === part.corpus {
-        let seen = place.seen(carried: carried)
-        own.add(
-          loss, unscored: place.window.bytes.lowerBound - seen.lowerBound, length: seen.count - 1)
+        own.add(loss)
       }
       all.add(own)
       scores.append(own.score(name: part.name))
@@ -181,16 +177,24 @@ public struct Evaluator {
     let seen = place.seen(carried: carried)
     let unscored = place.window.bytes.lowerBound - seen.lowerBound
     let bytes = try place.corpus.bytes(in: seen)
+    let isScored = { $0 > unscored && place.corpus.isScored(seen.lowerBound + $0) }
     let losses = Buffer<Float>(seen.count - 1)
+    let likeliest = place.corpus.sequences == nil ? nil : Buffer<Int32>(seen.count - 1)
     let nats = try model.loss(
       parameters: parameters,
       window: Window(
-        bytes: bytes, byteOffset: model.config.byteOffset, unscored: unscored,
-        isContinued: isContinued),
+        bytes: bytes, byteOffset: model.config.byteOffset, isContinued: isContinued,
+        isScored: isScored),
       address: .unseen(config, window: place.index, hashSeed: hashSeed),
-      memory: memory, losses: losses.view, hashTally: hashTally, observer: StopWatch(stop: stop))
+      memory: memory, losses: losses.view, likeliest: likeliest?.view, hashTally: hashTally,
+      observer: StopWatch(stop: stop))
+    let hits = likeliest.map { tokens in
+      bytes.indices.dropFirst().count {
+        isScored($0) && Int(tokens.view[$0 - 1]) == Int(bytes[$0]) + model.config.byteOffset
+      }
+    }
     return WindowLoss(
-      nats: nats, losses: losses.view.array, unscored: unscored, scored: bytes[(unscored + 1)...])
+      nats: nats, losses: losses.view.array, bytes: bytes, hits: hits, isScored: isScored)
   }
 }
 

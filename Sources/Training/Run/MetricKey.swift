@@ -101,6 +101,9 @@ package struct MetricKey: Sendable {
       .evaluation, "validation_bits_per_byte", \.validationBitsPerByte, "bits per byte",
       "Mean loss on the validation split, in blocks of data.length bytes, without dropout."),
     MetricKey(
+      .evaluation, "validation_accuracy", \.validationAccuracy, "",
+      "Share of the bytes scored that are found likeliest; absent with data.task = \"bytes\"."),
+    MetricKey(
       .evaluation, "averaged_validation_bits_per_byte", \.averagedValidationBitsPerByte,
       "bits per byte",
       "The same by the averaged parameters (optimizer.average); absent where there are none."),

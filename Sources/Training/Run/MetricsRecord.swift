@@ -21,6 +21,7 @@ package struct MetricsRecord: Codable, Sendable {
   package var trainedBytes: Int?
   package var prequentialBitsPerByte: Double?
   package var validationBitsPerByte: Double?
+  package var validationAccuracy: Double?
   package var averagedValidationBitsPerByte: Double?
   package var validationBytes: Int?
   package var validationSeconds: Double?

@@ -27,7 +27,13 @@ package struct RunData {
           corpus: try ByteCorpus(paths: place.paths, fractions: fractions)))
     }
     if parts.isEmpty {
-      let corpus = try ByteCorpus(paths: section.corpus.paths, fractions: fractions)
+      let corpus =
+        switch section.task {
+        case .bytes: try ByteCorpus(paths: section.corpus.paths, fractions: fractions)
+        case .duplication:
+          ByteCorpus(
+            DuplicatedSequences(length: section.length, seed: UInt64(config.run.seed)))
+        }
       parts = [MixPart(name: corpus.path, weight: 1, corpus: corpus)]
     }
     self.parts = parts
@@ -70,6 +76,7 @@ extension CorpusMix {
   /// What is read, for messages.
   var description: String {
     parts.map { part in
+      guard part.corpus.sequences == nil else { return part.name }
       let files = part.corpus.fileCount
       let name = part.name == part.corpus.path ? "" : "\(part.name): "
       return "\(name)\(part.corpus.path) (\(amount(Double(part.corpus.count), "B"))"

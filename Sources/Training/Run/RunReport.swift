@@ -133,13 +133,15 @@ final class RunReport {
       String(
         format: "step %d  validation %.4f bits/byte over %@ in %@", step, result.bitsPerByte,
         amount(Double(result.bytes), "B"), duration(seconds))
+        + (result.accuracy.map { String(format: ", accuracy %.2f %%", 100 * $0) } ?? "")
         + (result.corpora ?? []).map { String(format: "; %@ %.4f", $0.name, $0.bitsPerByte) }
         .joined()
         + (averaged.map { String(format: "; averaged weights %.4f", $0.bitsPerByte) } ?? ""))
     metrics?.write(
       MetricsRecord(
         step: step, validationBitsPerByte: result.bitsPerByte,
-        averagedValidationBitsPerByte: averaged?.bitsPerByte, validationBytes: result.bytes,
+        validationAccuracy: result.accuracy, averagedValidationBitsPerByte: averaged?.bitsPerByte,
+        validationBytes: result.bytes,
         validationSeconds: seconds, validationCorpora: result.corpora,
         validationPositions: result.positions,
         validationHashing: result.hashing.isEmpty ? nil : result.hashing, sample: sample))

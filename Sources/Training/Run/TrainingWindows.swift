@@ -19,9 +19,12 @@ final class TrainingWindows {
   /// The window of a sample.
   func window(_ sample: Sample) throws(CorpusError) -> Window {
     do {
+      let (part, bytes, epoch) = mix.window(sample)
+      let corpus = mix.parts[part].corpus
       return Window(
         bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset,
-        isRepeated: mix.window(sample).epoch > 0, isContinued: mix.isContinued(sample))
+        isRepeated: epoch > 0, isContinued: mix.isContinued(sample)
+      ) { corpus.isScored(bytes.lowerBound + $0) }
     } catch {
       unreadable = error
       throw error
@@ -41,10 +44,11 @@ final class TrainingWindows {
   /// Where one of them has no loss, none has: which others a rank still computed depends on the number of ranks.
   func score(_ result: StepResult, step: Int, into score: inout PrequentialScore) {
     for (sample, loss) in zip(plan.samples(step: step), result.windowLossNats) {
-      let (part, _, epoch) = mix.window(sample)
+      let (part, bytes, epoch) = mix.window(sample)
       guard epoch == 0 else { continue }
       score.add(
-        nats: result.lossNats.isFinite ? loss : .nan, bytes: sample.length,
+        nats: result.lossNats.isFinite ? loss : .nan,
+        bytes: mix.parts[part].corpus.scoredCount(in: bytes.dropFirst()),
         unscored: mix.plans[part].unscoredShare)
     }
   }

@@ -1,0 +1,157 @@
+# Writes a part of docs/results/evidence.md from the runs of launch/evidence.sh.
+#
+#   python3 launch/evidence.py PART FOLDER PAGE
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+# Kitaev et al. 2020, table 2: accuracy in per cent, trained with (rows) and scored with (columns).
+COLUMNS = ["full", "LSH-8", "LSH-4", "LSH-2", "LSH-1"]
+PUBLISHED = {
+    "full": [100, 94.8, 92.5, 76.9, 52.5],
+    "lsh-4": [0.8, 100, 99.9, 99.4, 91.9],
+    "lsh-2": [0.8, 100, 99.9, 98.1, 86.8],
+    "lsh-1": [0.8, 99.9, 99.6, 94.8, 77.9],
+}
+
+
+def objects(path):
+    """The JSON objects of a file, one after the other."""
+    text, place, found = open(path, encoding="utf-8").read(), 0, []
+    while place < len(text):
+        value, place = json.JSONDecoder().raw_decode(text, place)
+        found.append(value)
+        while place < len(text) and text[place].isspace():
+            place += 1
+    return found
+
+
+def steps(folder):
+    """The lines of a run's steps."""
+    lines = [json.loads(line) for line in open(f"{folder}/metrics.jsonl", encoding="utf-8")]
+    return [line for line in lines if "step_seconds" in line]
+
+
+def config(folder, key):
+    """The value of a key of a run's resolved config, as it stands there."""
+    text = open(f"{folder}/config.toml", encoding="utf-8").read()
+    section, name = key.rsplit(".", 1)
+    own = re.split(rf"^\[{re.escape(section)}\]$", text, flags=re.M)[1]
+    return re.search(rf"^{name} = (.*)$", own, re.M)[1].strip('"')
+
+
+def machine():
+    """Processor, cores and system."""
+    info = open("/proc/cpuinfo", encoding="utf-8").read()
+    model = re.search(r"model name\s*: (.*)", info)
+    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def commit():
+    """The commit that is checked out, and whether the tree differs from it."""
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "Sources", "configs", "launch")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def table(rows):
+    """Markdown of rows, the first of which is the head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0])] + lines[1:])
+
+
+def spread(values, form="{:.2f}", mean=None):
+    """Their mean, with the least and the most where they differ."""
+    mean = sum(values) / len(values) if mean is None else mean
+    mean, least, most = (form.format(v) for v in (mean, min(values), max(values)))
+    return mean + (f" ({least} to {most})" if least != most else "")
+
+
+def duplication(folder):
+    """Table 2."""
+    rows = [["trained with", "seeds", "minutes each"]]
+    for column in COLUMNS:
+        rows[0] += [f"{column}", "published"]
+    first = None
+    for name in ["full", "lsh-4", "lsh-2", "lsh-1", "strict-4"]:
+        runs = [f"{folder}/{name}-{seed}" for seed in (1, 2, 3)]
+        runs = [run for run in runs if os.path.exists(f"{run}/lsh.json")]
+        if not runs:
+            continue
+        first = first or runs[0]
+        scores = [objects(f"{run}/full.json") + objects(f"{run}/lsh.json") for run in runs]
+        minutes = [sum(line["step_seconds"] for line in steps(run)) / 60 for run in runs]
+        row = [f"`{name}`", f"{len(runs)}", spread(minutes, "{:.1f}")]
+        for place in range(len(COLUMNS)):
+            row += [
+                spread([100 * score[place]["accuracy"] for score in scores]),
+                f"{PUBLISHED[name][place]:g}" if name in PUBLISHED else "",
+            ]
+        rows.append(row)
+    count = objects(f"{first}/full.json")[0]["bytes"]
+    return f"""## Table 2: what hash rounds are worth on the duplication task
+
+`configs/duplication.toml`: sequences 0w0w of {config(first, "data.length")} bytes, {len(steps(first))} steps of {config(first, "run.global_batch")}. Accuracy in per cent of the symbols of the second w, over {count:,} of them in sequences that no run was trained on. Rows are what was trained with, columns what was scored
+with: full attention, or LSH with so many rounds. The mean over the seeds (least to most), of which each has its own first values, sequences and hash rotations; beside it the published figure (Kitaev et al. 2020, table 2). `strict-4` is LSH-4 with
+`attention.lsh.sight = "bucket"`, and is scored with that sight but in the first column.
+
+{table(rows)}
+"""
+
+
+def reversible(folder):
+    """Figure 3, and memory by depth."""
+    budget = objects(f"{folder}/compare.json")[0]["budgets"][0]
+
+    def figure(value, form):
+        return spread([value["mean"], value["least"], value["most"]], form, value["mean"])
+
+    rows = [["variant", "seeds", "prequential", "test", "test beyond `reversible`, seed by seed", "peak, MB"]]
+    for row in budget["rows"]:
+        difference = row.get("difference")
+        tie = ", a tie" if row.get("is_tie") else ""
+        rows.append([
+            f"`{row['variant']}`", f"{row['runs']}", figure(row["prequential"], "{:.4f}"),
+            figure(row["test"], "{:.4f}"),
+            figure(difference, "{:+.4f}") + tie if difference else "",
+            f"{row['peak_rss_bytes']['mean'] / 1e6:.0f}",
+        ])
+    depths = [["layers", "parameters and moments, MB"]]
+    for kind in ["reversible", "plain"]:
+        depths[0] += [f"{kind}: plan, MB", "measured", "measured / plan"]
+    for depth in [3, 6, 12, 24]:
+        row = [f"{depth}"]
+        for kind in ["reversible", "plain"]:
+            plan = objects(f"{folder}/{kind}-{depth}-plan.json")[0]
+            planned = plan["peak_rss_bytes"] / 1e6
+            measured = objects(f"{folder}/{kind}-{depth}-benchmark.json")[0]["peak_rss_bytes"] / 1e6
+            if len(row) == 1:
+                row.append(f"{16 * plan['parameters'] / 1e6:.1f}")
+            row += [f"{planned:.1f}", f"{measured:.1f}", f"{measured / planned:.3f}"]
+        depths.append(row)
+    return f"""## Figure 3: reversible layers and shared queries and keys cost nothing
+
+`configs/compare/residual.toml`: bits per byte of enwiki-sample after {budget["bytes"]:,} bytes of training in the same steps, the same seeds and first values; mean (least to most). `reversible` and `plain` have full attention with one projection for queries and keys in two of four layers, `separate` has two.
+The paper shows curves of both pairs that lie on each other.
+
+{table(rows)}
+
+Peak memory of a step of one window of 4,096 bytes (`configs/small.toml`, one thread) by the number of layers:
+
+{table(depths)}
+"""
+
+
+part, folder, page = sys.argv[1:]
+begin, end = f"<!-- {part}: made by launch/evidence.sh -->", f"<!-- until here: {part} -->"
+text = globals()[part](folder)
+text += f"\n`launch/evidence.sh {part}`, commit {commit()}, {datetime.date.today()}, {machine()}.\n"
+old = open(page, encoding="utf-8").read()
+before, rest = old.split(begin) if begin in old else (old.rstrip("\n") + "\n\n", f"{end}\n")
+after = rest.split(end)[1]
+open(page, "w", encoding="utf-8").write(f"{before}{begin}\n{text}{end}{after}")
