@@ -7,7 +7,8 @@
 /// An epoch lays windows end to end over each stretch of bytes, W = (bytes - 1) / length of them, from
 /// an offset of its own, and visits all windows of all stretches once, in a pseudo-random order of its own.
 /// A window has length + 1 bytes: `length` inputs and, one further, as many targets; so neighbours share
-/// one byte and no byte is an input twice. No window crosses the edge of a stretch.
+/// one byte and no byte is an input twice. No window crosses the edge of a stretch. Of images the offset is a whole number of
+/// them, so that windows begin where images do.
 ///
 /// With S streams they are visited in the order of the text instead: sample i is of stream i mod S, and the streams read
 /// runs of as many windows each, side by side. The W mod S windows before the first and after the last run are left
@@ -21,11 +22,14 @@ public struct BatchPlan: Sendable {
   public let unusedStretches: Int
   /// See `unusedStretches`.
   public let unusedBytes: Int
-  /// Bytes of the split that no window of an epoch predicts: those, the first of each stretch, and what is left over
-  /// of it.
+  /// Bytes of the split that no window of an epoch predicts: those, the first of each stretch, or of each image, and what
+  /// is left over of it.
   public let unscoredBytes: Int
   /// `unscoredBytes` for each byte that is predicted.
-  public var unscoredShare: Double { Double(unscoredBytes) / Double(windowsPerEpoch * length) }
+  public var unscoredShare: Double { Double(unscoredBytes) / Double(scoredBytes) }
+  private let scoredBytes: Int
+  /// Bytes of an image; otherwise 1.
+  private let unit: Int
   private let stretches: [Range<Int>]
   /// Windows in all stretches before each.
   private let windowsBefore: [Int]
@@ -52,20 +56,21 @@ public struct BatchPlan: Sendable {
     if let streams, windows < streams {
       throw .tooFewWindows(path: corpus.path, windows: windows, streams: streams)
     }
-    self.init(stretches: stretches, length: length, seed: seed, streams: streams)
+    self.init(
+      stretches: stretches, length: length, unit: corpus.image, seed: seed, streams: streams)
   }
 
   /// Plans windows of `length` inputs over `bytes`, which hold at least one window, or one for each stream; traps
   /// otherwise.
   public init(bytes: Range<Int>, length: Int, seed: UInt64, streams: Int? = nil) {
-    self.init(stretches: [bytes], length: length, seed: seed, streams: streams)
+    self.init(stretches: [bytes], length: length, unit: 1, seed: seed, streams: streams)
   }
 
   private static func windows(of stretches: [Range<Int>], length: Int) -> Int {
     stretches.reduce(0) { $0 + max(0, $1.count - 1) / length }
   }
 
-  private init(stretches: [Range<Int>], length: Int, seed: UInt64, streams: Int?) {
+  private init(stretches: [Range<Int>], length: Int, unit: Int, seed: UInt64, streams: Int?) {
     let used = stretches.filter { $0.count > length }
     precondition(length > 0 && !used.isEmpty, "windows of \(length) in \(stretches)")
     self.stretches = used
@@ -84,7 +89,10 @@ public struct BatchPlan: Sendable {
     windowCount = windows
     self.streams = streams
     windowsPerEpoch = windows - windows % (streams ?? 1)
-    unscoredBytes = stretches.reduce(0) { $0 + $1.count } - windowsPerEpoch * length
+    let firsts = unit == 1 ? 0 : length / unit
+    scoredBytes = windowsPerEpoch * (length - firsts)
+    unscoredBytes = stretches.reduce(0) { $0 + $1.count } - scoredBytes
+    self.unit = unit
     self.seed = seed
   }
 
@@ -98,7 +106,7 @@ public struct BatchPlan: Sendable {
     let slack = (bytes.count - 1) % length
     // The offsets' addresses are ones that no round of the order uses.
     let address = UInt64.max - UInt64(index)
-    let offset = Int(splitMix64(key: epochKey, index: address) % UInt64(slack + 1))
+    let offset = Int(splitMix64(key: epochKey, index: address) % UInt64(slack / unit + 1)) * unit
     let start = bytes.lowerBound + offset + (number - windowsBefore[index]) * length
     return start..<(start + length + 1)
   }

@@ -11,6 +11,8 @@ public final class ByteCorpus: Sendable {
   public let path: String
   /// The sequences that are made up; nil where files are read.
   package let sequences: DuplicatedSequences?
+  /// Bytes of one image, where the corpus is images one after the other, each file whole ones; otherwise 1.
+  package let image: Int
   /// How the bytes are shared out.
   public let fractions: SplitFractions
   /// Number of bytes.
@@ -31,12 +33,17 @@ public final class ByteCorpus: Sendable {
 
   /// Finds what `paths`, at least one, lead to, in this order.
   ///
-  /// Throws a `CorpusError` when one of them is missing, empty or unreadable.
+  /// - `image`: bytes of an image, where files are images one after the other; of units of as many are `fractions`.
+  /// - Throws a `CorpusError` when one of them is missing, empty or unreadable, or has a part of an image.
   public init(
-    paths: [String], fractions: SplitFractions = .standard
+    paths: [String], fractions: SplitFractions = .standard, image: Int = 1
   ) throws(CorpusError) {
-    precondition(!paths.isEmpty, "a corpus without a path")
+    precondition(!paths.isEmpty && image > 0, "a corpus of images of \(image) bytes at \(paths)")
     let files = try CorpusFile.all(at: paths)
+    if let file = files.first(where: { $0.count % image != 0 }) {
+      throw .partOfImage(path: file.path, bytes: file.count, image: image)
+    }
+    self.image = image
     path = paths[0] + (paths.count > 1 ? " and \(paths.count - 1) more" : "")
     self.fractions = fractions
     sequences = nil
@@ -50,6 +57,7 @@ public final class ByteCorpus: Sendable {
     self.sequences = sequences
     path = sequences.name
     fractions = .standard
+    image = 1
     count = sequences.count
     starts = [0]
     reader = FileReader(files: [])
@@ -72,12 +80,14 @@ public final class ByteCorpus: Sendable {
 
   /// Whether the byte at `place` is one that is to be predicted, where there is one before it.
   ///
-  /// All are but for some of sequences that are made up.
-  public func isScored(_ place: Int) -> Bool { sequences?.isScored(place) ?? true }
+  /// All are but for some of sequences that are made up, and the first of each image, which has nothing before it.
+  public func isScored(_ place: Int) -> Bool {
+    sequences?.isScored(place) ?? (image == 1 || place % image != 0)
+  }
 
   /// How many of the bytes in `range` are to be predicted.
   package func scoredCount(in range: Range<Int>) -> Int {
-    sequences == nil ? range.count : range.count(where: isScored)
+    sequences == nil && image == 1 ? range.count : range.count(where: isScored)
   }
 
   /// A copy of the bytes in `range`; traps outside the corpus.

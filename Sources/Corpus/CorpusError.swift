@@ -20,6 +20,8 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
   case unreadable(path: String, reason: String)
   /// The shares of the splits are not three numbers from 0 to 1 that sum to 1.
   case illegalFractions([Double])
+  /// The file's `bytes` are no whole number of images of `image` bytes.
+  case partOfImage(path: String, bytes: Int, image: Int)
   /// `split` has `bytes` bytes, fewer than the `needed` of one window.
   case splitTooShort(path: String, split: CorpusSplit, bytes: Int, needed: Int)
   /// The training split has so many `windows`, fewer than there are to be `streams`.
@@ -51,6 +53,9 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
     case .illegalFractions(let fractions):
       "data.split is \(fractions); it must be three numbers from 0 to 1 that sum to 1, for "
         + "example [0.9, 0.05, 0.05]"
+    case .partOfImage(let path, let bytes, let image):
+      "corpus file \(path) has \(bytes) bytes, no whole number of images of \(image) (rows x columns x channels of "
+        + "data.image); put raw pixels there, image after image"
     case .splitTooShort(let path, let split, let bytes, let needed):
       "the \(split.rawValue) split of corpus \(path) has \(bytes) bytes in a row but one window "
         + "needs \(needed); use a smaller data.length, a larger corpus or another data.split"

@@ -26,8 +26,9 @@ struct ReformerTrain: ParsableCommand {
       """,
     version: programVersion,
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompressCommand.self,
-      DecompressCommand.self, ReportCommand.self, CompareCommand.self, ExportCommand.self,
+      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompleteCommand.self,
+      CompressCommand.self, DecompressCommand.self, ReportCommand.self, CompareCommand.self,
+      ExportCommand.self,
       ImportCommand.self,
       AuditCommand.self, PlanCommand.self, BenchmarkCommand.self, ConformanceCommand.self,
       InspectCommand.self, DoctorCommand.self,

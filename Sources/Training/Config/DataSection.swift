@@ -17,6 +17,8 @@ public enum DataTask: String, Sendable, CaseIterable {
   case bytes
   /// A word that stands there twice, where it stands for the second time (the Reformer paper's synthetic task).
   case duplication
+  /// Each number of images but the first.
+  case pixels
 }
 
 extension DataTask: ConfigChoice {}
@@ -24,6 +26,7 @@ extension DataTask: ConfigChoice {}
 /// `[data]`; `keys` says what each property means.
 package struct DataSection: Sendable, Equatable {
   package var task = DataTask.bytes
+  package var image: [Int] = []
   package var corpus = CorpusPaths([])
   package var length = 0
   package var block = 0
@@ -42,7 +45,12 @@ package struct DataSection: Sendable, Equatable {
         "What is to be predicted: each byte of the corpus; or, without one, the second w of sequences 0w0w of "
           + "data.length bytes that are made up as they are needed, w being uniformly distributed bytes from 1 to "
           + "127 (Kitaev et al. 2020, section 5). Then losses are means over these bytes, and evaluations say which "
-          + "share of them is found likeliest."),
+          + "share of them is found likeliest. pixels: the corpus is raw images, one after the other, whose numbers "
+          + "are bytes; windows begin where images do, and bits per byte are bits per dimension."),
+      Key(
+        "image", \.image, .list(0...3, of: .from(1, to: ConfigLimits.size)), .fixed,
+        "With data.task = \"pixels\": rows, columns and channels (1, or 3 for red, green and blue) of an image."
+      ),
       Key(
         "corpus", \.corpus, .paths, required: true, .free,
         "Corpus, its bytes in this order; on resume its content must be the same. A folder stands for "
@@ -158,6 +166,9 @@ extension CorpusPaths {
 }
 
 extension DataSection {
+  /// Bytes of an image; 1 where there are none.
+  package var imageBytes: Int { image.reduce(1, *) }
+
   /// What is read, as it could be set.
   var source: String {
     task == .duplication ? "data.task = \"duplication\"" : "data.corpus = \(corpus)"
@@ -178,7 +189,7 @@ extension RunConfig {
   /// The config with the corpus at `path` in the place of its own; `whole`: all of it is the test split.
   package func reading(_ path: String, whole: Bool) -> RunConfig {
     var config = self
-    config.data.task = .bytes
+    if config.data.task == .duplication { config.data.task = .bytes }
     config.data.corpus = CorpusPaths([path])
     config.data.mix = MixSection()
     if whole { config.data.split = [0, 0, 1] }

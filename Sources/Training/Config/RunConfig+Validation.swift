@@ -12,6 +12,7 @@ extension RunConfig {
       if !key.set(&copy, value) { throw key.refusal(of: value) }
     }
     try validateTask()
+    try validateImages()
     try validateData()
     try validateStages()
     try validateModel()
@@ -51,6 +52,26 @@ extension RunConfig {
       "data.length_schedule.length", data.lengthSchedule.length.isEmpty, "no stages \(reason)")
     try require("model.ngrams.orders", model.ngrams.orders.isEmpty, "[] \(reason)")
     try require("run.sample_bytes", run.sampleBytes == 0, "0 \(reason)")
+  }
+
+  /// No window has parts of two images.
+  private func validateImages() throws(ConfigError) {
+    guard data.task == .pixels else {
+      return try require("data.image", data.image.isEmpty, "[] unless data.task = \"pixels\"")
+    }
+    let (image, sizes) = (data.imageBytes, data.image)
+    try require(
+      "data.image", sizes.count == 3 && [1, 3].contains(sizes[2]) && image <= ConfigLimits.length,
+      "three sizes, the last 1 or 3, with a product of at most \(ConfigLimits.length), with data.task = \"pixels\""
+    )
+    let fitting = "multiples or divisors of \(image), the bytes of data.image"
+    func fits(_ length: Int) -> Bool { length % image == 0 || image % length == 0 }
+    try require("data.length", fits(data.length), fitting)
+    try require("data.block", block % image == 0, "multiples of \(image), the bytes of data.image")
+    try require(
+      "data.length_schedule.length", data.lengthSchedule.length.allSatisfy(fits), fitting)
+    try require("data.order", data.order == .random, "random with data.task = \"pixels\"")
+    try require("run.sample_bytes", run.sampleBytes == 0, "0 with data.task = \"pixels\"")
   }
 
   private func validateData() throws(ConfigError) {

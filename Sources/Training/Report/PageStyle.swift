@@ -18,6 +18,7 @@ enum PageStyle {
     .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 8px 32px; }
     figure { margin: 0; min-width: 0; }
     figure svg { display: block; width: 100%; height: auto; }
+    figure img.pixels { display: block; width: 100%; max-width: 60rem; image-rendering: pixelated; }
     figure svg.key { display: inline-block; width: 24px; height: 10px; }
     figcaption span { margin-right: 12px; white-space: nowrap; }
     svg text { font: 12px system-ui, sans-serif; fill: var(--faint); }

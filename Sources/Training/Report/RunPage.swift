@@ -175,6 +175,7 @@ package struct RunPage {
       </div>
       <p class="note">Running means are over a fiftieth of the bytes. Values far above nineteen in twenty others may lie above a picture. \(escaped(notes))</p>
       \(RunTables.samples(runs))
+      \(RunTables.completions(runs))
       \(RunTables.hashing(runs))
       \(RunTables.differences(runs))
       \(RunTables.checkpoints(runs))

@@ -82,6 +82,20 @@ enum RunTables {
       "What it writes", head: ["run", "step", "validation bits/byte", "text"], rows)
   }
 
+  /// The picture that `complete` left in a run's folder.
+  static func completions(_ runs: [RunHistory]) -> String {
+    runs.compactMap { run in
+      let path = run.folder + "/" + ImageCompletions.name
+      guard let picture = FileManager.default.contents(atPath: path) else { return nil }
+      return """
+        <figure>
+        <h2>Images completed <small>\(escaped(run.name)): what is given, samples, the image</small></h2>
+        <img class="pixels" alt="completed images" src="data:image/png;base64,\(picture.base64EncodedString())"/>
+        </figure>
+        """
+    }.joined(separator: "\n")
+  }
+
   /// What the hashes of each layer came to in the last evaluation.
   static func hashing(_ runs: [RunHistory]) -> String {
     let rows = runs.flatMap { run in

@@ -17,19 +17,21 @@ package struct RunData {
     config: RunConfig, communicator: any Communicator, progress: Progress
   ) throws(CorpusError) {
     self.config = config
-    let fractions = try SplitFractions(config.data.split)
     let section = config.data
+    let image = section.imageBytes
+    let fractions = try SplitFractions(section.split, unit: image)
     var parts: [MixPart] = []
     for (index, place) in section.mix.path.enumerated() {
       parts.append(
         MixPart(
           name: section.mix.name[index], weight: section.mix.weight[index],
-          corpus: try ByteCorpus(paths: place.paths, fractions: fractions)))
+          corpus: try ByteCorpus(paths: place.paths, fractions: fractions, image: image)))
     }
     if parts.isEmpty {
       let corpus =
         switch section.task {
-        case .bytes: try ByteCorpus(paths: section.corpus.paths, fractions: fractions)
+        case .bytes, .pixels:
+          try ByteCorpus(paths: section.corpus.paths, fractions: fractions, image: image)
         case .duplication:
           ByteCorpus(
             DuplicatedSequences(length: section.length, seed: UInt64(config.run.seed)))
