@@ -198,8 +198,18 @@ def linear(q, k, v, c, number, layer, turn, own):
     return causal_linear_attention_noncuda(phi_q, phi_k, v[None, None], eps=0)[0, 0]
 
 
+def span(q, k, v, c, number, layer, turn, own):
+    """Keys fade out behind the span that the head has learnt."""
+    length = len(q)
+    learnt = own["span"][number].clamp(0, 1) * c["maximum"]
+    distance = torch.arange(length)[:, None] - torch.arange(length)
+    fading = ((c["ramp"] + learnt - distance) / c["ramp"]).clamp(0, 1).masked_fill(distance < 0, 0)
+    weights = fading * (turn(q) @ turn(k).T / math.sqrt(q.shape[1])).exp()
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
 HEADS = {name: by_mask(name) for name in SIGHTS} | {
-    "lsh": lsh, "compressed": compressed, "blocks": chosen_blocks, "linear": linear}
+    "lsh": lsh, "compressed": compressed, "blocks": chosen_blocks, "linear": linear, "span": span}
 
 
 # --- The model around them.
