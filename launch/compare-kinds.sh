@@ -28,7 +28,7 @@ declare -A sizes=(
   [compressed]="attention.compressed.block=24 attention.compressed.rows=4"
   [memory]="attention.memory.rows=40"
   # The penalty is in gradients and in no loss.
-  [span]="attention.span.maximum=60 attention.span.ramp=16 attention.span.penalty=0"
+  [span]="attention.span.maximum=250 attention.span.ramp=16 attention.span.penalty=0"
   [blocks]="attention.blocks.block=16 attention.blocks.window=2 attention.blocks.top=3"
 )
 kinds=("$@")
