@@ -25,10 +25,10 @@ public struct SpanAttention: PatternLayer, Equatable {
 
   /// `span`.
   public static let name = "span"
-  /// Spans within a tile and beyond a span of keys, and a ramp that is none.
+  /// Spans within a tile and beyond a part of a softmax, with short ramps and long ones.
   public static let examples = [
     SpanAttention(maximum: 30, ramp: 9, penalty: 0),
-    SpanAttention(maximum: 90, ramp: 1, penalty: 0),
+    SpanAttention(maximum: 90, ramp: 3, penalty: 0),
     SpanAttention(maximum: 1500, ramp: 40, penalty: 0),
   ]
 

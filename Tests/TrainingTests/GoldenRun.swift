@@ -155,7 +155,7 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.fixed.stride = 50
         attention.bigbird.block = 32
         """),
-    // Spans that grow from nothing.
+    // Spans that begin with nothing, of which some grow.
     GoldenRun(
       name: "span",
       keys: """
@@ -164,7 +164,7 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         model.positions = "rotary"
         attention.span.maximum = 400
         attention.span.ramp = 20
-        attention.span.penalty = 0.001
+        attention.span.penalty = 0.000005
         """),
     // Blocks chosen by content.
     GoldenRun(

@@ -52,7 +52,7 @@ struct MemoryPlanTests {
         "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=1024",
         "attention.memory.compressed=1024",
       ],
-      ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"],
+      ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"], ["model.layers=[span]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.token_shift=true"],
       ["model.precision=bf16"],
       ["model.precision=bf16", "model.feed_forward_width=1024", "model.activation=relu2"],
