@@ -15,7 +15,7 @@ public struct HeadRow {
   // The pass owns it: a reference that all threads count, for each row of each head, costs more than the rows.
   private unowned(unsafe) let rotary: RotaryPositions?
 
-  /// Row `row` of head `head` of a group, which stands at `position` of its sequence.
+  /// Row `row` of head `head` of a group, which stands at `position` of its sequence; `rotary` has to outlive it.
   public init(
     _ group: HeadGroup, head: Int, row: Int, position: Int, rotary: RotaryPositions? = nil
   ) {
