@@ -23,18 +23,15 @@ public struct Window: Sendable {
   /// The first n of n + 1 bytes, each to predict the byte after it; the id of a byte is its value plus
   /// `byteOffset`.
   ///
-  /// The first `unscored` bytes that could be predicted are context only, and so are those whose place among
-  /// `bytes` is one of which `isScored` says no. Traps below two bytes.
+  /// Bytes whose place among `bytes` is one of which `isScored` says no are context only. Traps below two bytes.
   public init(
-    bytes: some RandomAccessCollection<UInt8>, byteOffset: Int, unscored: Int = 0,
+    bytes: some RandomAccessCollection<UInt8>, byteOffset: Int,
     isRepeated: Bool = false, isContinued: Bool = false,
     isScored: (_ place: Int) -> Bool = { _ in true }
   ) {
     precondition(bytes.count >= 2, "a window of \(bytes.count) bytes")
     let ids = bytes.map { Int32($0) + Int32(byteOffset) }
-    let targets = ids.indices.dropFirst().map {
-      $0 > unscored && isScored($0) ? ids[$0] : -1
-    }
+    let targets = ids.indices.dropFirst().map { isScored($0) ? ids[$0] : -1 }
     self.init(
       inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated, isContinued: isContinued)
   }

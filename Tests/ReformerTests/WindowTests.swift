@@ -28,7 +28,7 @@ struct WindowTests {
         parameters: probe.parameters.view, window: window, address: probe.address)
     }
     let whole = try loss(Window(bytes: bytes, byteOffset: 0))
-    let late = Window(bytes: bytes, byteOffset: 0, unscored: 3)
+    let late = Window(bytes: bytes, byteOffset: 0) { $0 > 3 }
     #expect(late.scoredCount == 1)
     let early = Window(inputs: bytes.dropLast().map(Int32.init), targets: [3, 200, 41, -1])
     #expect(abs(try loss(late) + loss(early) - whole) <= 1e-12)

@@ -53,7 +53,7 @@ struct EvaluatorTests: Sendable {
       let bytes = try corpus.bytes(in: start + place - before..<start + end + 1)
       nats += try model.loss(
         parameters: parameters.view,
-        window: Window(bytes: bytes, byteOffset: 0, unscored: before),
+        window: Window(bytes: bytes, byteOffset: 0) { $0 > before },
         address: RandomAddress(seed: 0, step: 0, sample: 0))
     }
     let score = try evaluator(model, of: path).run(
