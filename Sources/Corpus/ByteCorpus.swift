@@ -20,6 +20,10 @@ public final class ByteCorpus: Sendable {
   let reader: FileReader
   /// Where each file begins, and after the last where it ends.
   private let starts: [Int]
+  /// The same of the parts that windows lie in: files, or records.
+  private let edges: [Int]
+  /// Where validation and test begin.
+  private let cuts: [Int]
   var files: [CorpusFile] { reader.files }
 
   /// Finds the file, the files of the folder, or the corpus by name (`corpus:NAME`) at `path`.
@@ -34,9 +38,12 @@ public final class ByteCorpus: Sendable {
   /// Finds what `paths`, at least one, lead to, in this order.
   ///
   /// - `image`: bytes of an image, where files are images one after the other; of units of as many are `fractions`.
+  /// - `recordsOver`: where each line is a record of its own, the bytes above which it is no longer packed with its
+  ///   neighbours. All is read once to find them, and splits are cut between records.
   /// - Throws a `CorpusError` when one of them is missing, empty or unreadable, or has a part of an image.
   public init(
-    paths: [String], fractions: SplitFractions = .standard, image: Int = 1
+    paths: [String], fractions: SplitFractions = .standard, image: Int = 1,
+    recordsOver: Int? = nil
   ) throws(CorpusError) {
     precondition(!paths.isEmpty && image > 0, "a corpus of images of \(image) bytes at \(paths)")
     let files = try CorpusFile.all(at: paths)
@@ -48,8 +55,18 @@ public final class ByteCorpus: Sendable {
     self.fractions = fractions
     sequences = nil
     starts = files.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
-    count = starts[files.count]
+    let count = starts[files.count]
+    self.count = count
     reader = FileReader(files: files)
+    let cuts = [CorpusSplit.validation, .test].map {
+      fractions.range(of: $0, count: count).lowerBound
+    }
+    if let recordsOver {
+      let records = try CorpusRecords(reader, longerThan: recordsOver, cuts: cuts)
+      (edges, self.cuts) = (records.edges, records.cuts)
+    } else {
+      (edges, self.cuts) = (starts, cuts)
+    }
   }
 
   /// The bytes of `sequences`, computed as they are asked for.
@@ -59,7 +76,7 @@ public final class ByteCorpus: Sendable {
     fractions = .standard
     image = 1
     count = sequences.count
-    starts = [0]
+    (starts, edges, cuts) = ([0], [], [])
     reader = FileReader(files: [])
   }
 
@@ -75,7 +92,12 @@ public final class ByteCorpus: Sendable {
 
   /// The places of the bytes of `split`.
   public func range(of split: CorpusSplit) -> Range<Int> {
-    sequences?.range(of: split) ?? fractions.range(of: split, count: count)
+    if let sequences { return sequences.range(of: split) }
+    return switch split {
+    case .train: 0..<cuts[0]
+    case .validation: cuts[0]..<cuts[1]
+    case .test: cuts[1]..<count
+    }
   }
 
   /// Whether the byte at `place` is one that is to be predicted, where there is one before it.
@@ -99,7 +121,7 @@ public final class ByteCorpus: Sendable {
     if let sequences { return range.map(sequences.byte) }
     var copy = [UInt8](repeating: 0, count: range.count)
     guard !range.isEmpty else { return copy }
-    var index = file(at: range.lowerBound)
+    var index = Self.part(at: range.lowerBound, of: starts)
     var place = range.lowerBound
     while place < range.upperBound {
       let end = min(range.upperBound, starts[index + 1])
@@ -118,7 +140,7 @@ public final class ByteCorpus: Sendable {
   /// The stretches of `split` that windows of `length` inputs lie in, in order: none crosses the edge
   /// of one.
   ///
-  /// A file's part of the split is a stretch of its own if a window fits into it. Neighbours into which
+  /// A file's, or record's, part of the split is a stretch of its own if a window fits into it. Neighbours into which
   /// none fits are one stretch together: a folder of small files can be trained on as if they were one
   /// file.
   public func stretches(of split: CorpusSplit, length: Int) -> [Range<Int>] {
@@ -127,9 +149,9 @@ public final class ByteCorpus: Sendable {
     if sequences != nil { return [range] }
     var stretches: [Range<Int>] = []
     var isOpen = false
-    var index = file(at: range.lowerBound)
-    while index < files.count, starts[index] < range.upperBound {
-      let part = range.clamped(to: starts[index]..<starts[index + 1])
+    var index = Self.part(at: range.lowerBound, of: edges)
+    while index < edges.count - 1, edges[index] < range.upperBound {
+      let part = range.clamped(to: edges[index]..<edges[index + 1])
       let isShort = part.count <= length
       if isShort, isOpen, let last = stretches.popLast() {
         stretches.append(last.lowerBound..<part.upperBound)
@@ -142,12 +164,12 @@ public final class ByteCorpus: Sendable {
     return stretches
   }
 
-  /// The file that the byte at `position` is in.
-  private func file(at position: Int) -> Int {
-    var (low, high) = (0, files.count)
+  /// The part, of those that begin and end at `edges`, that the byte at `position` is in.
+  private static func part(at position: Int, of edges: [Int]) -> Int {
+    var (low, high) = (0, edges.count - 1)
     while high - low > 1 {
       let middle = (low + high) / 2
-      if starts[middle] <= position { low = middle } else { high = middle }
+      if edges[middle] <= position { low = middle } else { high = middle }
     }
     return low
   }

@@ -223,7 +223,7 @@ struct DuplicationRunTests {
           "data.length_schedule.windows=[1]",
         ], "data.length_schedule.length"
       ),
-      (["data.task=bytes"], "data.corpus"), (["data.task=copy"], "bytes\" or \"duplication"),
+      (["data.task=bytes"], "data.corpus"), (["data.task=copy"], "records\" or \"duplication"),
     ])
   func refused(changes: [String], says: String) throws {
     let run = try tiny.train("run", Self.task + changes.flatMap { ["--set", $0] })

@@ -15,6 +15,8 @@ extension DataOrder: ConfigChoice {}
 public enum DataTask: String, Sendable, CaseIterable {
   /// Each byte of a corpus.
   case bytes
+  /// The same, of a corpus whose lines are records that windows do not cross.
+  case records
   /// A word that stands there twice, where it stands for the second time (the Reformer paper's synthetic task).
   case duplication
   /// Each number of images but the first.
@@ -42,7 +44,10 @@ package struct DataSection: Sendable, Equatable {
     keys: [
       Key(
         "task", \.task, .any, .fixed,
-        "What is to be predicted: each byte of the corpus; or, without one, the second w of sequences 0w0w of "
+        "What is to be predicted. bytes: each byte of the corpus. records: the same, where a line is a record, such as a "
+          + "genome: no window crosses the edge of one that is longer than data.block, shorter ones that follow each other are "
+          + "packed, and splits are cut between records, at the first that begins at the place data.split says or "
+          + "after it. duplication: without a corpus, the second w of sequences 0w0w of "
           + "data.length bytes that are made up as they are needed, w being uniformly distributed bytes from 1 to "
           + "127 (Kitaev et al. 2020, section 5). Then losses are means over these bytes, and evaluations say which "
           + "share of them is found likeliest. pixels: the corpus is raw images, one after the other, whose numbers "

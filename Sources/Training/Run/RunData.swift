@@ -10,7 +10,7 @@ package struct RunData {
   private let config: RunConfig
   private let shared: SharedDigest
 
-  /// Finds the corpora of `config`, on this rank alone; nothing is read yet.
+  /// Finds the corpora of `config`, on this rank alone; nothing is read yet but where records are to be found.
   ///
   /// Throws a `CorpusError` where one cannot be used.
   package init(
@@ -20,18 +20,22 @@ package struct RunData {
     let section = config.data
     let image = section.imageBytes
     let fractions = try SplitFractions(section.split, unit: image)
+    let recordsOver = section.task == .records ? config.block : nil
+    func files(_ place: CorpusPaths) throws(CorpusError) -> ByteCorpus {
+      try ByteCorpus(
+        paths: place.paths, fractions: fractions, image: image, recordsOver: recordsOver)
+    }
     var parts: [MixPart] = []
     for (index, place) in section.mix.path.enumerated() {
       parts.append(
         MixPart(
           name: section.mix.name[index], weight: section.mix.weight[index],
-          corpus: try ByteCorpus(paths: place.paths, fractions: fractions, image: image)))
+          corpus: try files(place)))
     }
     if parts.isEmpty {
       let corpus =
         switch section.task {
-        case .bytes, .pixels:
-          try ByteCorpus(paths: section.corpus.paths, fractions: fractions, image: image)
+        case .bytes, .records, .pixels: try files(section.corpus)
         case .duplication:
           ByteCorpus(
             DuplicatedSequences(length: section.length, seed: UInt64(config.run.seed)))
@@ -91,8 +95,8 @@ extension CorpusMix {
     zip(parts, plans).compactMap { part, plan in
       guard plan.unusedStretches > 0 else { return nil }
       let unused = amount(Double(plan.unusedBytes), "B")
-      return "\(unused) of \(part.corpus.path) are not trained on: they are files "
-        + "shorter than a window between files that are not"
+      return "\(unused) of \(part.corpus.path) are not trained on: they are "
+        + "shorter than a window and stand between files, or records, that are not"
     }
   }
 }
