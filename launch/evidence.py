@@ -3,6 +3,7 @@
 #   python3 launch/evidence.py PART FOLDER PAGE
 import datetime
 import json
+import lzma
 import os
 import platform
 import re
@@ -106,14 +107,14 @@ is at hand and only what to look for, and how to find it by hashes, has to be le
 """
 
 
-def reversible(folder):
-    """Figure 3, and memory by depth."""
-    budget = objects(f"{folder}/compare.json")[0]["budgets"][0]
+def compared(result, reference):
+    """The budget of a comparison, and its table: bits per byte of each variant, and what it is beyond the first one."""
+    budget = objects(result)[0]["budgets"][0]
 
     def figure(value, form):
         return spread([value["mean"], value["least"], value["most"]], form, value["mean"])
 
-    rows = [["variant", "seeds", "prequential", "test", "test beyond `reversible`, seed by seed", "peak, MB"]]
+    rows = [["variant", "seeds", "prequential", "test", f"test beyond `{reference}`, seed by seed", "peak, MB"]]
     for row in budget["rows"]:
         difference = row.get("difference")
         tie = ", a tie" if row.get("is_tie") else ""
@@ -123,6 +124,12 @@ def reversible(folder):
             figure(difference, "{:+.4f}") + tie if difference else "",
             f"{row['peak_rss_bytes']['mean'] / 1e6:.0f}",
         ])
+    return budget, table(rows)
+
+
+def reversible(folder):
+    """Figure 3, and memory by depth."""
+    budget, rows = compared(f"{folder}/compare.json", "reversible")
     depths = [["layers", "parameters and moments, MB"]]
     for kind in ["reversible", "plain"]:
         depths[0] += [f"{kind}: plan, MB", "measured", "measured / plan"]
@@ -141,11 +148,110 @@ def reversible(folder):
 `configs/compare/residual.toml`: bits per byte of enwiki-sample after {budget["bytes"]:,} bytes of training in the same steps, the same seeds and first values; mean (least to most). `reversible` and `plain` have full attention with one projection for queries and keys in two of four layers, `separate` has two.
 The paper shows curves of both pairs that lie on each other.
 
-{table(rows)}
+{rows}
 
 Peak memory of a step of one window of 4,096 bytes (`configs/small.toml`, one thread) by the number of layers:
 
 {table(depths)}
+"""
+
+
+def rounds(folder):
+    """Figure 4."""
+    text, words = compared(f"{folder}/rounds.json", "full")
+    images, pixels = compared(f"{folder}/rounds-pixels.json", "full")
+    return f"""## Figure 4: hash rounds beside full attention
+
+Two of four layers are LSH with so many rounds (strict sight) or full attention with shared queries and keys, the others local. The paper's curves on imagenet64 order themselves by the rounds and come to full attention's with eight.
+
+`configs/compare/rounds.toml`, enwiki-sample in windows of at most 4,096 bytes, {text["bytes"]:,} bytes of training:
+
+{words}
+
+`configs/compare/rounds-pixels.toml`, photos64 in windows of one image, 12,288 numbers, {images["bytes"]:,} of training, bits per dimension of the first ten images of the test photo:
+
+{pixels}
+"""
+
+
+def length(folder):
+    """Figure 5."""
+    def seconds(kind, size):
+        turns = [f"{folder}/{kind}-{size}-{turn}.json" for turn in (1, 2)]
+        found = [objects(turn)[0]["bytes_per_second"] for turn in turns if os.path.exists(turn)]
+        return [1e6 / value for value in found]
+
+    sizes = [1 << power for power in range(10, 21, 2)]
+    first = {kind: sum(seconds(kind, sizes[0])) / len(seconds(kind, sizes[0])) for kind in ("lsh", "full")}
+    rows = [["bytes of a window", "windows a step", "LSH: microseconds a byte", "beside 1,024", "full", "beside 1,024"]]
+    for size in sizes:
+        row = [f"{size:,}", f"{(1 << 20) // size:,}"]
+        for kind in ("lsh", "full"):
+            values = seconds(kind, size)
+            mean = sum(values) / len(values) if values else 0
+            row += [spread(values, "{:.1f}"), f"{mean / first[kind]:.2f}"] if values else ["", ""]
+        rows.append(row)
+    return f"""## Figure 5: the time of a step by the length of its windows
+
+`configs/compare/length.toml`: training steps of two LSH layers (one round, strict sight) on 1,048,576 bytes, however long their windows are; beside two layers of full attention, on steps of 65,536. Two turns over all lengths, their mean (least to most). In the
+paper LSH attention stays flat and full attention grows with the length.
+
+{table(rows)}
+"""
+
+
+def depth(folder):
+    """Bits and memory by the number of layers."""
+    budget, rows = compared(f"{folder}/compare.json", "3")
+    return f"""## Depth
+
+`configs/compare/depth.toml`: the same model with 3, 6, 12 and 24 layers, a third of them LSH, {budget["bytes"]:,} bytes of enwiki-sample; the peak is that of the whole program. What a layer adds to the peak are its parameters, their gradient and the moments of the optimizer.
+
+{rows}
+"""
+
+
+def held_out(run, split):
+    """The score of a split of a run."""
+    return objects(f"{run}/{split}.json")[0]
+
+
+def minutes(run):
+    """Of the steps of a run."""
+    return sum(line["step_seconds"] for line in steps(run)) / 60
+
+
+def xz(data):
+    """Bits of each byte of `data` under xz -9."""
+    return 8 * len(lzma.compress(data, preset=9)) / len(data)
+
+
+def pixels(run):
+    """Bits per dimension of photos."""
+    corpus = open("corpora/photos64", "rb").read()
+    image, rows = 64 * 64 * 3, [["photo", "images", "bits per dimension", "`xz -9`", "beside it"]]
+    for split, first, last in (("validation", 1455, 1631), ("test", 1631, 1751)):
+        bits, other = held_out(run, split)["bits_per_byte"], xz(corpus[first * image:last * image])
+        rows.append([split, f"{last - first}", f"{bits:.3f}", f"{other:.3f}", f"{bits / other:.2f}"])
+    return f"""## Images
+
+`configs/photos64.toml`: 64 x 64 tiles of 13 photos to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them; two photos that it has never seen.
+
+{table(rows)}
+"""
+
+
+def genomes(run):
+    """Bits per base of a species."""
+    score = held_out(run, "test")
+    corpus = open("corpora/bacteria", "rb").read()
+    start = corpus.index(b"\n", corpus.index(b"\n", int(0.7433 * len(corpus))) - 1) + 1
+    other = xz(corpus[start:start + score["bytes"]])
+    return f"""## Genomes
+
+`configs/bacteria.toml`: records of three species to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them; a strain of a fourth, Vibrio cholerae, {score["bytes"]:,} bases in windows of {int(config(run, "data.length")):,}.
+
+{table([["", "bits per base"], ["this", f"{score['bits_per_byte']:.4f}"], ["two bits a base", "2"], ["`xz -9` of these bases", f"{other:.4f}"]])}
 """
 
 

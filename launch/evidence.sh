@@ -5,7 +5,8 @@
 # Needs: a release build, python3 and git. A part that was interrupted goes on where it stopped; what is done is not
 # repeated. Runs are in checkpoints/evidence/PART; remove that folder to begin anew.
 #   launch/evidence.sh [--ranks N] PART...    N: 2; the bits do not depend on it
-#   PART: duplication (table 2), reversible (figure 3; needs launch/corpus.sh enwiki-sample)
+#   PART: duplication (table 2), reversible (figure 3), rounds (figure 4), length (figure 5), depth, pixels, genomes.
+#   reversible, rounds and depth need launch/corpus.sh enwiki-sample; rounds and pixels photos64; genomes bacteria
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 ranks=2
@@ -14,7 +15,7 @@ if [[ ${1:-} == --ranks ]]; then
   [[ $ranks =~ ^[1-9][0-9]*$ ]] || fail 2 "--ranks takes a number from 1, not '$ranks'"
   shift 2
 fi
-parts="duplication reversible"
+parts="duplication reversible rounds length depth pixels genomes"
 (($# > 0)) || fail 2 "name one part or several: $parts"
 for part in "$@"; do
   [[ " $parts " == *" $part "* ]] || fail 2 "there is no part $part; there are: $parts"
@@ -61,27 +62,86 @@ duplication() {
   done
 }
 
+# compare SPEC RESULT: runs a comparison, and keeps its table as RESULT.json.
+compare() {
+  run "$launch/local.sh" "$ranks" compare "$1" --json >"$2.partial"
+  mv "$2.partial" "$2.json"
+}
+
+# figures RESULT COMMAND...: what a command prints, as RESULT.json, unless it is there already.
+figures() {
+  local place=$1.json
+  if [[ -f $place ]]; then return; fi
+  run "$program" "${@:2}" --json >"$place.partial"
+  mv "$place.partial" "$place"
+}
+
 # Figure 3: reversible layers beside plain residual blocks, equal steps and seeds; and the memory of both by depth.
 reversible() {
-  local folder=checkpoints/evidence/reversible residual depth layers changes
+  local folder=checkpoints/evidence/reversible residual depth layers model
   mkdir -p "$folder"
-  run "$launch/local.sh" "$ranks" compare configs/compare/residual.toml --json >"$folder/compare.partial"
-  mv "$folder/compare.partial" "$folder/compare.json"
+  compare configs/compare/residual.toml "$folder/compare"
   for residual in reversible plain; do
     for depth in 3 6 12 24; do
       layers=$(printf 'lsh,%.0s' $(seq "$depth"))
-      changes=(--set "model.residual=$residual" --set "model.layers=[${layers%,}]")
-      for command in plan "benchmark --steps 1 --threads 1"; do
-        local place=$folder/$residual-$depth-${command%% *}.json
-        if [[ -f $place ]]; then continue; fi
-        # A command and its options.
-        # shellcheck disable=SC2086
-        run "$program" $command --json --config configs/small.toml --set run.threads=1 "${changes[@]}" >"$place.partial"
-        mv "$place.partial" "$place"
-      done
+      model=(--config configs/small.toml --set run.threads=1 --set "model.residual=$residual" --set "model.layers=[${layers%,}]")
+      figures "$folder/$residual-$depth-plan" plan "${model[@]}"
+      figures "$folder/$residual-$depth-benchmark" benchmark --steps 1 --threads 1 "${model[@]}"
     done
   done
   write_part reversible "$folder"
+}
+
+# Figure 4: hash rounds beside full attention, on text and on images.
+rounds() {
+  local folder=checkpoints/evidence/rounds data
+  mkdir -p "$folder"
+  for data in "" -pixels; do
+    compare "configs/compare/rounds$data.toml" "$folder/rounds$data"
+  done
+  write_part rounds "$folder"
+}
+
+# Figure 5: seconds of a step of as many bytes by the length of its windows; twice, as a machine has moods.
+length() {
+  local folder=checkpoints/evidence/length turn length model
+  mkdir -p "$folder"
+  for turn in 1 2; do
+    for length in 1024 4096 16384 65536 262144 1048576; do
+      model=(--config configs/compare/length.toml --steps 1 --set "data.length=$length")
+      figures "$folder/lsh-$length-$turn" benchmark "${model[@]}" --set "run.global_batch=$((1048576 / length))"
+      if ((length <= 16384)); then
+        figures "$folder/full-$length-$turn" benchmark "${model[@]}" --set "run.global_batch=$((65536 / length))" \
+          --set "model.layers=[full, full]"
+      fi
+    done
+  done
+  write_part length "$folder"
+}
+
+# More layers: what they cost in memory, and what they bring.
+depth() {
+  local folder=checkpoints/evidence/depth
+  mkdir -p "$folder"
+  compare configs/compare/depth.toml "$folder/compare"
+  write_part depth "$folder"
+}
+
+# Images: bits per dimension of photos that no run was trained on, and completions.
+pixels() {
+  local run=checkpoints/evidence/pixels
+  train "$run" --config configs/photos64.toml
+  evaluate "$run" validation --split validation
+  evaluate "$run" test --split test
+  write_part pixels "$run"
+}
+
+# Genomes: bits per base of a species that no run was trained on.
+genomes() {
+  local run=checkpoints/evidence/genomes
+  train "$run" --config configs/bacteria.toml
+  evaluate "$run" test --split test --bytes 4194304
+  write_part genomes "$run"
 }
 
 # write_part PART FOLDER: what there is so far, into the page.

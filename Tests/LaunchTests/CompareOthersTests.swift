@@ -1,10 +1,10 @@
-// launch/compare-transformers.sh and compare-kinds.sh where what they need is missing. What they compare takes torch, and is
-// no test.
+// launch/compare-transformers.sh, compare-kinds.sh and evidence.sh where what they need is missing. What they compare takes
+// torch, or hours, and is no test.
 import Foundation
 import TestSupport
 import Testing
 
-@Suite("Comparison with other people's code, without what it needs", .serialized)
+@Suite("Comparison with other people's code and figures, without what it needs", .serialized)
 struct CompareOthersTests {
   let standIns: StandIns
 
@@ -51,6 +51,17 @@ struct CompareOthersTests {
     try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
     try expect(2, ".build/release/reformer-train is missing; run: swift build")
     try expect(2, ".build/release/reformer-train is missing", ["corpus"], of: "compare-kinds.sh")
+  }
+
+  @Test("parts of the evidence are named, and so is what there is none of")
+  func evidence() throws {
+    try expect(2, "name one part or several: duplication", [], of: "evidence.sh")
+    try expect(2, "there is no part table", ["depth", "table"], of: "evidence.sh")
+    try expect(2, "--ranks takes a number from 1, not '0'", ["--ranks", "0"], of: "evidence.sh")
+    try expect(2, "--ranks takes a number from 1, not ''", ["--ranks"], of: "evidence.sh")
+    try expect(2, "name one part or several", ["--ranks", "1"], of: "evidence.sh")
+    try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
+    try expect(2, "no program; ", ["depth"], of: "evidence.sh")
   }
 
   @Test("no Python, no venv and no network are said in a line")
