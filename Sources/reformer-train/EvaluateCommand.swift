@@ -157,10 +157,10 @@ struct EvaluateCommand: ParsableCommand {
         "--stride \(stride ?? context); legal values: 1 to the context, \(context)")
     }
     let isWhole = context == config.data.length && stride ?? context == context
-    guard isWhole || config.data.task == .bytes || corpus != nil else {
+    guard isWhole || config.data.task.isText || corpus != nil else {
       throw UserError(
         "--context \(context), --stride \(stride ?? context); legal values: data.length, \(config.data.length), with "
-          + "data.task = \"duplication\"")
+          + "data.task = \"\(config.data.task.rawValue)\"")
     }
     guard stride ?? context == context || config.reformer.carriedRows == 0 else {
       throw UserError(

@@ -34,7 +34,7 @@ struct EvaluationReport: Codable {
   let bitsPerByteDeviation: Double?
   let bitsPerByteBySeed: [Double]
   let bytes: Int
-  /// Share of them that are found likeliest; nil with data.task = "bytes".
+  /// Share of them that are found likeliest; nil but with data.task = "duplication".
   let accuracy: Double?
   let accuracyBySeed: [Double]?
   let bitsPerCharacter: Double?

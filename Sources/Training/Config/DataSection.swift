@@ -23,6 +23,11 @@ public enum DataTask: String, Sendable, CaseIterable {
   case pixels
 }
 
+extension DataTask {
+  /// Whether windows may begin at any byte and be of any length.
+  package var isText: Bool { self == .bytes || self == .records }
+}
+
 extension DataTask: ConfigChoice {}
 
 /// `[data]`; `keys` says what each property means.

@@ -38,13 +38,13 @@ struct CompressedBytes {
   /// Compresses the bytes that `run` has seen in its first epoch.
   ///
   /// - Returns: none where it has seen nothing. - Throws: `CorpusError` where the corpus is gone, `UserError` where
-  ///   there is none.
+  ///   it is no text.
   static func all(of run: RunHistory) throws -> [CompressedBytes] {
     let config = run.config
-    guard config.data.task == .bytes else {
+    guard config.data.task.isText else {
       throw UserError(
-        "\(run.name): its bytes are made up, so compressors have nothing to do; leave --compressors out"
-      )
+        "\(run.name): compressors are given texts alone, not data.task = \"\(config.data.task.rawValue)\"; leave "
+          + "--compressors out")
     }
     let data = try RunData(
       config: config, communicator: SoloCommunicator(), progress: Progress(rank: 0))

@@ -9,7 +9,7 @@ public struct EvaluationResult: Sendable, Equatable {
   public let bitsPerByte: Double
   /// Bytes scored.
   public let bytes: Int
-  /// Share of them that the model finds likeliest; nil with `data.task = "bytes"`.
+  /// Share of them that the model finds likeliest; nil but with `data.task = "duplication"`.
   public let accuracy: Double?
   /// The same loss in bits per character that begins in them; nil where they are not UTF-8.
   public let bitsPerCharacter: Double?

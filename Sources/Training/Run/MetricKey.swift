@@ -102,7 +102,7 @@ package struct MetricKey: Sendable {
       "Mean loss on the validation split, in blocks of data.length bytes, without dropout."),
     MetricKey(
       .evaluation, "validation_accuracy", \.validationAccuracy, "",
-      "Share of the bytes scored that are found likeliest; absent with data.task = \"bytes\"."),
+      "Share of the bytes scored that are found likeliest; of data.task = \"duplication\" alone."),
     MetricKey(
       .evaluation, "averaged_validation_bits_per_byte", \.averagedValidationBitsPerByte,
       "bits per byte",
