@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches a corpus into corpora/NAME, which git ignores, and checks its SHA-256.
 #
-# Needs: network; python3 for enwiki-sample, enwik8 and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
+# Needs: network; python3 for enwiki-sample, enwik8, office-help and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
 # seconds to a few minutes, by the speed of the network. A corpus that is already there is only checked.
 #   launch/corpus.sh [NAME]      without a name: lists the corpora
 # In a config the corpus is corpus:NAME then.
@@ -23,6 +23,8 @@ bacteria       48,205,389   18.4 MB   genomes of 16 strains of four bacteria, a 
 photos64       21,516,288   15.8 MB   1,751 tiles of 64 x 64 pixels, red, green and blue, of 15 photos scaled to a
                                       quarter, photo by photo: a smoke test for images (CC BY, CC BY-SA, CC0;
                                       Debian's lomiri-wallpapers-16.04)
+office-help    6,359,320    5.0 MB    35,262 paragraphs of LibreOffice's help in English, a tab, and the same in
+                                      German, a pair a line (MPL-2.0; Debian's libreoffice-help-en-us and -de)
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
 Never train on one of enwiki-sample and enwik8 and test on the other: they share articles.
@@ -128,6 +130,43 @@ with open(folder + "/corpus", "wb") as out:
 PYTHON
 }
 
+fetch_office_help() {
+  local english
+  fetch_package office-help libreoffice-help-en-us "$1"
+  english=$source_name
+  dpkg-deb -x "$1/$english" "$1/unpacked"
+  fetch_package office-help libreoffice-help-de "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  source_name="$english and $source_name"
+  need_python
+  python3 - "$1" <<'PYTHON'
+import glob, html, os, re, sys
+folder = sys.argv[1]
+root = folder + "/unpacked/usr/share/libreoffice/help/"
+# Paragraphs and headings have names, which are the same in all languages of a page.
+paragraph = re.compile(r'<(p|h[1-6]) id="((?:par|hd)_id[^"]*)"[^>]*>(.*?)</\1>', re.S)
+def paragraphs(language, page):
+    found = {}
+    with open(root + language + page, encoding="utf-8") as text:
+        for match in paragraph.finditer(text.read()):
+            plain = html.unescape(re.sub("<[^>]*>", "", match[3]))
+            found.setdefault(match[2], " ".join(plain.split()))
+    return found
+pairs = {}
+for path in sorted(glob.glob(root + "en-US/text/**/*.html", recursive=True)):
+    page = path[len(root + "en-US"):]
+    if not os.path.exists(root + "de" + page):
+        continue
+    german = paragraphs("de", page)
+    for name, source in paragraphs("en-US", page).items():
+        target = german.get(name)
+        if source and target and source != target:
+            pairs[source + "\t" + target + "\n"] = None
+with open(folder + "/corpus", "w", encoding="utf-8") as out:
+    out.writelines(pairs)
+PYTHON
+}
+
 fetch_go_source() {
   fetch_package go-source golang-1.19-src "$1"
   # In the package's order; without test data and without a time zone table, which are no source.
@@ -192,6 +231,10 @@ case ${1:-} in
     sha256=b0df7c8eb52b0894836a92b3884b1b4bfd8f47fb8e3635a7cb6d51b6b562debe
     fetch=fetch_photos64
     ;;
+  office-help)
+    sha256=ee8c0afc88d06ac22cb5ce9b7220a16192816920ea895b8fe3628baf1346f248
+    fetch=fetch_office_help
+    ;;
   go-source)
     sha256=8ee691c5b225b5ff226ca02125b5099b3f517f9e5516b707f7894d565f32ffb9
     fetch=fetch_go_source
@@ -205,7 +248,7 @@ case ${1:-} in
     exit 0
     ;;
   *)
-    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64 and enwik8" \
+    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64, office-help and enwik8" \
       "(launch/corpus.sh without a name tells of them)"
     ;;
 esac

@@ -52,7 +52,7 @@ struct CorpusScriptTests {
     #expect(messages(run.output).count == 1, "\(run.output)")
     let list = try script([])
     #expect(list.status == 0)
-    for name in ["enwiki-sample", "foldoc", "go-source", "enwik8"] {
+    for name in ["enwiki-sample", "foldoc", "go-source", "office-help", "enwik8"] {
       #expect(run.output.contains(name) && list.output.contains("\n\(name) "), "\(name)")
     }
   }
@@ -62,6 +62,7 @@ struct CorpusScriptTests {
     arguments: [
       ("foldoc", ["apt-get": "echo; echo E: broken >&2; echo; exit 100"]),
       ("go-source", ["apt-get": "echo E: broken >&2; exit 100"]),
+      ("office-help", ["apt-get": "echo E: broken >&2; exit 100"]),
       ("enwiki-sample", ["python3": "echo E: broken >&2; [ \"$3\" = --version ]"]),
       ("enwik8", ["python3": "cat >/dev/null; echo E: broken >&2; exit 1"]),
     ])
