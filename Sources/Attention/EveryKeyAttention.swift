@@ -1,5 +1,6 @@
-// Attention of all queries to all of some other keys: what a compressed memory is compared with itself by (Rae et al. 2020,
-// "Compressive transformers for long-range sequence modelling", section 3.2). Not causal, and no kind of layer.
+// Attention of all queries to all of some other keys: what a decoder sees of its encoder's output, and what a compressed
+// memory is compared with itself by (Rae et al. 2020, "Compressive transformers for long-range sequence modelling",
+// section 3.2). Not causal, and no kind of layer.
 import Compute
 
 /// Attention to all keys of a group, which are none of its own rows: as many as the pass carries over.
@@ -16,6 +17,8 @@ public struct EveryKeyAttention: PatternLayer {
   public static var examples: [EveryKeyAttention] { [] }
   /// None.
   public var problem: String? { nil }
+  /// It does not.
+  public var seesWindow: Bool { false }
   /// All keys.
   public var carried: CarriedRows { CarriedRows(recent: keys) }
 

@@ -61,7 +61,7 @@ public final class IncrementalPass {
   public func read(_ tokens: [Int32]) throws(ReformerError) -> View<Float> {
     precondition(position == 0 && sequences.count == 1, "a start in the middle")
     let start = Window(inputs: tokens, targets: [Int32](repeating: -1, count: tokens.count))
-    try start.check(length: config.length, vocabulary: config.vocabulary)
+    try start.check(config)
     let (count, width) = (tokens.count, config.width)
     sequences[0].window.inputs[0..<count].copy(from: tokens)
     let pass = pass(
