@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches a corpus into corpora/NAME, which git ignores, and checks its SHA-256.
 #
-# Needs: network; python3 for enwiki-sample, enwik8 and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
+# Needs: network, but for copies; python3 for that, enwiki-sample, enwik8 and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
 # seconds to a few minutes, by the speed of the network. A corpus that is already there is only checked.
 #   launch/corpus.sh [NAME]      without a name: lists the corpora
 # In a config the corpus is corpus:NAME then.
@@ -23,6 +23,7 @@ bacteria       48,205,389   18.4 MB   genomes of 16 strains of four bacteria, a 
 photos64       21,516,288   15.8 MB   1,751 tiles of 64 x 64 pixels, red, green and blue, of 15 photos scaled to a
                                       quarter, photo by photo: a smoke test for images (CC BY, CC BY-SA, CC0;
                                       Debian's lomiri-wallpapers-16.04)
+copies         1,457,204    0         20,000 pairs of made-up lines, each a source that is its target
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
 Never train on one of enwiki-sample and enwik8 and test on the other: they share articles.
@@ -128,6 +129,24 @@ with open(folder + "/corpus", "wb") as out:
 PYTHON
 }
 
+fetch_copies() {
+  source_name="a generator of random numbers"
+  need_python
+  python3 - "$1" <<'PYTHON'
+import string, sys
+state, letters = 1, string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+def draw(count):
+    global state
+    # Numerical Recipes' generator, of which the high bits are good.
+    state = (state * 1664525 + 1013904223) % 2**32
+    return state * count >> 32
+with open(sys.argv[1] + "/corpus", "w") as out:
+    for _ in range(20000):
+        text = "".join(letters[draw(64)] for _ in range(8 + draw(56)))
+        out.write(text + "\t" + text + "\n")
+PYTHON
+}
+
 fetch_go_source() {
   fetch_package go-source golang-1.19-src "$1"
   # In the package's order; without test data and without a time zone table, which are no source.
@@ -191,6 +210,10 @@ case ${1:-} in
   photos64)
     sha256=b0df7c8eb52b0894836a92b3884b1b4bfd8f47fb8e3635a7cb6d51b6b562debe
     fetch=fetch_photos64
+    ;;
+  copies)
+    sha256=2918e8e2fd5c5fe6d493db2b9ee68886a80aff4016336c8748c21edd2ec29e6c
+    fetch=fetch_copies
     ;;
   go-source)
     sha256=8ee691c5b225b5ff226ca02125b5099b3f517f9e5516b707f7894d565f32ffb9

@@ -34,6 +34,14 @@ public struct EveryKeyAttention: PatternLayer {
     choice[0] = Int32(pass.carried)
   }
 
+  /// All keys, which rows bring before the first query, however many positions that is to have.
+  public func past(
+    head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
+  ) -> any HeadPast {
+    listedPast(
+      head: head, length: max(length, pass.carried), headWidth: headWidth, pass: pass, from: arena)
+  }
+
   func sizes(length: Int) -> [SightList.Size] { [SightList.Size(queries: length, keys: keys)] }
 
   /// All keys for each query.

@@ -20,7 +20,10 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   let compression: Slot?
   let attention: Attention
   let config: ReformerConfig
+  /// Address of its random numbers and of what it keeps: another for each half that attends, where a layer has two.
   let layer: Int
+  /// The layer.
+  private let number: Int
 
   init(
     _ attention: Attention, _ config: ReformerConfig, layout: inout ParameterLayout, layer: Int
@@ -69,7 +72,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       config.writing(inputs: features, layer: layer))
     self.attention = attention
     self.config = config
-    self.layer = layer
+    number = layer
+    self.layer = attention.seesWindow ? layer : config.layers.count + layer
   }
 
   /// Parameters that rows go through before they meet, neighbours in the layout.
@@ -80,6 +84,20 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   /// Matrices like those of `projected`, as far as they are of the window's own rows.
   func ofWindow(_ matrices: [Matrix], _ group: HeadGroup) -> [Matrix] {
     attention.seesWindow ? group.ofWindow(matrices) : [matrices[0]]
+  }
+
+  /// A group whose rows have queries, where keys are of other rows.
+  private func queries(of group: HeadGroup) -> HeadGroup {
+    guard !attention.seesWindow else { return group }
+    let queries = [Matrix](repeating: group.projected[0], count: projections.count)
+    return HeadGroup(heads: group.heads, projected: queries, output: group.output)
+  }
+
+  /// A group whose rows have those keys, and values.
+  private func keys(of group: HeadGroup) -> HeadGroup {
+    guard !attention.seesWindow else { return group }
+    let (keys, values) = (group.projected[1], group.projected[2])
+    return HeadGroup(heads: group.heads, projected: [keys, keys, values], output: values)
   }
 
   /// First heads of the groups.
@@ -209,7 +227,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       }
     }
     try check.pass(
-      "layer \(layer), attention\(attention.seesWindow ? "" : " to the source")\(direction == .forward ? "" : " recomputed")",
+      "layer \(number), attention\(attention.seesWindow ? "" : " to the source")"
+        + (direction == .forward ? "" : " recomputed"),
       fractionBits: target.fractionBits)
   }
 
@@ -226,16 +245,18 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         }
       }
     }
-    func row(_ row: Int, head: Int, at position: Int) -> HeadRow {
+    // Rows of a source bring keys and values, those of the window meet them; of the window's own each does both.
+    let (asking, entering) = (queries(of: group), keys(of: group))
+    func row(_ row: Int, of group: HeadGroup, head: Int, at position: Int) -> HeadRow {
       HeadRow(group, head: head, row: row, position: position, rotary: pass.rotary)
     }
     if case .step(let sequences, let position) = pass.continuation {
       let heads = sequences.flatMap(pasts)
       return pass.engine.pool.run(heads.count) { task, scratch in
         let (index, head) = task.quotientAndRemainder(dividingBy: group.heads)
-        let own = row(index, head: head, at: position)
+        let own = row(index, of: asking, head: head, at: position)
         let past = heads[task]
-        past.enter(own, scratch: scratch)
+        if attention.seesWindow { past.enter(own, scratch: scratch) }
         past.attend(own, scratch: scratch)
       }
     }
@@ -243,8 +264,9 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       // Before the pass turns the rows.
       let heads = pasts(sequence)
       pass.engine.pool.run(group.heads) { head, scratch in
-        for index in 0..<group.length {
-          scratch.frame { heads[head].enter(row(index, head: head, at: index), scratch: scratch) }
+        for index in 0..<entering.length {
+          let own = row(index, of: entering, head: head, at: index)
+          scratch.frame { heads[head].enter(own, scratch: scratch) }
         }
       }
     }

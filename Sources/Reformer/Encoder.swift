@@ -63,6 +63,22 @@ final class EncodedSource: Sendable {
   }
 }
 
+extension ReformerParts {
+  /// Embeds a window, and takes its source through the encoder; returns its own streams, which stand before the decoder.
+  func begin(
+    _ streams: [ResidualStream], _ window: Window, pass: Pass, observer: any PassObserver
+  ) throws(ReformerError) -> [ResidualStream] {
+    observer.needs(group: embedding.group)
+    try embedding.forward(
+      tokens: window.inputs, streams: streams, pass: pass.over(window.inputs.count))
+    guard let source = pass.source else { return streams }
+    let own = streams.map { $0.part(0..<source.length) }
+    try encoder.forward(own, pass: pass.over(source.length), observer: observer)
+    source.set(own, pass: pass)
+    return streams.map { $0.part(source.length..<source.length + window.length) }
+  }
+}
+
 extension Pass {
   /// The pass over as many positions from 0, of the source or of source and window: the encoder's, which reads no source.
   func over(_ count: Int) -> Pass {
@@ -71,6 +87,7 @@ extension Pass {
     pass.length = count
     pass.rows = 0..<count
     pass.source = nil
+    pass.continuation = nil
     return pass
   }
 }
@@ -85,6 +102,14 @@ extension ReformerConfig {
   /// Attention to the encoder's output, where there is one.
   public var sourceAttention: EveryKeyAttention? {
     encoder.isEmpty ? nil : EveryKeyAttention(keys: sourceLength)
+  }
+
+  /// Attention of all layers in the order of the way forward, and how many positions its queries are at most.
+  public var attentions: [(layer: any AttentionLayer, length: Int)] {
+    encoder.map { ($0, sourceLength) }
+      + layers.flatMap { layer in
+        [(layer, length)] + (sourceAttention.map { [($0 as any AttentionLayer, length)] } ?? [])
+      }
   }
 
   /// Throws for sizes that no model with an encoder has.

@@ -75,20 +75,6 @@ public final class ReformerModel {
       source: encoded?.part(of: window))
   }
 
-  /// Embeds a window, and takes its source through the encoder; returns its own streams, which stand before the decoder.
-  private func begin(
-    _ streams: [ResidualStream], _ window: Window, pass: Pass, observer: any PassObserver
-  ) throws(ReformerError) -> [ResidualStream] {
-    observer.needs(group: parts.embedding.group)
-    try parts.embedding.forward(
-      tokens: window.inputs, streams: streams, pass: pass.over(window.inputs.count))
-    guard let source = pass.source else { return streams }
-    let own = streams.map { $0.part(0..<source.length) }
-    try parts.encoder.forward(own, pass: pass.over(source.length), observer: observer)
-    source.set(own, pass: pass)
-    return streams.map { $0.part(source.length..<source.length + window.length) }
-  }
-
   private func sum(_ losses: View<Float>) -> Double {
     losses.array.reduce(0) { $0 + Double($1) }
   }
@@ -114,7 +100,7 @@ public final class ReformerModel {
     let streamGradients = allGradients.map { $0.rows(window.sourceLength..<positions) }
     let rowLoss = rowLoss.view[0..<window.length]
 
-    let streams = try begin(all, window, pass: pass, observer: observer)
+    let streams = try parts.begin(all, window, pass: pass, observer: observer)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     observer.needs(group: parts.head.group)
     parts.head.forwardAndBackward(
@@ -155,7 +141,7 @@ public final class ReformerModel {
     var pass = try pass(parameters, window, address, isTraining: false, givenRotations, memory)
     pass.hashTally = hashTally
     let rowLoss = rowLoss.view[0..<window.length]
-    let streams = try begin(all, window, pass: pass, observer: observer)
+    let streams = try parts.begin(all, window, pass: pass, observer: observer)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
       streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, likeliest: likeliest,

@@ -38,6 +38,22 @@ public struct Window: Sendable {
       inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated, isContinued: isContinued)
   }
 
+  /// A pair: the end of the source is marked, and from the mark that its target begins and each byte of it the next one is
+  /// predicted, the mark of its end last.
+  ///
+  /// The marks are the two tokens before that of byte 0; traps where there are none.
+  public init(
+    source: some Collection<UInt8>, target: some Collection<UInt8>, byteOffset: Int,
+    isRepeated: Bool = false
+  ) {
+    precondition(byteOffset >= 2, "no marks before byte 0, which is token \(byteOffset)")
+    let (begin, end) = (Int32(byteOffset - 2), Int32(byteOffset - 1))
+    let ids = target.map { Int32($0) + Int32(byteOffset) }
+    self.init(
+      source: source.map { Int32($0) + Int32(byteOffset) } + [end], inputs: [begin] + ids,
+      targets: ids + [end], isRepeated: isRepeated)
+  }
+
   /// Any tokens, after those of `source`; traps when there are not as many targets as inputs.
   public init(
     source: [Int32] = [], inputs: some Collection<Int32>, targets: some Collection<Int32>,

@@ -121,6 +121,46 @@ struct EncoderTests {
     }
   }
 
+  @Test(
+    "targets that go on by a token have the bits of whole passes, several side by side",
+    arguments: Precision.allCases)
+  func incremental(precision: Precision) throws {
+    let probe = try ModelProbe(
+      config(tokenShift: true, precision: precision), threads: 2, disorder: 0.05)
+    let config = probe.model.config
+    let whole = probe.source
+    let sources = [whole, Array(whole[..<5]), Array(whole[7..<30])]
+    let targets = (0..<3).map { number in
+      [3]
+        + madeUpTokens(config.length - 1, vocabulary: config.vocabulary, seed: 40 + UInt64(number))
+    }
+    let expected = try zip(sources, targets).map { source, target in
+      (probe.source, probe.inputs) = (source, target)
+      return try probe.logits()
+    }
+    let pass = try IncrementalPass(
+      config: config, parameters: probe.parameters.view, sequences: 3, engine: probe.engine)
+    var order = [0, 1, 2]
+    func check(_ logits: Matrix, at position: Int) {
+      for (row, index) in order.enumerated() {
+        let own = position * config.vocabulary..<(position + 1) * config.vocabulary
+        #expect(
+          logits.row(row).array.bitPatterns == expected[index][own].bitPatterns,
+          "sequence \(index), position \(position)")
+      }
+    }
+    pass.begin(order.map { _ in probe.address })
+    check(try pass.read(sources: sources, begin: 3), at: 0)
+    for position in 1..<config.length {
+      if position == 12 {
+        // One is over, and another goes on twice.
+        order = [2, 0, 2]
+        try pass.keep(order)
+      }
+      check(try pass.step(order.map { targets[$0][position] }), at: position)
+    }
+  }
+
   @Test("what no model with an encoder can be is named")
   func refused() throws {
     func message(_ change: (inout ReformerConfig) -> Void) -> String {

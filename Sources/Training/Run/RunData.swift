@@ -20,18 +20,21 @@ package struct RunData {
     let section = config.data
     let image = section.imageBytes
     let fractions = try SplitFractions(section.split, unit: image)
+    let pairs = section.pairLimits
     var parts: [MixPart] = []
     for (index, place) in section.mix.path.enumerated() {
       parts.append(
         MixPart(
           name: section.mix.name[index], weight: section.mix.weight[index],
-          corpus: try ByteCorpus(paths: place.paths, fractions: fractions, image: image)))
+          corpus: try ByteCorpus(
+            paths: place.paths, fractions: fractions, image: image, pairs: pairs)))
     }
     if parts.isEmpty {
       let corpus =
         switch section.task {
-        case .bytes, .pixels:
-          try ByteCorpus(paths: section.corpus.paths, fractions: fractions, image: image)
+        case .bytes, .pixels, .pairs:
+          try ByteCorpus(
+            paths: section.corpus.paths, fractions: fractions, image: image, pairs: pairs)
         case .duplication:
           ByteCorpus(
             DuplicatedSequences(length: section.length, seed: UInt64(config.run.seed)))
@@ -80,19 +83,26 @@ extension CorpusMix {
     parts.map { part in
       guard part.corpus.sequences == nil else { return part.name }
       let files = part.corpus.fileCount
+      let pairs = part.corpus.pairs.map { ", \($0.count) pairs" } ?? ""
       let name = part.name == part.corpus.path ? "" : "\(part.name): "
-      return "\(name)\(part.corpus.path) (\(amount(Double(part.corpus.count), "B"))"
+      return "\(name)\(part.corpus.path) (\(amount(Double(part.corpus.count), "B"))\(pairs)"
         + (files > 1 ? ", \(files) files)" : ")")
     }.joined(separator: "; ")
   }
 
   /// What the user may not expect, a line each.
   var notices: [String] {
-    zip(parts, plans).compactMap { part, plan in
-      guard plan.unusedStretches > 0 else { return nil }
-      let unused = amount(Double(plan.unusedBytes), "B")
-      return "\(unused) of \(part.corpus.path) are not trained on: they are files "
-        + "shorter than a window between files that are not"
+    let wrong = parts.compactMap { part -> String? in
+      guard let pairs = part.corpus.pairs, let first = pairs.firstWrong else { return nil }
+      return
+        "\(pairs.wrongCount) lines of \(part.corpus.path) are left out: the first is \(first.problem)"
     }
+    return wrong
+      + zip(parts, plans).compactMap { part, plan in
+        guard plan.unusedStretches > 0 else { return nil }
+        let unused = amount(Double(plan.unusedBytes), "B")
+        return "\(unused) of \(part.corpus.path) are not trained on: they are files "
+          + "shorter than a window between files that are not"
+      }
   }
 }
