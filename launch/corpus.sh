@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Fetches a corpus into corpora/NAME, which git ignores, and checks its SHA-256.
 #
-# Needs: network; python3 for enwiki-sample, enwik8, office-help and photos64; apt-get and dpkg-deb for the others; djpeg for photos64. Takes from
-# seconds to a few minutes, by the speed of the network. A corpus that is already there is only checked.
+# Needs: network, but for copies; python3 for copies, enwiki-sample, enwik8, office-help and photos64; apt-get and dpkg-deb for all
+# but copies, enwiki-sample and enwik8; djpeg for photos64. Takes from seconds to a few minutes, by the speed of the network. A
+# corpus that is already there is only checked.
 #   launch/corpus.sh [NAME]      without a name: lists the corpora
 # In a config the corpus is corpus:NAME then.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -25,6 +26,7 @@ photos64       21,516,288   15.8 MB   1,751 tiles of 64 x 64 pixels, red, green 
                                       Debian's lomiri-wallpapers-16.04)
 office-help    6,359,320    5.0 MB    35,262 paragraphs of LibreOffice's help in English, a tab, and the same in
                                       German, a pair a line (MPL-2.0; Debian's libreoffice-help-en-us and -de)
+copies         1,457,204    0         20,000 pairs of made-up lines, each a source that is its target
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
 Never train on one of enwiki-sample and enwik8 and test on the other: they share articles.
@@ -167,6 +169,24 @@ with open(folder + "/corpus", "w", encoding="utf-8") as out:
 PYTHON
 }
 
+fetch_copies() {
+  source_name="a generator of random numbers"
+  need_python
+  python3 - "$1" <<'PYTHON'
+import string, sys
+state, letters = 1, string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+def draw(count):
+    global state
+    # Numerical Recipes' generator, of which the high bits are good.
+    state = (state * 1664525 + 1013904223) % 2**32
+    return state * count >> 32
+with open(sys.argv[1] + "/corpus", "w") as out:
+    for _ in range(20000):
+        text = "".join(letters[draw(64)] for _ in range(8 + draw(56)))
+        out.write(text + "\t" + text + "\n")
+PYTHON
+}
+
 fetch_go_source() {
   fetch_package go-source golang-1.19-src "$1"
   # In the package's order; without test data and without a time zone table, which are no source.
@@ -235,6 +255,10 @@ case ${1:-} in
     sha256=ee8c0afc88d06ac22cb5ce9b7220a16192816920ea895b8fe3628baf1346f248
     fetch=fetch_office_help
     ;;
+  copies)
+    sha256=2918e8e2fd5c5fe6d493db2b9ee68886a80aff4016336c8748c21edd2ec29e6c
+    fetch=fetch_copies
+    ;;
   go-source)
     sha256=8ee691c5b225b5ff226ca02125b5099b3f517f9e5516b707f7894d565f32ffb9
     fetch=fetch_go_source
@@ -248,7 +272,7 @@ case ${1:-} in
     exit 0
     ;;
   *)
-    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64, office-help and enwik8" \
+    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64, office-help, copies and enwik8" \
       "(launch/corpus.sh without a name tells of them)"
     ;;
 esac

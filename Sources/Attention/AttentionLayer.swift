@@ -67,8 +67,10 @@ public struct AttentionPass {
   public let parameters: OwnParameters
   /// Angles that queries and keys are turned by, where positions are rotary.
   public let rotary: RotaryPositions?
-  /// Rows of earlier windows that keys and values have before those of the window.
+  /// Rows that keys and values have before those of the window, or instead of them.
   public let carried: Int
+  /// Position of the first key: below 0 where rows of earlier windows are carried over.
+  public let firstKey: Int
   /// What products read, where a kind leaves the choice.
   public let precision: Precision
   /// Where what hashes come to is counted, if it is.
@@ -80,7 +82,7 @@ public struct AttentionPass {
   public init(
     address: RandomAddress, layer: Int, firstHead: Int, dropout: Double, givenRotations: [Float]?,
     parameters: OwnParameters = [], rotary: RotaryPositions? = nil, carried: Int = 0,
-    precision: Precision = .fp32, hashTally: HashTally? = nil, engine: Engine
+    firstKey: Int? = nil, precision: Precision = .fp32, hashTally: HashTally? = nil, engine: Engine
   ) {
     self.address = address
     self.layer = layer
@@ -90,6 +92,7 @@ public struct AttentionPass {
     self.parameters = parameters
     self.rotary = rotary
     self.carried = carried
+    self.firstKey = firstKey ?? -carried
     self.precision = precision
     self.hashTally = hashTally
     self.engine = engine
@@ -168,8 +171,12 @@ public protocol AttentionLayer: Sendable {
   var projections: [String] { get }
   /// Whether no output depends on any later position, not even in its last bit.
   var isStrictlyCausal: Bool { get }
-  /// What it sees of earlier windows of a stream.
+  /// What it sees of earlier windows of a stream; of another sequence where it does not see its own.
   var carried: CarriedRows { get }
+  /// Whether it sees rows of the window that its queries are of.
+  var seesWindow: Bool { get }
+  /// The same kind without the causal mask, for an encoder; nil where there is none.
+  var unmasked: (any AttentionLayer)? { get }
 
   /// Parameters beside the projections, for `heads` heads of `headWidth` features; names are relative to the
   /// layer's attention.
@@ -225,6 +232,10 @@ extension AttentionLayer {
 
   /// None.
   public var carried: CarriedRows { CarriedRows() }
+  /// It does.
+  public var seesWindow: Bool { true }
+  /// None.
+  public var unmasked: (any AttentionLayer)? { nil }
   /// Most rows of earlier windows that it sees.
   public var carriedRows: Int { carried.count }
 

@@ -1,5 +1,6 @@
-// Attention of all queries to all of some other keys: what a compressed memory is compared with itself by (Rae et al. 2020,
-// "Compressive transformers for long-range sequence modelling", section 3.2). Not causal, and no kind of layer.
+// Attention of all queries to all of some other keys: what a decoder sees of its encoder's output, and what a compressed
+// memory is compared with itself by (Rae et al. 2020, "Compressive transformers for long-range sequence modelling",
+// section 3.2). Not causal, and no kind of layer.
 import Compute
 
 /// Attention to all keys of a group, which are none of its own rows: as many as the pass carries over.
@@ -16,6 +17,8 @@ public struct EveryKeyAttention: PatternLayer {
   public static var examples: [EveryKeyAttention] { [] }
   /// None.
   public var problem: String? { nil }
+  /// It does not.
+  public var seesWindow: Bool { false }
   /// All keys.
   public var carried: CarriedRows { CarriedRows(recent: keys) }
 
@@ -29,6 +32,14 @@ public struct EveryKeyAttention: PatternLayer {
   /// How many keys there are.
   func choose(_ choice: View<Int32>, length: Int, head: Int, pass: AttentionPass) {
     choice[0] = Int32(pass.carried)
+  }
+
+  /// All keys, which rows bring before the first query, however many positions that is to have.
+  public func past(
+    head: Int, length: Int, headWidth: Int, pass: AttentionPass, from arena: ScratchArena
+  ) -> any HeadPast {
+    listedPast(
+      head: head, length: max(length, pass.carried), headWidth: headWidth, pass: pass, from: arena)
   }
 
   func sizes(length: Int) -> [SightList.Size] { [SightList.Size(queries: length, keys: keys)] }

@@ -50,19 +50,19 @@ public final class RotaryPositions: Sendable {
       back: back != (position < 0))
   }
 
-  /// Turns all heads of queries and keys `[n, g * K]`, or turns their gradients back; keys begin `carried` rows before the
-  /// window.
+  /// Turns all heads of queries and keys `[n, g * K]`, or turns their gradients back; `firstKey`: position of the first
+  /// key.
   public func turn(
-    _ matrices: some Sequence<Matrix>, carried: Int, back: Bool = false, pool: WorkerPool
+    _ matrices: some Sequence<Matrix>, firstKey: Int, back: Bool = false, pool: WorkerPool
   ) {
     for (number, matrix) in matrices.enumerated() {
-      let before = number == 0 ? 0 : carried
+      let first = number == 0 ? 0 : firstKey
       let tiles = Tiling.ranges(matrix.rows, by: Tiling.tileRows)
       pool.run(tiles.count) { tile, scratch in
-        for position in tiles[tile] {
-          let row = matrix.row(position)
+        for index in tiles[tile] {
+          let row = matrix.row(index)
           for start in stride(from: 0, to: matrix.columns, by: headWidth) {
-            turn(row[start..<start + headWidth], of: position - before, back: back)
+            turn(row[start..<start + headWidth], of: first + index, back: back)
           }
         }
         scratch.lap(.layout)
@@ -74,11 +74,11 @@ public final class RotaryPositions: Sendable {
 extension AttentionPass {
   /// Turns the queries and keys of `group`, where positions are rotary: before they meet, and for good.
   func turn(_ group: HeadGroup) {
-    rotary?.turn(group.projected.dropLast(), carried: carried, pool: engine.pool)
+    rotary?.turn(group.projected.dropLast(), firstKey: firstKey, pool: engine.pool)
   }
 
   /// Turns the gradients of turned queries and keys back, the values' last.
   func turnBack(_ gradients: [Matrix]) {
-    rotary?.turn(gradients.dropLast(), carried: carried, back: true, pool: engine.pool)
+    rotary?.turn(gradients.dropLast(), firstKey: firstKey, back: true, pool: engine.pool)
   }
 }

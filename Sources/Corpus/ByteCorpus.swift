@@ -11,6 +11,8 @@ public final class ByteCorpus: Sendable {
   public let path: String
   /// The sequences that are made up; nil where files are read.
   package let sequences: DuplicatedSequences?
+  /// The pairs that its lines are, where they are; then places are theirs, not those of bytes.
+  package let pairs: LinePairs?
   /// Bytes of one image, where the corpus is images one after the other, each file whole ones; otherwise 1.
   package let image: Int
   /// How the bytes are shared out.
@@ -40,10 +42,12 @@ public final class ByteCorpus: Sendable {
   /// - `image`: bytes of an image, where files are images one after the other; of units of as many are `fractions`.
   /// - `recordsOver`: where each line is a record of its own, the bytes above which it is no longer packed with its
   ///   neighbours. All is read once to find them, and splits are cut between records.
-  /// - Throws a `CorpusError` when one of them is missing, empty or unreadable, or has a part of an image.
+  /// - `pairs`: what the pairs may be, where each line is one; then `fractions` are of them.
+  /// - Throws a `CorpusError` when one of them is missing, empty or unreadable, or has a part of an image, or a line that is
+  ///   no pair.
   public init(
     paths: [String], fractions: SplitFractions = .standard, image: Int = 1,
-    recordsOver: Int? = nil
+    recordsOver: Int? = nil, pairs: PairLimits? = nil
   ) throws(CorpusError) {
     precondition(!paths.isEmpty && image > 0, "a corpus of images of \(image) bytes at \(paths)")
     let files = try CorpusFile.all(at: paths)
@@ -57,7 +61,8 @@ public final class ByteCorpus: Sendable {
     starts = files.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
     let count = starts[files.count]
     self.count = count
-    reader = FileReader(files: files)
+    let reader = FileReader(files: files)
+    self.reader = reader
     let cuts = [CorpusSplit.validation, .test].map {
       fractions.range(of: $0, count: count).lowerBound
     }
@@ -67,11 +72,13 @@ public final class ByteCorpus: Sendable {
     } else {
       (edges, self.cuts) = (starts, cuts)
     }
+    if let pairs { self.pairs = try LinePairs(reader, limits: pairs) } else { self.pairs = nil }
   }
 
   /// The bytes of `sequences`, computed as they are asked for.
   public init(_ sequences: DuplicatedSequences) {
     self.sequences = sequences
+    pairs = nil
     path = sequences.name
     fractions = .standard
     image = 1
@@ -92,6 +99,7 @@ public final class ByteCorpus: Sendable {
 
   /// The places of the bytes of `split`.
   public func range(of split: CorpusSplit) -> Range<Int> {
+    if let pairs { return pairs.places(fractions.range(of: split, count: pairs.count)) }
     if let sequences { return sequences.range(of: split) }
     return switch split {
     case .train: 0..<cuts[0]
@@ -107,10 +115,16 @@ public final class ByteCorpus: Sendable {
     sequences?.isScored(place) ?? (image == 1 || place % image != 0)
   }
 
-  /// How many of the bytes in `range` are to be predicted.
+  /// How many of the bytes in `range` are to be predicted; of pairs, those of the one that it begins in.
   package func scoredCount(in range: Range<Int>) -> Int {
-    sequences == nil && image == 1 ? range.count : range.count(where: isScored)
+    if let pairs { return pairs.scoredCount(at: range.lowerBound) }
+    return sequences == nil && image == 1 ? range.count : range.count(where: isScored)
   }
+
+  /// The pair at a place; nil where lines are no pairs.
+  ///
+  /// Throws `CorpusError.unreadable` when the disk fails or a file is not what it was.
+  package func pair(at place: Int) throws(CorpusError) -> LinePair? { try pairs?.pair(at: place) }
 
   /// A copy of the bytes in `range`; traps outside the corpus.
   ///
@@ -146,7 +160,7 @@ public final class ByteCorpus: Sendable {
   public func stretches(of split: CorpusSplit, length: Int) -> [Range<Int>] {
     let range = range(of: split)
     guard !range.isEmpty else { return [] }
-    if sequences != nil { return [range] }
+    if sequences != nil || pairs != nil { return [range] }
     var stretches: [Range<Int>] = []
     var isOpen = false
     var index = Self.part(at: range.lowerBound, of: edges)

@@ -22,10 +22,21 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
   case illegalFractions([Double])
   /// The file's `bytes` are no whole number of images of `image` bytes.
   case partOfImage(path: String, bytes: Int, image: Int)
+  /// Line number `line`, from 1, of a file of pairs is none.
+  case wrongLine(path: String, line: Int, problem: String)
   /// `split` has `bytes` bytes, fewer than the `needed` of one window.
   case splitTooShort(path: String, split: CorpusSplit, bytes: Int, needed: Int)
   /// The training split has so many `windows`, fewer than there are to be `streams`.
   case tooFewWindows(path: String, windows: Int, streams: Int)
+
+  /// What is wrong with which line, where it is one.
+  package var problem: String {
+    if case .wrongLine(_, let line, let problem) = self {
+      "line \(line): \(problem)"
+    } else {
+      description
+    }
+  }
 
   /// The message for people.
   public var description: String {
@@ -56,6 +67,9 @@ public enum CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
     case .partOfImage(let path, let bytes, let image):
       "corpus file \(path) has \(bytes) bytes, no whole number of images of \(image) (rows x columns x channels of "
         + "data.image); put raw pixels there, image after image"
+    case .wrongLine(let path, let line, let problem):
+      "corpus file \(path), line \(line): \(problem); mend the line, or leave out such lines with data.wrong_lines = "
+        + "\"skip\""
     case .splitTooShort(let path, let split, let bytes, let needed):
       "the \(split.rawValue) split of corpus \(path) has \(bytes) bytes in a row but one window "
         + "needs \(needed); use a smaller data.length, a larger corpus or another data.split"

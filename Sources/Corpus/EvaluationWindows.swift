@@ -17,7 +17,7 @@ extension ByteCorpus {
   /// - `length`: inputs per training window, which decide what the stretches are. `stride`: bytes
   ///   scored per window, S, positive; nil for `length`.
   /// - `limit`: score only this many bytes from the start of the split; 0 scores all. Of sequences that are made up
-  ///   whole ones are, and for 0 as many as are held out.
+  ///   whole ones are, and for 0 as many as are held out; of pairs likewise, each of which is a window.
   /// - Throws `CorpusError.splitTooShort` when the split has no byte to score.
   public func evaluationWindows(
     _ split: CorpusSplit, length: Int, stride: Int? = nil, limit: Int = 0
@@ -25,6 +25,10 @@ extension ByteCorpus {
     let step = stride ?? length
     precondition(length > 0 && step > 0 && limit >= 0, "windows of \(step), limit \(limit)")
     let stretches = stretches(of: split, length: length)
+    if let pairs, let places = stretches.first {
+      let windows = pairs.evaluationWindows(places, limit: limit)
+      if !windows.isEmpty { return windows }
+    }
     var left = sequences?.whole(limit) ?? (limit == 0 ? Int.max : limit)
     var windows: [EvaluationWindow] = []
     for bytes in stretches {

@@ -8,9 +8,11 @@ extension AttentionSublayer {
     source: ResidualStream, target: ResidualStream, sourceGradient: Matrix,
     targetGradient: Matrix, gradients: View<Float>, pass: Pass
   ) throws(ReformerError) {
-    pass.begin(norm.slots + projections + [outWeight], gradients: gradients)
-    // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of rows.
-    for slot in own + (compression.map { [$0] } ?? []) { gradients[slot.range].fill(0) }
+    pass.begin(projecting + [outWeight], gradients: gradients)
+    // The kind adds to all of its own, matrices included, which `begin` leaves to the first block of the window's rows; and
+    // so do rows that are not the window's, where keys are theirs alone.
+    let ofOthers = attention.seesWindow ? [] : projections.dropFirst()
+    for slot in own + (compression.map { [$0] } ?? []) + ofOthers { gradients[slot.range].fill(0) }
     try pass.engine.scratch.frame { () throws(ReformerError) in
       let compressed = compressed(source, from: pass.engine.scratch, pass: pass)
       try groupsBackward(
@@ -51,9 +53,10 @@ extension AttentionSublayer {
               gradients: projectedGradients, ownGradients: own.map { gradients[$0.range] },
               pass: attentionPass(firstHead, pass))
           }
-          let ofWindow = activations.group.ofWindow(projectedGradients)
+          let ofWindow = ofWindow(projectedGradients, activations.group)
           projectionBackward(
-            projections[...], firstHead: firstHead, gradients: gradients, pass: pass
+            projections.prefix(ofWindow.count), firstHead: firstHead, gradients: gradients,
+            pass: pass
           ) { rows, scratch in
             norm.forward(rows, of: source, pass: pass, scratch: scratch)
           } incoming: { rows in
@@ -132,7 +135,7 @@ extension AttentionSublayer {
         engine.pack(
           Matrix(pass.parameters, $0).rows(features), transposed: false, as: Element.self)
       }
-      pass.eachBlock(of: norm.slots + self.projections, gradients: gradients) { block in
+      pass.eachBlock(of: projecting, gradients: gradients) { block in
         let normalized = engine.scratch.factor(
           block.rows.count, norm.width, .right, of: Element.self)
         let infused =

@@ -1,12 +1,13 @@
-// Rows that a stream carries over, in the attention half of a block: normed and projected with the present parameters, as the
-// window's are, which gives these a gradient; the rows themselves are constants.
+// Rows that are not the window's, in the attention half of a block: those that a stream carries over, which are constants, or
+// the encoder's output. They are normed and projected with the present parameters, which gives these a gradient.
 import Attention
 import Compute
 
 extension AttentionSublayer {
-  /// The rows of earlier windows that the layer sees, `[n, D]`; nil where there are none.
+  /// The rows of earlier windows, or of the encoder's output, that the layer sees, `[n, D]`; nil where there are none.
   func carried(_ pass: Pass) -> Matrix? {
-    attention.carriedRows > 0 ? pass.stream?.before(layer: layer) : nil
+    guard attention.seesWindow else { return pass.source?.rows }
+    return attention.carriedRows > 0 ? pass.stream?.before(layer: layer) : nil
   }
 
   /// Keys and values of other rows than those of the window, into the first ones of `projected` but its queries;
@@ -16,7 +17,7 @@ extension AttentionSublayer {
   ) {
     pass.carried(states.rows).eachTile { rows, scratch in
       let own = rows.lowerBound - pass.length..<rows.upperBound - pass.length
-      let normed = norm.plain.forward(states.rows(own), pass: pass, scratch: scratch)
+      let normed = otherNorm.forward(states.rows(own), pass: pass, scratch: scratch)
       project(
         normed.normalized,
         zip(weights, projected).dropFirst().map { ColumnProduct($0, into: $1.rows(own).result) },
@@ -37,15 +38,16 @@ extension AttentionSublayer {
       projections.dropFirst(), firstHead: firstHead, gradients: gradients,
       pass: pass.carried(carried.rows)
     ) { rows, scratch in
-      norm.plain.forward(carried.rows(own(rows)), pass: pass, scratch: scratch)
+      otherNorm.forward(carried.rows(own(rows)), pass: pass, scratch: scratch)
     } incoming: { rows in
       projectedGradients.dropFirst().map { $0.rows(own(rows)) }
     } position: {
       $0 - pass.length - carried.rows
     } through: { out, normed, tile, scratch in
-      // The rows are constants: nobody reads their gradient.
-      let nobody = scratch.matrix(tile.rows.count, norm.width)
-      norm.plain.backward(out, of: normed, into: nobody, tile: tile, pass: pass)
+      // Rows of earlier windows are constants: nobody reads their gradient.
+      let ofSource = attention.seesWindow ? nil : pass.source?.gradient.rows(own(tile.rows))
+      let gradient = ofSource ?? scratch.matrix(tile.rows.count, norm.width)
+      otherNorm.backward(out, of: normed, into: gradient, tile: tile, pass: pass)
     }
   }
 }

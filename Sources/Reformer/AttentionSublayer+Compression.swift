@@ -76,7 +76,7 @@ extension AttentionSublayer {
   ) {
     let (engine, width) = (pass.engine, group.output.columns)
     let arena = engine.scratch
-    pass.rotary?.turn([group.projected[0]], carried: 0, back: true, pool: engine.pool)
+    pass.rotary?.turn([group.projected[0]], firstKey: 0, back: true, pool: engine.pool)
     let layer = EveryKeyAttention(keys: compressed.states.rows)
     arena.frame {
       let weights = projectionWeights(firstHead, pass: pass)

@@ -10,6 +10,8 @@ import Compute
 struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: ReversibleSublayer {
   let group: Int
   let norm: SourceNorm
+  /// Of rows that are not the window's: carried over, or the encoder's output.
+  let otherNorm: LayerNorm
   let projections: [Slot]
   /// The kind's own parameters.
   let own: [Slot]
@@ -18,16 +20,26 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
   let compression: Slot?
   let attention: Attention
   let config: ReformerConfig
+  /// Address of its random numbers and of what it keeps: another for each half that attends, where a layer has two.
   let layer: Int
+  /// The layer.
+  private let number: Int
 
   init(
     _ attention: Attention, _ config: ReformerConfig, layout: inout ParameterLayout, layer: Int
   ) {
-    let name = ReformerConfig.layerName(layer) + "attention."
+    let kind = attention.seesWindow ? "" : "source_"
+    let name = config.layerName(layer) + kind + "attention."
     let features = config.heads * config.headWidth
-    let inside = name + "self_attention."
-    group = layout.addGroup("layers.\(layer).attention")
+    let inside = name + (attention.seesWindow ? "self_attention." : "")
+    group = layout.addGroup("layers.\(layer).\(kind)attention")
     norm = SourceNorm(name, config, layout: &layout)
+    otherNorm =
+      attention.seesWindow
+      ? norm.plain
+      : LayerNorm(
+        name + "source_layer_norm", width: config.width, layout: &layout,
+        epsilon: config.layerNormEpsilon)
     var (projections, own) = ([Slot](), [Slot]())
     for projection in attention.projections {
       // Text is predicted from the last few bytes first of all; keys that start otherwise take thousands of
@@ -57,10 +69,35 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         .pooling(parts: carried.ratio)) : nil
     outWeight = layout.add(
       name + "output.dense.weight", [config.width, features], .matrix,
-      config.writing(inputs: features))
+      config.writing(inputs: features, layer: layer))
     self.attention = attention
     self.config = config
-    self.layer = layer
+    number = layer
+    self.layer = attention.seesWindow ? layer : config.layers.count + layer
+  }
+
+  /// Parameters that rows go through before they meet, neighbours in the layout.
+  var projecting: [Slot] {
+    norm.slots + (attention.seesWindow ? [] : otherNorm.slots) + projections
+  }
+
+  /// Matrices like those of `projected`, as far as they are of the window's own rows.
+  func ofWindow(_ matrices: [Matrix], _ group: HeadGroup) -> [Matrix] {
+    attention.seesWindow ? group.ofWindow(matrices) : [matrices[0]]
+  }
+
+  /// A group whose rows have queries, where keys are of other rows.
+  private func queries(of group: HeadGroup) -> HeadGroup {
+    guard !attention.seesWindow else { return group }
+    let queries = [Matrix](repeating: group.projected[0], count: projections.count)
+    return HeadGroup(heads: group.heads, projected: queries, output: group.output)
+  }
+
+  /// A group whose rows have those keys, and values.
+  private func keys(of group: HeadGroup) -> HeadGroup {
+    guard !attention.seesWindow else { return group }
+    let (keys, values) = (group.projected[1], group.projected[2])
+    return HeadGroup(heads: group.heads, projected: [keys, keys, values], output: values)
   }
 
   /// First heads of the groups.
@@ -81,7 +118,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       dropout: pass.isTraining ? config.attentionDropout : 0,
       givenRotations: pass.givenRotations[layer],
       parameters: own.map { pass.parameters[$0.range] }, rotary: pass.rotary,
-      carried: carried(pass)?.rows ?? 0, precision: config.precision, hashTally: pass.hashTally,
+      carried: carried(pass)?.rows ?? 0, firstKey: attention.seesWindow ? nil : 0,
+      precision: config.precision, hashTally: pass.hashTally,
       engine: pass.engine)
   }
 
@@ -91,14 +129,13 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let saved: Attention.Saved
   }
 
-  /// Lends them, with room for the keys and values of carried rows.
+  /// Lends them, with room for the keys and values of rows that are not the window's.
   func activations(_ pass: Pass, from arena: ScratchArena) -> Activations {
     let (heads, length) = (config.headsPerGroup, pass.length)
-    let carried = carried(pass)?.rows ?? 0
+    let keys = (carried(pass)?.rows ?? 0) + (attention.seesWindow ? length : 0)
     let matrices = (0...projections.count).map { index in
       arena.matrix(
-        (1..<projections.count).contains(index) ? carried + length : length,
-        heads * config.headWidth)
+        (1..<projections.count).contains(index) ? keys : length, heads * config.headWidth)
     }
     return Activations(
       group: HeadGroup(
@@ -160,12 +197,12 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
     let engine = pass.engine
     engine.scratch.frame {
       let weights = projectionWeights(firstHead, pass: pass)
-      let ofWindow = group.ofWindow
+      let ofWindow = ofWindow(group.projected, group)
       pass.eachTile { rows, scratch in
         let normed = norm.forward(rows, of: source, pass: pass, scratch: scratch)
         project(
           normed.normalized,
-          weights.indices.map { ColumnProduct(weights[$0], into: ofWindow[$0].rows(rows).result) },
+          zip(weights, ofWindow).map { ColumnProduct($0, into: $1.rows(rows).result) },
           pass: pass, scratch: scratch
         ) { pass.position(rows.lowerBound + $0) }
       }
@@ -190,7 +227,8 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       }
     }
     try check.pass(
-      "layer \(layer), attention\(direction == .forward ? "" : " recomputed")",
+      "layer \(number), attention\(attention.seesWindow ? "" : " to the source")"
+        + (direction == .forward ? "" : " recomputed"),
       fractionBits: target.fractionBits)
   }
 
@@ -207,16 +245,18 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
         }
       }
     }
-    func row(_ row: Int, head: Int, at position: Int) -> HeadRow {
+    // Rows of a source bring keys and values, those of the window meet them; of the window's own each does both.
+    let (asking, entering) = (queries(of: group), keys(of: group))
+    func row(_ row: Int, of group: HeadGroup, head: Int, at position: Int) -> HeadRow {
       HeadRow(group, head: head, row: row, position: position, rotary: pass.rotary)
     }
     if case .step(let sequences, let position) = pass.continuation {
       let heads = sequences.flatMap(pasts)
       return pass.engine.pool.run(heads.count) { task, scratch in
         let (index, head) = task.quotientAndRemainder(dividingBy: group.heads)
-        let own = row(index, head: head, at: position)
+        let own = row(index, of: asking, head: head, at: position)
         let past = heads[task]
-        past.enter(own, scratch: scratch)
+        if attention.seesWindow { past.enter(own, scratch: scratch) }
         past.attend(own, scratch: scratch)
       }
     }
@@ -224,8 +264,9 @@ struct AttentionSublayer<Attention: AttentionLayer, Element: ProductElement>: Re
       // Before the pass turns the rows.
       let heads = pasts(sequence)
       pass.engine.pool.run(group.heads) { head, scratch in
-        for index in 0..<group.length {
-          scratch.frame { heads[head].enter(row(index, head: head, at: index), scratch: scratch) }
+        for index in 0..<entering.length {
+          let own = row(index, of: entering, head: head, at: index)
+          scratch.frame { heads[head].enter(own, scratch: scratch) }
         }
       }
     }

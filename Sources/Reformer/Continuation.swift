@@ -7,6 +7,8 @@ import Compute
 final class SequencePast {
   /// Of its hash rotations.
   let address: RandomAddress
+  /// The tokens of its source, where it has one.
+  var source: [Int32] = []
   /// Its tokens, as far as they are known.
   let window: Window
   private let arena = ScratchArena()

@@ -17,7 +17,7 @@ struct FeedForward<Element: ProductElement>: ReversibleSublayer {
   let layer: Int
 
   init(_ config: ReformerConfig, layout: inout ParameterLayout, layer: Int) {
-    let name = ReformerConfig.layerName(layer) + "feed_forward."
+    let name = config.layerName(layer) + "feed_forward."
     let (width, hidden) = (config.width, config.feedForwardWidth)
     group = layout.addGroup("layers.\(layer).feed_forward")
     norm = SourceNorm(name, config, layout: &layout)
@@ -29,7 +29,8 @@ struct FeedForward<Element: ProductElement>: ReversibleSublayer {
       )
     }
     (inWeight, inBias) = dense("dense", [hidden, width], config.reading(inputs: width))
-    (outWeight, outBias) = dense("output", [width, hidden], config.writing(inputs: hidden))
+    (outWeight, outBias) = dense(
+      "output", [width, hidden], config.writing(inputs: hidden, layer: layer))
     activation = config.activation
     dropout = config.dropout
     self.layer = layer

@@ -9,8 +9,9 @@ extension ReformerConfig {
 
   /// Of a matrix that writes into a stream: smaller by the square root of the number of writers, so that the
   /// streams neither grow nor drown with depth (GPT-2, section 2.3).
-  func writing(inputs: Int) -> FirstValues {
-    .normal(deviation: 1 / Double(inputs).squareRoot() / Double(2 * layers.count).squareRoot())
+  func writing(inputs: Int, layer: Int) -> FirstValues {
+    let writers = layer < encoder.count ? 2 * encoder.count : sublayers * layers.count
+    return .normal(deviation: 1 / Double(inputs).squareRoot() / Double(writers).squareRoot())
   }
 }
 

@@ -20,6 +20,7 @@ public final class IncrementalPass {
   private let rotary: RotaryPositions?
   private let infused: InfusedPositions?
   private let prepared = PreparedParameters()
+  private let encoded: EncodedSource?
   private var sequences: [SequencePast] = []
   private let most: Int
   private let streams: [Buffer<Int32>]
@@ -42,6 +43,7 @@ public final class IncrementalPass {
     infused = config.infusedPositions
     precondition(
       parameters.count == parts.layout.parameterBufferCount, "parameters of another layout")
+    encoded = config.encoder.isEmpty ? nil : EncodedSource(config)
     most = sequences
     streams = (0..<2).map { _ in Buffer(sequences * config.width) }
     logits = Buffer(sequences * config.vocabulary)
@@ -60,26 +62,81 @@ public final class IncrementalPass {
   /// Throws when the model cannot read them, and when a stream leaves its range.
   public func read(_ tokens: [Int32]) throws(ReformerError) -> View<Float> {
     precondition(position == 0 && sequences.count == 1, "a start in the middle")
-    let start = Window(inputs: tokens, targets: [Int32](repeating: -1, count: tokens.count))
-    try start.check(length: config.length, vocabulary: config.vocabulary)
-    let (count, width) = (tokens.count, config.width)
-    sequences[0].window.inputs[0..<count].copy(from: tokens)
-    let pass = pass(
-      0..<count, sequences[0].address, isStrict ? .start(sequences[0]) : nil)
+    let logits = logits.view[0..<config.vocabulary]
+    try start(sequences[0], tokens, into: logits)
+    position = tokens.count
+    return logits
+  }
+
+  /// Reads the source of each sequence, and the token that their targets begin with; returns the logits `[sequences, V]` of
+  /// the next ones, lent until the next call.
+  ///
+  /// Throws when the model cannot read them, and when a stream leaves its range.
+  public func read(sources: [[Int32]], begin token: Int32) throws(ReformerError) -> Matrix {
+    precondition(
+      isStrict && position == 0 && sequences.count == sources.count, "\(sources.count) sources")
+    let result = Matrix(
+      logits.view[0..<sources.count * config.vocabulary], rows: sources.count,
+      columns: config.vocabulary)
+    for (index, source) in sources.enumerated() {
+      sequences[index].source = source
+      try start(sequences[index], [token], into: result.row(index))
+    }
+    position = 1
+    return result
+  }
+
+  /// Goes on with the sequences at `places`, in this order; one that is there more than once is read again for each place
+  /// but the first.
+  ///
+  /// Throws as `read` does.
+  public func keep(_ places: [Int]) throws(ReformerError) {
+    precondition((1...most).contains(places.count), "\(places.count) sequences")
+    let before = sequences
+    var taken: Set<Int> = []
+    sequences = []
+    for place in places {
+      let isNew = taken.insert(place).inserted
+      sequences.append(isNew ? before[place] : try twin(of: before[place]))
+    }
+  }
+
+  /// A sequence of the same tokens.
+  private func twin(of sequence: SequencePast) throws(ReformerError) -> SequencePast {
+    let twin = SequencePast(address: sequence.address, length: config.length)
+    twin.source = sequence.source
+    try engine.scratch.frame { () throws(ReformerError) in
+      try start(
+        twin, sequence.window.inputs[0..<position].array,
+        into: engine.scratch.floats(config.vocabulary))
+    }
+    return twin
+  }
+
+  /// The first tokens of a sequence in one pass, and the logits `[V]` of the next one.
+  private func start(
+    _ sequence: SequencePast, _ tokens: [Int32], into logits: View<Float>
+  ) throws(ReformerError) {
+    let start = Window(
+      source: sequence.source, inputs: tokens, targets: [Int32](repeating: -1, count: tokens.count))
+    try start.check(config)
+    let count = tokens.count
+    sequence.window.inputs[0..<count].copy(from: tokens)
+    var pass = pass(0..<count, sequence.address, isStrict ? .start(sequence) : nil)
+    pass.source = encoded?.part(of: start)
     let last = count - 1..<count
     try engine.scratch.frame { () throws(ReformerError) in
-      let all = (0..<2).map { _ in stream(engine.scratch.integers(count * width)) }
-      try parts.embedding.forward(tokens: start.inputs, streams: all, pass: pass)
+      let size = (start.sourceLength + count) * config.width
+      let all = try parts.begin(
+        (0..<2).map { _ in stream(engine.scratch.integers(size)) }, start, pass: pass,
+        observer: Unobserved())
       try parts.stack.forward(all, pass: pass, observer: Unobserved())
-      parts.head.learn(
-        0..<count - 1, streams: all, sequence: sequences[0], known: count, pass: pass)
+      parts.head.learn(0..<count - 1, streams: all, sequence: sequence, known: count, pass: pass)
       parts.head.next(
-        streams: all.map { stream($0.values(last)) }, sequences: sequences, position: count - 1,
-        into: Matrix(logits.view[0..<config.vocabulary], rows: 1, columns: config.vocabulary),
-        pass: self.pass(0..<1, sequences[0].address, .step(sequences, position: count - 1)))
+        streams: all.map { stream($0.values(last)) }, sequences: [sequence], position: count - 1,
+        into: Matrix(logits, rows: 1, columns: config.vocabulary),
+        pass: self.pass(0..<1, sequence.address, .step([sequence], position: count - 1)))
     }
-    position = count
-    return logits.view[0..<config.vocabulary]
   }
 
   /// Reads one more token of each of the first sequences, and returns the logits `[tokens, V]` of the next ones, lent

@@ -60,6 +60,8 @@ struct Pass {
   var continuation: Continuation?
   /// The stream that the window is part of, if it is one.
   var stream: StreamPart?
+  /// What the encoder has made of the window's source, if there is one.
+  var source: EncodedSource.Part?
 
   /// Memory for what a sub-layer computes on its way forward and needs on its way back.
   ///

@@ -28,12 +28,16 @@ public struct ReformerConfig: Sendable {
   public var vocabulary: Int
   /// Token id of byte 0.
   public var byteOffset: Int
-  /// Positions of a training window, L; at most the product of `axialShape`.
+  /// Positions of a training window, L; at most the product of `axialShape`. With an encoder, of a target.
   public var length: Int
   /// Features of each residual stream, D.
   public var width: Int
   /// Attention of each layer, first to last.
   public var layers: [any AttentionLayer]
+  /// Attention of each layer of the encoder, first to last; none: a model that reads no source.
+  public var encoder: [any AttentionLayer]
+  /// Positions of a source, at most; 0 without an encoder.
+  public var sourceLength: Int
   /// Attention heads, H.
   public var heads: Int
   /// Features per head, K.
@@ -74,7 +78,7 @@ public struct ReformerConfig: Sendable {
   /// All sizes at once.
   public init(
     vocabulary: Int = 256, byteOffset: Int = 0, length: Int, width: Int,
-    layers: [any AttentionLayer],
+    layers: [any AttentionLayer], encoder: [any AttentionLayer] = [], sourceLength: Int = 0,
     heads: Int, headWidth: Int, headsPerGroup: Int? = nil, feedForwardWidth: Int,
     activation: Activation = .relu, tokenShift: Bool = false, precision: Precision = .fp32,
     axialShape: [Int],
@@ -87,6 +91,8 @@ public struct ReformerConfig: Sendable {
     self.length = length
     self.width = width
     self.layers = layers
+    self.encoder = encoder
+    self.sourceLength = sourceLength
     self.heads = heads
     self.headWidth = headWidth
     self.headsPerGroup = headsPerGroup ?? heads
@@ -127,6 +133,7 @@ public struct ReformerConfig: Sendable {
     for (index, layer) in layers.enumerated() {
       if let problem = layer.problem { throw .config("layer \(index): \(problem)") }
     }
+    try checkEncoder()
     if infusesPositions {
       try require(width % 2 == 0, "width \(width)", "even with infused positions")
       try require(
@@ -150,9 +157,9 @@ public struct ReformerConfig: Sendable {
       "n-gram counts of \(vocabulary) token ids", "at most \(NGramRow.mostTokens)")
   }
 
-  private static let largest = 1 << 27
+  static let largest = 1 << 27
 
-  private func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
+  func require(_ holds: Bool, _ what: String, _ legal: String) throws(ReformerError) {
     if !holds { throw .config("\(what); legal: \(legal)") }
   }
 

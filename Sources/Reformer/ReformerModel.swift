@@ -1,4 +1,5 @@
-// The model's main path: bytes -> embedding -> reversible sub-layers -> loss, and back through the same.
+// The model's main path: bytes -> embedding -> reversible sub-layers -> loss, and back through the same. A source goes
+// through an encoder first (Encoder.swift).
 import Attention
 import Compute
 
@@ -19,6 +20,7 @@ public final class ReformerModel {
   private let infused: InfusedPositions?
   private let streams: [Buffer<Int32>]
   private let streamGradients: [Buffer<Float>]
+  private let encoded: EncodedSource?
   private let rowLoss: Buffer<Float>
   private let kept: KeptActivations?
 
@@ -37,23 +39,27 @@ public final class ReformerModel {
     parts = ReformerParts(config, withoutAttention: withoutAttention)
     rotary = config.rotaryPositions
     infused = config.infusedPositions
-    let size = config.length * config.width
+    let size = config.positions * config.width
     streams = [Buffer(size), Buffer(size)]
     streamGradients = [Buffer(size), Buffer(size)]
+    encoded = config.encoder.isEmpty ? nil : EncodedSource(config)
     rowLoss = Buffer(config.length)
     kept =
       keepActivations || config.residual == .plain
       ? KeptActivations(
-        parts: parts.stack.steps.map { ($0.sublayer.group, $0.sublayer.keptParts) },
-        length: config.length, width: config.width) : nil
+        parts: (parts.encoder.steps + parts.stack.steps).map {
+          ($0.sublayer.group, $0.sublayer.keptParts)
+        },
+        length: max(config.length, config.sourceLength), width: config.width) : nil
   }
 
+  /// The streams of a window: those of its source, then its own.
   private func start(_ window: Window) throws(ReformerError) -> [ResidualStream] {
-    try window.check(length: config.length, vocabulary: config.vocabulary)
+    try window.check(config)
     return streams.map {
       ResidualStream(
-        values: $0.view[0..<window.length * config.width], first: 0, width: config.width,
-        fractionBits: config.residualFractionBits)
+        values: $0.view[0..<(window.sourceLength + window.length) * config.width], first: 0,
+        width: config.width, fractionBits: config.residualFractionBits)
     }
   }
 
@@ -65,7 +71,8 @@ public final class ReformerModel {
     return Pass(
       parameters: parameters, length: window.length, rows: 0..<window.length, address: address,
       isTraining: isTraining, givenRotations: givenRotations, rotary: rotary, infused: infused,
-      engine: engine, kept: isTraining ? kept : nil, stream: try memory?.part(of: window))
+      engine: engine, kept: isTraining ? kept : nil, stream: try memory?.part(of: window),
+      source: encoded?.part(of: window))
   }
 
   private func sum(_ losses: View<Float>) -> Double {
@@ -83,17 +90,17 @@ public final class ReformerModel {
     givenRotations: [Int: [Float]] = [:], memory: StreamMemory? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
-    let streams = try start(window)
+    let all = try start(window)
     let pass = try pass(parameters, window, address, isTraining: true, givenRotations, memory)
     precondition(window.scoredCount > 0 && gradients.count == layout.count, "nothing to score")
-    let streamGradients = streamGradients.map {
-      Matrix(
-        $0.view[0..<window.length * config.width], rows: window.length, columns: config.width)
+    let positions = window.sourceLength + window.length
+    let allGradients = streamGradients.map {
+      Matrix($0.view[0..<positions * config.width], rows: positions, columns: config.width)
     }
+    let streamGradients = allGradients.map { $0.rows(window.sourceLength..<positions) }
     let rowLoss = rowLoss.view[0..<window.length]
 
-    observer.needs(group: parts.embedding.group)
-    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    let streams = try parts.begin(all, window, pass: pass, observer: observer)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     observer.needs(group: parts.head.group)
     parts.head.forwardAndBackward(
@@ -103,8 +110,17 @@ public final class ReformerModel {
     try parts.stack.backward(
       streams, streamGradients: streamGradients, gradients: gradients, pass: pass,
       observer: observer)
+    if let source = pass.source {
+      let rows = 0..<source.length
+      let sourceGradients = allGradients.map { $0.rows(rows) }
+      source.setGradients(sourceGradients, pass: pass)
+      try parts.encoder.backward(
+        all.map { $0.part(rows) }, streamGradients: sourceGradients, gradients: gradients,
+        pass: pass.over(source.length), observer: observer)
+    }
     parts.embedding.backward(
-      tokens: window.inputs, streamGradients: streamGradients, gradients: gradients, pass: pass)
+      tokens: window.inputs, streamGradients: allGradients, gradients: gradients,
+      pass: pass.over(positions))
     observer.ready(group: parts.embedding.group)
     return sum(rowLoss) / Double(window.scoredCount)
   }
@@ -121,11 +137,11 @@ public final class ReformerModel {
     losses: View<Float>? = nil, likeliest: View<Int32>? = nil, hashTally: HashTally? = nil,
     observer: any PassObserver = Unobserved()
   ) throws(ReformerError) -> Double {
-    let streams = try start(window)
+    let all = try start(window)
     var pass = try pass(parameters, window, address, isTraining: false, givenRotations, memory)
     pass.hashTally = hashTally
     let rowLoss = rowLoss.view[0..<window.length]
-    try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
+    let streams = try parts.begin(all, window, pass: pass, observer: observer)
     try parts.stack.forward(streams, pass: pass, observer: observer)
     parts.head.forward(
       streams: streams, window: window, rowLoss: rowLoss, allLogits: logits, likeliest: likeliest,
@@ -136,10 +152,11 @@ public final class ReformerModel {
 
   /// A pass over one window that stands before its first sub-layer.
   ///
-  /// Throws when the window does not fit.
+  /// For models without an encoder. Throws when the window does not fit.
   public func steppedPass(
     parameters: View<Float>, window: Window, address: RandomAddress
   ) throws(ReformerError) -> SteppedPass {
+    precondition(config.encoder.isEmpty, "a pass in steps of a model with an encoder")
     let streams = try start(window)
     let pass = try pass(parameters, window, address, isTraining: false)
     try parts.embedding.forward(tokens: window.inputs, streams: streams, pass: pass)
@@ -157,55 +174,6 @@ public final class ReformerModel {
 
 }
 
-/// The parts of a model in the order of the way forward, each with its places in one layout.
-struct ReformerParts {
-  let layout: ParameterLayout
-  let embedding: Embedding
-  let stack: ReversibleStack
-  let head: LossHead
-
-  /// Sizes that pass `ReformerConfig.check`.
-  ///
-  /// Attention that is left out keeps its place in the layout, so that parameters still fit.
-  init(_ config: ReformerConfig, withoutAttention: Set<Int> = []) {
-    var layout = ParameterLayout()
-    embedding = Embedding(config, layout: &layout)
-    var steps: [ReversibleStack.Step] = []
-    for (index, attention) in config.layers.enumerated() {
-      // Y1 = X1 + attention(X2), Y2 = X2 + feed-forward(Y1).
-      let sublayer = attention.sublayer(config, &layout, index)
-      if !withoutAttention.contains(index) {
-        steps.append(.init(name: type(of: attention).name, sublayer: sublayer, target: 0))
-      }
-      let feedForward: any ReversibleSublayer =
-        switch config.precision {
-        case .fp32: FeedForward<Float>(config, layout: &layout, layer: index)
-        case .bf16: FeedForward<BFloat16Pair<InPairs>>(config, layout: &layout, layer: index)
-        case .bf16InBlocks:
-          FeedForward<BFloat16Pair<InBlocks>>(config, layout: &layout, layer: index)
-        }
-      steps.append(.init(name: "feed-forward", sublayer: feedForward, target: 1))
-    }
-    stack = ReversibleStack(steps: steps, isPlain: config.residual == .plain)
-    head = LossHead(config, layout: &layout)
-    self.layout = layout
-  }
-}
-
-extension AttentionLayer {
-  fileprivate func sublayer(
-    _ config: ReformerConfig, _ layout: inout ParameterLayout, _ layer: Int
-  ) -> any ReversibleSublayer {
-    switch config.precision {
-    case .fp32: AttentionSublayer<Self, Float>(self, config, layout: &layout, layer: layer)
-    case .bf16:
-      AttentionSublayer<Self, BFloat16Pair<InPairs>>(self, config, layout: &layout, layer: layer)
-    case .bf16InBlocks:
-      AttentionSublayer<Self, BFloat16Pair<InBlocks>>(self, config, layout: &layout, layer: layer)
-    }
-  }
-}
-
 extension ReformerConfig {
   /// Where every parameter lies: one group for the embeddings, one per sub-layer, one for the head.
   public var parameterLayout: ParameterLayout { ReformerParts(self).layout }
@@ -217,7 +185,7 @@ extension ReformerConfig {
   }
 
   /// Positions on either side of the start of a window.
-  private var farthest: Int { max(length, carriedRows + 1) }
+  private var farthest: Int { max(length, carriedRows + 1, sourceLength) }
 
   /// Sinusoids of all positions, where they are infused.
   var infusedPositions: InfusedPositions? {
@@ -229,6 +197,9 @@ extension ReformerConfig {
     infusesPositions ? InfusedPositions.floats(length: farthest, width: width) : 0
   }
 
-  /// Name of what belongs to a layer in the checkpoint.
-  static func layerName(_ index: Int) -> String { "reformer.encoder.layers.\(index)." }
+  /// Name of what belongs to a layer in the checkpoint: in Hugging Face's layout the only stack is the encoder.
+  func layerName(_ index: Int) -> String {
+    encoder.isEmpty || index < encoder.count
+      ? "reformer.encoder.layers.\(index)." : "reformer.decoder.layers.\(index - encoder.count)."
+  }
 }

@@ -13,6 +13,11 @@ struct ResidualStream {
 
   private var step: Float { Float(sign: .plus, exponent: -fractionBits, significand: 1) }
 
+  /// Some of its rows, as a stream of their own that begins at position 0.
+  func part(_ rows: Range<Int>) -> ResidualStream {
+    ResidualStream(values: values(rows), first: 0, width: width, fractionBits: fractionBits)
+  }
+
   /// The values of positions.
   func values(_ rows: Range<Int>) -> View<Int32> {
     values[(rows.lowerBound - first) * width..<(rows.upperBound - first) * width]

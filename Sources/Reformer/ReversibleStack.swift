@@ -36,6 +36,10 @@ struct ReversibleStack {
   let steps: [Step]
   /// Whether there is but one stream, of which both are copies.
   var isPlain = false
+  /// Sub-layers of the model that come before these.
+  var before = 0
+  /// Sub-layers of the model.
+  let of: Int
 
   /// Runs sub-layer `index` on the way forward.
   func run(_ index: Int, _ streams: [ResidualStream], pass: Pass) throws(ReformerError) {
@@ -63,7 +67,7 @@ struct ReversibleStack {
       observer.needs(group: group)
       pass.kept?.source(group: group, source).values.copy(from: source.values)
       try run(index, streams, pass: pass)
-      observer.progress(Double(index + 1) / Double(4 * steps.count))
+      observer.progress(Double(before + index + 1) / Double(4 * of))
     }
   }
 
@@ -90,7 +94,7 @@ struct ReversibleStack {
         targetGradient: streamGradients[step.target], gradients: gradients, pass: pass)
       observer.ready(group: group)
       // On the way back a sub-layer is computed once more and differentiated: three times the work.
-      observer.progress(1 - 0.75 * Double(index) / Double(steps.count))
+      observer.progress(1 - 0.75 * Double(before + index) / Double(of))
     }
   }
 }

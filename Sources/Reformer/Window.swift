@@ -1,9 +1,9 @@
 // One window on its way from the corpus to the loss.
 import Compute
 
-/// What a model reads, and what it must predict from it.
+/// What a model reads, and what it must predict from it: with a source, of its target.
 ///
-/// L positions.
+/// L positions, S of the source.
 public struct Window: Sendable {
   private let tokens: Buffer<Int32>
   /// Whether it was trained on before, so that counts have seen what follows each position.
@@ -12,13 +12,15 @@ public struct Window: Sendable {
   public let isContinued: Bool
   /// Positions, L.
   public let length: Int
+  /// Positions of the source, S; 0 where there is none.
+  public let sourceLength: Int
   /// Positions whose prediction is scored.
   public let scoredCount: Int
 
-  /// Token ids `[L]`.
-  var inputs: View<Int32> { tokens.view[0..<length] }
+  /// Token ids `[S + L]`, those of the source first.
+  var inputs: View<Int32> { tokens.view[0..<sourceLength + length] }
   /// Token ids `[L]` to be predicted; negative ones are not scored.
-  var targets: View<Int32> { tokens.view[length..<2 * length] }
+  var targets: View<Int32> { tokens.view[sourceLength + length..<sourceLength + 2 * length] }
 
   /// The first n of n + 1 bytes, each to predict the byte after it; the id of a byte is its value plus
   /// `byteOffset`.
@@ -36,18 +38,35 @@ public struct Window: Sendable {
       inputs: ids.dropLast(), targets: targets, isRepeated: isRepeated, isContinued: isContinued)
   }
 
-  /// Any tokens; traps when there are not as many targets.
+  /// A pair: the end of the source is marked, and from the mark that its target begins and each byte of it the next one is
+  /// predicted, the mark of its end last.
+  ///
+  /// The marks are the two tokens before that of byte 0; traps where there are none.
   public init(
-    inputs: some Collection<Int32>, targets: some Collection<Int32>, isRepeated: Bool = false,
-    isContinued: Bool = false
+    source: some Collection<UInt8>, target: some Collection<UInt8>, byteOffset: Int,
+    isRepeated: Bool = false
+  ) {
+    precondition(byteOffset >= 2, "no marks before byte 0, which is token \(byteOffset)")
+    let (begin, end) = (Int32(byteOffset - 2), Int32(byteOffset - 1))
+    let ids = target.map { Int32($0) + Int32(byteOffset) }
+    self.init(
+      source: source.map { Int32($0) + Int32(byteOffset) } + [end], inputs: [begin] + ids,
+      targets: ids + [end], isRepeated: isRepeated)
+  }
+
+  /// Any tokens, after those of `source`; traps when there are not as many targets as inputs.
+  public init(
+    source: [Int32] = [], inputs: some Collection<Int32>, targets: some Collection<Int32>,
+    isRepeated: Bool = false, isContinued: Bool = false
   ) {
     self.isRepeated = isRepeated
     self.isContinued = isContinued
     precondition(inputs.count == targets.count, "\(inputs.count) inputs, \(targets.count) targets")
     length = inputs.count
+    sourceLength = source.count
     scoredCount = targets.count { $0 >= 0 }
-    tokens = Buffer(2 * length)
-    tokens.view.copy(from: Array(inputs) + Array(targets))
+    tokens = Buffer(sourceLength + 2 * length)
+    tokens.view.copy(from: source + Array(inputs) + Array(targets))
   }
 
   /// A window of `length` tokens that are set as they become known; nothing in it is scored.
@@ -55,19 +74,25 @@ public struct Window: Sendable {
     isRepeated = false
     isContinued = false
     self.length = length
+    sourceLength = 0
     scoredCount = 0
     tokens = Buffer(2 * length)
     targets.fill(-1)
   }
 
-  /// Throws when a model for windows of `most` positions of `vocabulary` tokens cannot read it.
-  func check(length most: Int, vocabulary: Int) throws(ReformerError) {
-    guard (1...most).contains(length) else {
-      throw .window("\(length) positions; this model takes 1 to \(most)")
+  /// Throws when a model of these sizes cannot read it.
+  func check(_ config: ReformerConfig) throws(ReformerError) {
+    guard (1...config.length).contains(length) else {
+      throw .window("\(length) positions; this model takes 1 to \(config.length)")
+    }
+    let most = config.sourceLength
+    guard (min(1, most)...most).contains(sourceLength) else {
+      throw .window("a source of \(sourceLength) positions; this model takes 1 to \(most), or none")
     }
     for (index, token) in tokens.view.array.enumerated()
-    where Int(token) >= vocabulary || (token < 0 && index < length) {
-      throw .window("token \(token) at \(index % length); the vocabulary has \(vocabulary)")
+    where Int(token) >= config.vocabulary || (token < 0 && index < inputs.count) {
+      let place = index < sourceLength ? index : (index - sourceLength) % length
+      throw .window("token \(token) at \(place); the vocabulary has \(config.vocabulary)")
     }
   }
 }

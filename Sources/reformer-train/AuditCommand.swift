@@ -39,6 +39,7 @@ struct AuditCommand: ParsableCommand {
     }
     let progress = Progress(rank: 0)
     let stored = try Checkpoint.open(checkpoint, overrides: overrides, report: progress.notice)
+    try stored.config.requireDecoder("look for later bytes in")
     let data = try stored.data(communicator: SoloCommunicator(), progress: progress)
     MatrixProducts.current = stored.config.run.matrixProducts
     let report = try stored.withParameters { parameters in

@@ -120,7 +120,7 @@ struct EvaluateCommand: ParsableCommand {
         guard communicator.rank == 0 else { continue }
         let report = EvaluationReport(
           step: stored.step, corpus: corpus, split: corpus != nil && split == nil ? nil : part,
-          context: context, stride: stride ?? context,
+          context: context, stride: stride ?? context, isPairs: config.data.task == .pairs,
           streams: config.reformer.carriedRows > 0 ? config.run.globalBatch : nil,
           averaged: averaged,
           without: ablation.names,
@@ -157,10 +157,11 @@ struct EvaluateCommand: ParsableCommand {
         "--stride \(stride ?? context); legal values: 1 to the context, \(context)")
     }
     let isWhole = context == config.data.length && stride ?? context == context
-    guard isWhole || config.data.task.isText || corpus != nil else {
+    let task = config.data.task
+    guard isWhole || task.isText || (corpus != nil && task != .pairs) else {
       throw UserError(
         "--context \(context), --stride \(stride ?? context); legal values: data.length, \(config.data.length), with "
-          + "data.task = \"\(config.data.task.rawValue)\"")
+          + "data.task = \"\(task.rawValue)\"")
     }
     guard stride ?? context == context || config.reformer.carriedRows == 0 else {
       throw UserError(

@@ -13,6 +13,8 @@ struct EvaluationReport: Codable {
     case sliding
     /// Side by side, with what layers carry over.
     case streams
+    /// Each target by itself, with its source.
+    case pairs
   }
 
   let step: Int
@@ -45,14 +47,15 @@ struct EvaluationReport: Codable {
   /// `results`: by hash seed, at least one.
   init(
     step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int,
-    streams: Int?, averaged: Bool, without: [String],
+    isPairs: Bool, streams: Int?, averaged: Bool, without: [String],
     hashes: Int?, results: [EvaluationResult]
   ) {
     let mean = EvaluationResult.mean(of: results)
     self.step = step
     self.corpus = corpus
     self.split = split
-    self.protocol = streams != nil ? .streams : stride == context ? .blocks : .sliding
+    self.protocol =
+      isPairs ? .pairs : streams != nil ? .streams : stride == context ? .blocks : .sliding
     self.streams = streams
     self.context = context
     self.stride = stride
@@ -113,6 +116,7 @@ struct EvaluationReport: Codable {
       switch self.protocol {
       case .blocks: "blocks of \(context), nothing carried over"
       case .streams: "windows of \(context) in \(streams ?? 1) streams, memory carried over"
+      case .pairs: "targets of pairs, their ends counted"
       case .sliding: "sliding windows of \(context), \(stride) scored in each"
       }
     return windows + (hashes.map { ", \($0) hash round\($0 == 1 ? "" : "s")" } ?? "")

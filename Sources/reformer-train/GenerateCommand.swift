@@ -66,6 +66,7 @@ struct GenerateCommand: ParsableCommand {
     let progress = Progress(rank: 0)
     var stored = try Checkpoint.open(checkpoint, overrides: overrides, report: progress.notice)
     if averaged { stored = try stored.averaged() }
+    try stored.config.requireDecoder("continue a text")
     MatrixProducts.current = stored.config.run.matrixProducts
     try stored.withParameters { parameters in
       let generator = try Generator(

@@ -17,6 +17,7 @@ struct ReformerTrain: ParsableCommand {
       reformer-train report checkpoints/NAME     draw it, for a browser
       reformer-train compare SPEC                train variants of a config, and compare them
       reformer-train generate checkpoints/NAME   continue a text with it
+      reformer-train translate checkpoints/NAME  write the target of each line
       reformer-train help train                  the options of a command
       reformer-train help config                 the keys of a config
       reformer-train help metrics                the keys of metrics.jsonl
@@ -26,7 +27,8 @@ struct ReformerTrain: ParsableCommand {
       """,
     version: programVersion,
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, CompleteCommand.self,
+      TrainCommand.self, EvaluateCommand.self, GenerateCommand.self, TranslateCommand.self,
+      CompleteCommand.self,
       CompressCommand.self, DecompressCommand.self, ReportCommand.self, CompareCommand.self,
       ExportCommand.self,
       ImportCommand.self,

@@ -22,6 +22,11 @@ struct Example: Sendable, CustomStringConvertible {
     }
     return AttentionKind.allCases.flatMap { examples(sizes.layer($0)) }
   }()
+
+  /// What some of them are without the causal mask.
+  static let unmasked = SurroundingAttention.examples.enumerated().map {
+    Example(layer: $0.element, description: "\(SurroundingAttention.name) \($0.offset)")
+  }
 }
 
 @Suite("Contract of every attention kind")
@@ -102,7 +107,9 @@ struct ContractTests {
     #expect(names == Set(AttentionKind.allCases.map(\.rawValue)))
   }
 
-  @Test("output and gradients are those of the definition", arguments: Example.all, lengths)
+  @Test(
+    "output and gradients are those of the definition", arguments: Example.all + Example.unmasked,
+    lengths)
   func definition(example: Example, length: Int) {
     for (rate, isRotary) in [(0, false), (0.3, false), (0.3, true)] {
       let probe = AttentionProbe(
@@ -171,6 +178,24 @@ struct ContractTests {
     }
   }
 
+  @Test("without the mask the keys on either side of a query are seen", arguments: lengths)
+  func surrounding(length: Int) throws {
+    let sizes = [
+      FullAttention(sharesQueryKey: false).unmasked,
+      LocalAttention(chunk: 4, chunksBefore: 2).unmasked,
+    ]
+    for (layer, reach) in zip(sizes, [length, 2]) {
+      let probe = AttentionProbe(try #require(layer), length: length)
+      probe.forward()
+      for (query, keys) in probe.sight(head: 1).keys.enumerated() {
+        let seen = (0..<length).filter { reach == length || abs($0 / 4 - query / 4) <= reach }
+        #expect(keys.map(\.position) == seen)
+      }
+    }
+    #expect(FullAttention(sharesQueryKey: true).unmasked == nil)
+    #expect(SlidingAttention().unmasked == nil)
+  }
+
   @Test(
     "where a kind says so, later positions leave every bit of earlier outputs alone",
     arguments: Example.all.filter(\.layer.isStrictlyCausal), [1, 5, 33, 100, 197, 331])
@@ -200,7 +225,7 @@ struct ContractTests {
   // Hashes are those of single precision, so that both see the same keys.
   @Test(
     "in bf16, output and gradients are those of single precision but for rounding",
-    arguments: Example.all, [5, 100, 331])
+    arguments: Example.all + Example.unmasked, [5, 100, 331])
   func precision(example: Example, length: Int) {
     let runs = Precision.allCases.map { precision in
       let probe = AttentionProbe(
@@ -220,7 +245,8 @@ struct ContractTests {
   }
 
   @Test(
-    "bits do not depend on the number of threads", arguments: Example.all, Precision.allCases)
+    "bits do not depend on the number of threads", arguments: Example.all + Example.unmasked,
+    Precision.allCases)
   func threads(example: Example, precision: Precision) {
     let runs = (1...4).map { threads in
       let probe = AttentionProbe(
@@ -234,7 +260,9 @@ struct ContractTests {
     for run in runs.dropFirst() { #expect(run == runs[0]) }
   }
 
-  @Test("a pass lends no more than it declares", arguments: Example.all, [5, 100, 2500])
+  @Test(
+    "a pass lends no more than it declares", arguments: Example.all + Example.unmasked,
+    [5, 100, 2500])
   func scratch(example: Example, length: Int) {
     let (heads, width) = (3, 12)
     let probe = AttentionProbe(

@@ -64,7 +64,11 @@ final class ModelProbe {
   let gradients: Buffer<Float>
   var inputs: [Int32]
   var targets: [Int32]
-  var window: Window { Window(inputs: inputs, targets: targets, isContinued: isContinued) }
+  /// Of a model with an encoder.
+  var source: [Int32]
+  var window: Window {
+    Window(source: source, inputs: inputs, targets: targets, isContinued: isContinued)
+  }
   /// Of the stream that windows are part of, which passes read and do not commit.
   var memory: StreamMemory?
   var isContinued = false
@@ -89,6 +93,7 @@ final class ModelProbe {
     let length = length ?? config.length
     inputs = madeUpTokens(length, vocabulary: config.vocabulary, seed: seed)
     targets = madeUpTokens(length, vocabulary: config.vocabulary, seed: seed + 7)
+    source = madeUpTokens(config.sourceLength, vocabulary: config.vocabulary, seed: seed + 13)
   }
 
   /// Mean loss; gradients afresh in `gradients`.

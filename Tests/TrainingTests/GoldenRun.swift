@@ -1,4 +1,4 @@
-// The runs whose bits are pinned: one tiny model per attention kind and one of all, with dropout everywhere, two
+// The runs whose bits are pinned: one tiny model per attention kind, one of all, and one with an encoder, with dropout everywhere, two
 // windows a step, a run in stages, one each with rotary and infused positions, one with plain residuals, one with counts, one of each
 // other optimizer, and a resume with other threads in the middle.
 import Foundation
@@ -198,6 +198,23 @@ struct GoldenRun: Sendable, CustomStringConvertible {
         attention.memory.compressed = 110
         attention.memory.ratio = 3
         """),
+    // An encoder and a decoder, lines that are left out, and pairs of all lengths.
+    GoldenRun(
+      name: "pairs",
+      keys: """
+        data.task = "pairs"
+        data.length = 200
+        data.source_length = 200
+        data.wrong_lines = "skip"
+        model.kind = "encoder-decoder"
+        model.layers = ["full", "local"]
+        model.encoder_layers = ["local", "full"]
+        model.positions = "rotary"
+        model.token_shift = true
+        model.vocabulary = 258
+        model.byte_offset = 2
+        attention.local.chunk = 24
+        """),
     // Products of bf16 numbers in all kinds of layers, with the gate of relu, and sizes that pairs do not divide.
     GoldenRun(name: "bf16", keys: bf16),
     // The same in the order of AMX.
@@ -264,6 +281,18 @@ struct GoldenRun: Sendable, CustomStringConvertible {
     optimizer.warmup_steps = 4
     optimizer.weight_decay = 0.01
     """
+
+  /// What it is trained on: text or, for pairs, the halves of its lines, of which some are empty.
+  var corpus: String {
+    let text = TinyRun.text(bytes: 40_000)
+    guard keys.contains("\"pairs\"") else { return text }
+    return text.split(separator: "\n").map { line in
+      let words = line.split(separator: " ")
+      let half = words.count / 2
+      return words[..<half].joined(separator: " ") + "\t" + words[half...].joined(separator: " ")
+        + "\n"
+    }.joined()
+  }
 
   /// The config as a file of the folder.
   func writeConfig(in folder: TemporaryFolder, corpus: String) throws -> String {

@@ -68,7 +68,7 @@ struct GoldenTests {
   @Test("losses of 20 steps and the last parameters", arguments: cases)
   func runs(level: String, golden: GoldenRun) throws {
     let folder = try TemporaryFolder()
-    let corpus = try folder.write("corpus", text: TinyRun.text(bytes: 40_000))
+    let corpus = try folder.write("corpus", text: golden.corpus)
     let config = try golden.writeConfig(in: folder, corpus: corpus)
     let output = folder.path("run")
     let start = ["train", "--config", config, "--output", output]

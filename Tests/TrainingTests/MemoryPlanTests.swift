@@ -52,6 +52,12 @@ struct MemoryPlanTests {
         "model.axial_widths=[]", "data.order=streams", "attention.memory.rows=1024",
         "attention.memory.compressed=1024",
       ],
+      [
+        "model.kind=encoder-decoder", "data.task=pairs", "data.source_length=32768",
+        "data.length=4096", "model.layers=[local]", "model.encoder_layers=[local]",
+        "model.positions=rotary", "model.axial_shape=[]", "model.axial_widths=[]",
+        "model.vocabulary=258", "model.byte_offset=2", "model.ngrams.orders=[]",
+      ],
       ["model.layers=[strided, fixed]"], ["model.layers=[bigbird]"], ["model.layers=[span]"],
       ["run.threads=3"], ["model.activation=gelu"], ["model.token_shift=true"],
       ["model.precision=bf16"],

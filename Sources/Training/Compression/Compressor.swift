@@ -15,6 +15,7 @@ public struct Compressor {
   /// Throws where the model does not decode what it encodes.
   public init(_ checkpoint: Checkpoint, threads: Int) throws(UserError) {
     let config = checkpoint.config
+    try config.requireDecoder("compress")
     guard config.run.matrixProducts != .openblas else {
       throw UserError(
         "\(checkpoint.folder): run.matrix_products is openblas, which makes no promise about its bits; a model that is "

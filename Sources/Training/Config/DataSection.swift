@@ -21,6 +21,8 @@ public enum DataTask: String, Sendable, CaseIterable {
   case duplication
   /// Each number of images but the first.
   case pixels
+  /// Each byte of targets, of which each has a source.
+  case pairs
 }
 
 extension DataTask {
@@ -30,12 +32,24 @@ extension DataTask {
 
 extension DataTask: ConfigChoice {}
 
+/// What becomes of lines that are no pairs.
+public enum WrongLines: String, Sendable, CaseIterable {
+  /// The run does not start.
+  case refuse
+  /// They are left out, and the start says how many.
+  case skip
+}
+
+extension WrongLines: ConfigChoice {}
+
 /// `[data]`; `keys` says what each property means.
 package struct DataSection: Sendable, Equatable {
   package var task = DataTask.bytes
   package var image: [Int] = []
   package var corpus = CorpusPaths([])
   package var length = 0
+  package var sourceLength = 0
+  package var wrongLines = WrongLines.refuse
   package var block = 0
   package var order = DataOrder.random
   package var split = [0.9, 0.05, 0.05]
@@ -56,7 +70,9 @@ package struct DataSection: Sendable, Equatable {
           + "data.length bytes that are made up as they are needed, w being uniformly distributed bytes from 1 to "
           + "127 (Kitaev et al. 2020, section 5). Then losses are means over these bytes, and evaluations say which "
           + "share of them is found likeliest. pixels: the corpus is raw images, one after the other, whose numbers "
-          + "are bytes; windows begin where images do, and bits per byte are bits per dimension."),
+          + "are bytes; windows begin where images do, and bits per byte are bits per dimension. pairs: each line of the "
+          + "corpus is a source, a tab and its target, which model.kind = \"encoder-decoder\" predicts with the end of "
+          + "its line; bits per byte are those of targets."),
       Key(
         "image", \.image, .list(0...3, of: .from(1, to: ConfigLimits.size)), .fixed,
         "With data.task = \"pixels\": rows, columns and channels (1, or 3 for red, green and blue) of an image."
@@ -70,7 +86,17 @@ package struct DataSection: Sendable, Equatable {
       ),
       Key(
         "length", \.length, .from(2, to: ConfigLimits.length), required: true,
-        .fixed, "Bytes of a training window; of the longest ones, with [[data.length_schedule]]."),
+        .fixed,
+        "Bytes of a training window; of the longest ones, with [[data.length_schedule]]. With data.task = \"pairs\": most "
+          + "bytes of a target, its end counted."),
+      Key(
+        "source_length", \.sourceLength,
+        .from(0, to: ConfigLimits.length, zero: "without data.task = \"pairs\""), .fixed,
+        "Most bytes of a source, its end counted."),
+      Key(
+        "wrong_lines", \.wrongLines, .any, .fixed,
+        "With data.task = \"pairs\": lines without a tab, with several, with an empty side or one that is longer than "
+          + "its limit are refused, or left out; none is cut."),
       Key(
         "block", \.block, automatic: 0, or: .from(2, to: ConfigLimits.length), .fixed,
         "Bytes that are trained on in the order in which they stand: an epoch visits blocks of so many at "
@@ -178,6 +204,13 @@ extension CorpusPaths {
 extension DataSection {
   /// Bytes of an image; 1 where there are none.
   package var imageBytes: Int { image.reduce(1, *) }
+
+  /// What pairs may be, where they are what is read; sizes that validation refuses have none.
+  var pairLimits: PairLimits? {
+    guard task == .pairs, sourceLength > 1, length > 1 else { return nil }
+    return PairLimits(
+      source: sourceLength, target: length, skipsWrongLines: wrongLines == .skip)
+  }
 
   /// What is read, as it could be set.
   var source: String {

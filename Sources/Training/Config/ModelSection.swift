@@ -17,6 +17,16 @@ extension PositionKind: ConfigChoice {}
 
 extension ResidualKind: ConfigChoice {}
 
+/// What a model is made of.
+public enum ModelKind: String, Sendable, CaseIterable {
+  /// One stack, which predicts each byte from those before it.
+  case decoder
+  /// One that also sees a source, which goes through a stack of its own.
+  case encoderDecoder = "encoder-decoder"
+}
+
+extension ModelKind: ConfigChoice {}
+
 /// Numbers that products read.
 public enum PrecisionChoice: String, Sendable, CaseIterable {
   /// Single precision.
@@ -30,8 +40,10 @@ extension PrecisionChoice: ConfigChoice {}
 /// `[model]`; `keys` says what each property means.
 package struct ModelSection: Sendable, Equatable {
   package var preset = ModelPreset.none
+  package var kind = ModelKind.decoder
   package var width = 0
   package var layers: [AttentionKind] = []
+  package var encoderLayers: [AttentionKind] = []
   package var heads = 0
   package var headWidth = 0
   package var headsPerGroup = 0
@@ -64,11 +76,19 @@ package struct ModelSection: Sendable, Equatable {
           + "Reformer cannot express; or rotary positions, squared ReLU, token shift, n-gram counts of up to 16 bytes and one round "
           + "of LSH with sight = \"bucket\" and window = 64."),
       Key(
+        "kind", \.kind, .any, .fixed,
+        "One stack; or an encoder of sources and a decoder, whose layers also attend to its output, with data.task = "
+          + "\"pairs\"."),
+      Key(
         "width", \.width, size, required: true, .fixed,
         "Features of each of the two residual streams."),
       Key(
         "layers", \.layers, .list(1...4096, of: .any), required: true, .fixed,
-        "Attention kind per layer, first to last."),
+        "Attention kind per layer, first to last; of the decoder where there are two stacks."),
+      Key(
+        "encoder_layers", \.encoderLayers, .list(0...4096, of: .any), .fixed,
+        "With model.kind = \"encoder-decoder\": kind per layer of the encoder, full or local, which there see later "
+          + "positions, too: all, or as many chunks after the own one as before it."),
       Key(
         "heads", \.heads, size, required: true, .fixed, "Attention heads."),
       Key(

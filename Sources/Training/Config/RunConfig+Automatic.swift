@@ -31,7 +31,8 @@ extension RunConfig {
   mutating func resolveAutomatic() {
     if model.headsPerGroup == 0, model.heads * model.headWidth <= ConfigLimits.size {
       model.headsPerGroup = Self.automaticHeadsPerGroup(
-        heads: model.heads, headWidth: model.headWidth, length: data.length)
+        heads: model.heads, headWidth: model.headWidth,
+        length: max(data.length, data.sourceLength))
     }
     if attention.lsh.buckets.isEmpty {
       attention.lsh.buckets = LSHAttention.automaticBuckets(

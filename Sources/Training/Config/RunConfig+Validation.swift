@@ -13,6 +13,7 @@ extension RunConfig {
     }
     try validateTask()
     try validateImages()
+    try validatePairs()
     try validateData()
     try validateStages()
     try validateModel()
@@ -154,7 +155,7 @@ extension RunConfig {
       "multiples or divisors of the number of ranks, \(ranks)")
   }
 
-  private func require(
+  func require(
     _ key: String, _ holds: Bool, _ legal: @autoclosure () -> String
   ) throws(ConfigError) {
     guard !holds else { return }

@@ -23,9 +23,11 @@ public struct RunConfig: Sendable, Equatable {
   public var reformer: ReformerConfig {
     var sizes = attention.sizes
     sizes.memory.isCarried = data.order == .streams
+    let encoder = model.encoderLayers.compactMap { sizes.layer($0).unmasked }
     return ReformerConfig(
       vocabulary: model.vocabulary, byteOffset: model.byteOffset, length: data.length,
-      width: model.width, layers: model.layers.map(sizes.layer), heads: model.heads,
+      width: model.width, layers: model.layers.map(sizes.layer), encoder: encoder,
+      sourceLength: encoder.isEmpty ? 0 : data.sourceLength, heads: model.heads,
       headWidth: model.headWidth, headsPerGroup: model.headsPerGroup,
       feedForwardWidth: model.feedForwardWidth,
       activation: model.activation, tokenShift: model.tokenShift, precision: precision,

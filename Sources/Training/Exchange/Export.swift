@@ -79,6 +79,11 @@ extension RunConfig {
         "Hugging Face's Reformer has no n-gram counts (model.ngrams.orders); a model trained with "
         + "model.ngrams.orders = [] can be exported"
     }
+    if model.kind != .decoder {
+      return
+        "Hugging Face's Reformer has no encoder beside its decoder (model.kind = \"\(model.kind.rawValue)\"); a model "
+        + "of kind decoder can be exported"
+    }
     if model.positions != .axial {
       return
         "Hugging Face's Reformer has no model.positions = \"\(model.positions.rawValue)\"; a model of axial positions "

@@ -81,12 +81,7 @@ public func runBenchmark(
   let engine = Engine(threads: threads)
   let step = try TrainStep(config: config, communicator: SoloCommunicator(), engine: engine)
   step.model.layout.initialise(try step.currentParameters(), seed: UInt64(config.run.seed))
-  func window(_ sample: Sample) -> Window {
-    Window(
-      bytes: SyntheticTasks.uniformBytes(
-        seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
-      byteOffset: config.model.byteOffset, isContinued: true)
-  }
+  func window(_ sample: Sample) -> Window { config.madeUpWindow(sample.index) }
   let first = { (share: Double) in
     progress.update(
       String(format: "benchmark, untimed step  %.0f %%", share * 100), isMilestone: false)

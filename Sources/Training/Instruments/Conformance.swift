@@ -102,6 +102,7 @@ private func caseConfig(_ folder: String, length: Int) throws -> ReformerConfig 
     return try HuggingFaceConfig(path: folder + "/config.json").reformerConfig(length: length)
   }
   let config = try RunConfig.load(stored: stored)
+  try config.requireDecoder("compare with a reference")
   guard config.data.length == length else {
     throw UserError(
       "\(stored): data.length is \(config.data.length), input_ids have \(length) positions; give a window of that length"

@@ -17,20 +17,20 @@ public struct FlopCount: Sendable {
   /// A whole training step of one window.
   public var step: Double { phases.values.reduce(0, +) }
 
-  /// Counts for windows of `config.length`.
+  /// Counts for windows of `config.length`, with an encoder for pairs of the longest source and target.
   public init(_ config: ReformerConfig) {
-    let length = Double(config.length)
     let (width, features) = (Double(config.width), Double(config.heads * config.headWidth))
-    let head = 2 * length * 2 * width * Double(config.vocabulary)
-    let feedForward = 4 * length * width * Double(config.feedForwardWidth)
+    let head = 2 * Double(config.length) * 2 * width * Double(config.vocabulary)
     var forward = head
     // Of what is computed forward, recomputed and differentiated by its input; a product's gradient by its
     // weight is one more.
     var phases: [Phase: Double] = [.loss: 2 * head, .weightGradients: head]
-    for layer in config.layers {
-      // The output's is one more.
-      let count = Double(layer.projections.count + 1)
-      // Carried rows have keys and values.
+    for part in config.attentions {
+      let (layer, length) = (part.layer, Double(part.length))
+      // The output's is one more; other rows than the window's have keys and values.
+      let count = Double(layer.seesWindow ? layer.projections.count + 1 : 2)
+      let feedForward =
+        layer.seesWindow ? 4 * length * width * Double(config.feedForwardWidth) : 0
       let projections =
         2 * width * features * (length * count + 2 * Double(layer.carriedRows))
       // That of the rows that become fewer; the loss that it learns from is not counted.
@@ -38,7 +38,7 @@ public struct FlopCount: Sendable {
         layer.carried.compressed > 0 ? 2 * length * width * width : 0
       // Probabilities times values are as many as queries times keys.
       let (scores, hash) = layer.operations(
-        length: config.length, features: config.heads * config.headWidth)
+        length: part.length, features: config.heads * config.headWidth)
       forward += projections + compression + feedForward + 2 * scores + hash
       // Hashing has no gradient but is recomputed; attention has two inputs to each product.
       for (phase, operations) in [

@@ -82,12 +82,15 @@ public struct MemoryPlan: Codable, Sendable {
       : GradientReduction.bufferBytes(
         layout: layout, ranks: ranks, shares: shares, wire: config.run.wire)
     let (length, width) = (model.length, model.width)
-    streamsBytes = 16 * length * width + 20 * length
+    let positions = model.positions
+    // The encoder's output and its gradient beside both.
+    streamsBytes = 16 * positions * width + 20 * positions + 8 * model.sourceLength * width
 
     let heads = model.headsPerGroup
     let features = heads * model.headWidth
     let hidden = model.feedForwardWidth * (model.activation == .relu ? 1 : 2)
-    let block = min(length, Tiling.blockRows)
+    let longest = max(length, model.sourceLength)
+    let block = min(longest, Tiling.blockRows)
     // In floats: weights laid out in bf16 take half of one, and a thread has both forms of a tile at hand.
     let isBF16 = model.precision == .bf16
     func laidOut(_ weights: Int) -> Int { isBF16 ? weights / 2 : weights }
@@ -100,16 +103,17 @@ public struct MemoryPlan: Codable, Sendable {
     var activations = 0.0
     // In strips.
     let activated =
-      Packed<Float>.count(length, width) + hidden / model.feedForwardWidth
-      * Packed<Float>.count(length, model.feedForwardWidth)
-    for layer in model.layers {
+      Packed<Float>.count(longest, width) + hidden / model.feedForwardWidth
+      * Packed<Float>.count(longest, model.feedForwardWidth)
+    for (layer, length) in model.attentions {
       let projections = layer.projections.count
+      let own = layer.seesWindow ? projections : 1
       let carried = 2 * layer.carriedRows * features
       let group =
-        length * (projections + 1) * features + carried
+        length * (own + 1) * features + carried
         + layer.savedFloats(length: length, heads: heads)
       let scratch = layer.scratch(length: length, heads: heads, headWidth: model.headWidth)
-      let gradients = projections * length * features + carried
+      let gradients = own * length * features + carried
       // Gradients of the group's output flow in, those of its projections out.
       let backward = gradients + length * features + scratch.shared
       let packed = laidOut(projections * features * width)
@@ -120,7 +124,8 @@ public struct MemoryPlan: Codable, Sendable {
         group + max(scratch.shared, packed, backward, projecting)
           + Self.compressing(layer.carried, model))
       perThread = max(perThread, scratch.perThread)
-      activations += Double(model.heads / heads * group + 2 * length * width + activated)
+      activations += Double(model.heads / heads * group + length * width)
+      if layer.seesWindow { activations += Double(longest * width + activated) }
     }
     let feedForward =
       laidOut(4 * width * model.feedForwardWidth)
@@ -128,7 +133,7 @@ public struct MemoryPlan: Codable, Sendable {
     let head =
       4 * width * model.vocabulary + block * (2 * width + model.vocabulary)
       + model.ngrams.scratch(length: length, vocabulary: model.vocabulary)
-    let embedding = 2 * block * width
+    let embedding = 2 * min(positions, Tiling.blockRows) * width
     let largest = max(attention, feedForward, head, embedding) + model.positionFloats
     scratchBytes = Self.bytes(Double(largest) + Double(threads) * Double(perThread))
     let keeps = config.run.keepActivations || model.residual == .plain

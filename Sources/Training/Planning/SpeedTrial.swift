@@ -46,11 +46,6 @@ public func measureSpeed(
   let seconds = try typicalStepSeconds(
     config, communicator: SoloCommunicator(), engine: engine, stop: StopRequest(), limit: 10,
     progress: progress
-  ) { sample in
-    Window(
-      bytes: SyntheticTasks.uniformBytes(
-        seed: UInt64(config.run.seed), index: sample.index, count: config.data.length + 1),
-      byteOffset: config.model.byteOffset, isContinued: true)
-  }
+  ) { config.madeUpWindow($0.index) }
   return (seconds, copyRate(engine))
 }

@@ -73,14 +73,16 @@ public struct Evaluator {
 
   /// What the hashes of each layer came to in the windows of all ranks.
   private func hashScores(_ own: HashTally) throws -> [HashScore] {
+    let layers = model.config.encoder.count..<model.config.encoder.count + model.config.layers.count
     let reports = try communicator.gatherAll(
-      doubles: model.config.layers.indices.flatMap { layer in
+      doubles: layers.flatMap { layer in
         (own.layers[layer] ?? HashCounts()).numbers.map(Double.init)
       })
-    return model.config.layers.indices.compactMap { layer in
+    return layers.compactMap { layer in
       let width = HashCounts().numbers.count
       let counts = reports.reduce(HashCounts()) { sum, report in
-        sum + HashCounts(numbers: report[layer * width..<(layer + 1) * width].map { Int($0) })
+        let first = (layer - layers.lowerBound) * width
+        return sum + HashCounts(numbers: report[first..<first + width].map { Int($0) })
       }
       return counts.queries > 0 ? HashScore(layer: layer, counts) : nil
     }
@@ -165,7 +167,9 @@ public struct Evaluator {
     }
 
     var description: String {
-      "bytes \(window.bytes.lowerBound + 1) to \(window.bytes.upperBound - 1) of \(corpus.path)"
+      if let pairs = corpus.pairs { return pairs.description(at: window.bytes.lowerBound) }
+      return
+        "bytes \(window.bytes.lowerBound + 1) to \(window.bytes.upperBound - 1) of \(corpus.path)"
     }
   }
 
@@ -174,6 +178,11 @@ public struct Evaluator {
     of place: Place, isContinued: Bool, hashSeed: Int, carried: Int, parameters: View<Float>,
     memory: StreamMemory?, hashTally: HashTally
   ) throws -> WindowLoss {
+    if let pair = try place.corpus.pair(at: place.window.bytes.lowerBound) {
+      return try loss(
+        of: pair, index: place.index, hashSeed: hashSeed, parameters: parameters,
+        hashTally: hashTally)
+    }
     let seen = place.seen(carried: carried)
     let unscored = place.window.bytes.lowerBound - seen.lowerBound
     let bytes = try place.corpus.bytes(in: seen)
@@ -195,6 +204,25 @@ public struct Evaluator {
     }
     return WindowLoss(
       nats: nats, losses: losses.view.array, bytes: bytes, hits: hits, isScored: isScored)
+  }
+
+  /// Loss of a pair's target, whose end counts as the end of its line.
+  private func loss(
+    of pair: LinePair, index: Int, hashSeed: Int, parameters: View<Float>, hashTally: HashTally
+  ) throws -> WindowLoss {
+    let offset = model.config.byteOffset
+    let losses = Buffer<Float>(pair.target.count + 1)
+    let likeliest = Buffer<Int32>(pair.target.count + 1)
+    let nats = try model.loss(
+      parameters: parameters,
+      window: Window(source: pair.source, target: pair.target, byteOffset: offset),
+      address: .unseen(config, window: index, hashSeed: hashSeed), losses: losses.view,
+      likeliest: likeliest.view, hashTally: hashTally, observer: StopWatch(stop: stop))
+    let tokens = pair.target.map { Int32($0) + Int32(offset) } + [Int32(offset - 1)]
+    let end = [UInt8(ascii: "\n")]
+    return WindowLoss(
+      nats: nats, losses: losses.view.array, bytes: end + pair.target + end,
+      hits: zip(tokens, likeliest.view.array).count { $0 == $1 }, isScored: { _ in true })
   }
 }
 

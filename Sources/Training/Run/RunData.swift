@@ -23,7 +23,8 @@ package struct RunData {
     let recordsOver = section.task == .records ? config.block : nil
     func files(_ place: CorpusPaths) throws(CorpusError) -> ByteCorpus {
       try ByteCorpus(
-        paths: place.paths, fractions: fractions, image: image, recordsOver: recordsOver)
+        paths: place.paths, fractions: fractions, image: image, recordsOver: recordsOver,
+        pairs: section.pairLimits)
     }
     var parts: [MixPart] = []
     for (index, place) in section.mix.path.enumerated() {
@@ -35,7 +36,7 @@ package struct RunData {
     if parts.isEmpty {
       let corpus =
         switch section.task {
-        case .bytes, .records, .pixels: try files(section.corpus)
+        case .bytes, .records, .pixels, .pairs: try files(section.corpus)
         case .duplication:
           ByteCorpus(
             DuplicatedSequences(length: section.length, seed: UInt64(config.run.seed)))
@@ -84,19 +85,26 @@ extension CorpusMix {
     parts.map { part in
       guard part.corpus.sequences == nil else { return part.name }
       let files = part.corpus.fileCount
+      let pairs = part.corpus.pairs.map { ", \($0.count) pairs" } ?? ""
       let name = part.name == part.corpus.path ? "" : "\(part.name): "
-      return "\(name)\(part.corpus.path) (\(amount(Double(part.corpus.count), "B"))"
+      return "\(name)\(part.corpus.path) (\(amount(Double(part.corpus.count), "B"))\(pairs)"
         + (files > 1 ? ", \(files) files)" : ")")
     }.joined(separator: "; ")
   }
 
   /// What the user may not expect, a line each.
   var notices: [String] {
-    zip(parts, plans).compactMap { part, plan in
-      guard plan.unusedStretches > 0 else { return nil }
-      let unused = amount(Double(plan.unusedBytes), "B")
-      return "\(unused) of \(part.corpus.path) are not trained on: they are "
-        + "shorter than a window and stand between files, or records, that are not"
+    let wrong = parts.compactMap { part -> String? in
+      guard let pairs = part.corpus.pairs, let first = pairs.firstWrong else { return nil }
+      return
+        "\(pairs.wrongCount) lines of \(part.corpus.path) are left out: the first is \(first.problem)"
     }
+    return wrong
+      + zip(parts, plans).compactMap { part, plan in
+        guard plan.unusedStretches > 0 else { return nil }
+        let unused = amount(Double(plan.unusedBytes), "B")
+        return "\(unused) of \(part.corpus.path) are not trained on: they are "
+          + "shorter than a window and stand between files, or records, that are not"
+      }
   }
 }

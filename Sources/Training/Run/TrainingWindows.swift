@@ -21,6 +21,11 @@ final class TrainingWindows {
     do {
       let (part, bytes, epoch) = mix.window(sample)
       let corpus = mix.parts[part].corpus
+      if let pair = try corpus.pair(at: bytes.lowerBound) {
+        return Window(
+          source: pair.source, target: pair.target, byteOffset: config.model.byteOffset,
+          isRepeated: epoch > 0)
+      }
       return Window(
         bytes: try mix.bytes(sample), byteOffset: config.model.byteOffset,
         isRepeated: epoch > 0, isContinued: mix.isContinued(sample)
@@ -31,12 +36,24 @@ final class TrainingWindows {
     }
   }
 
-  /// Bytes that all ranks together train on in a step.
-  func byteCount(step: Int) -> Int { plan.stage(ofStep: step).stepBytes }
+  /// Bytes that all ranks together train on in a step; of pairs, those of their targets.
+  func byteCount(step: Int) -> Int {
+    guard config.data.task == .pairs else { return plan.stage(ofStep: step).stepBytes }
+    return plan.samples(step: step).reduce(0) { sum, sample in
+      let (part, places, _) = mix.window(sample)
+      return sum + mix.parts[part].corpus.scoredCount(in: places)
+    }
+  }
 
-  /// Bytes that are trained on after a step, up to and with step `last`.
+  /// Bytes that are trained on after a step, up to and with step `last`; of pairs, as many as those have in the mean.
   func byteCount(after step: Int, through last: Int) -> Double {
-    plan.bytes(steps: last) - plan.bytes(steps: step)
+    let places = plan.bytes(steps: last) - plan.bytes(steps: step)
+    guard config.data.task == .pairs else { return places }
+    let total = mix.parts.reduce(0) { $0 + $1.weight }
+    return mix.parts.reduce(0) { sum, part in
+      sum + places / Double(config.data.length) * (part.corpus.pairs?.meanScored ?? 0) * part.weight
+        / total
+    }
   }
 
   /// Adds what the windows of step `step` lost to a score of bytes that were not seen before.
@@ -49,7 +66,7 @@ final class TrainingWindows {
       score.add(
         nats: result.lossNats.isFinite ? loss : .nan,
         bytes: mix.parts[part].corpus.scoredCount(in: bytes.dropFirst()),
-        unscored: mix.plans[part].unscoredShare)
+        unscored: config.data.task == .pairs ? 0 : mix.plans[part].unscoredShare)
     }
   }
 
