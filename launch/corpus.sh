@@ -23,6 +23,8 @@ bacteria       48,205,389   18.4 MB   genomes of 16 strains of four bacteria, a 
 photos64       21,516,288   15.8 MB   1,751 tiles of 64 x 64 pixels, red, green and blue, of 15 photos scaled to a
                                       quarter, photo by photo: a smoke test for images (CC BY, CC BY-SA, CC0;
                                       Debian's lomiri-wallpapers-16.04)
+office-help    6,446,505    5.0 MB    35,922 pairs of paragraphs, English and German, of LibreOffice's help, page by page
+                                      (MPL-2.0; Debian's libreoffice-help-en-us and -de, whose updates change it)
 copies         1,457,204    0         20,000 pairs of made-up lines, each a source that is its target
 enwik8         100,000,000  36.4 MB   the benchmark: first 1e8 bytes of English Wikipedia in 2006
                                       (Wikipedia's licence; http://mattmahoney.net/dc/textdata.html)
@@ -129,6 +131,46 @@ with open(folder + "/corpus", "wb") as out:
 PYTHON
 }
 
+fetch_office_help() {
+  local first
+  fetch_package office-help libreoffice-help-en-us "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  first=$source_name
+  fetch_package office-help libreoffice-help-de "$1"
+  dpkg-deb -x "$1/$source_name" "$1/unpacked"
+  source_name="$first and $source_name"
+  need_python
+  python3 - "$1/unpacked/usr/share/libreoffice/help" "$1/corpus" <<'PYTHON'
+import html, os, re, sys
+help, out = sys.argv[1:]
+# A paragraph has the same name in both languages.
+paragraph = re.compile(r'<(p|h[1-6])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</\1>', re.S)
+def texts(path):
+    found = {}
+    for _, name, body in paragraph.findall(open(path, encoding="utf-8").read()):
+        text = " ".join(html.unescape(re.sub(r"<[^>]+>", "", body)).split())
+        if text:
+            found.setdefault(name, text)
+    return found
+seen = set()
+with open(out, "w", encoding="utf-8") as corpus:
+    for folder, folders, names in os.walk(help + "/en-US/text"):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            other = help + "/de" + path[len(help + "/en-US"):]
+            if not name.endswith(".html") or not os.path.exists(other):
+                continue
+            english, german = texts(path), texts(other)
+            for key in english:
+                # Each once; what is not translated is no pair.
+                pair = english[key], german.get(key)
+                if pair[1] not in (None, pair[0]) and pair not in seen:
+                    seen.add(pair)
+                    corpus.write("\t".join(pair) + "\n")
+PYTHON
+}
+
 fetch_copies() {
   source_name="a generator of random numbers"
   need_python
@@ -211,6 +253,12 @@ case ${1:-} in
     sha256=b0df7c8eb52b0894836a92b3884b1b4bfd8f47fb8e3635a7cb6d51b6b562debe
     fetch=fetch_photos64
     ;;
+  office-help)
+    sha256=9325eca0ca96b8014b4b8cd00e35cf7caf9f9e0a0650140aec04334fdfa958bc
+    fetch=fetch_office_help
+    # Debian updates the packages where it has to, and keeps no older ones.
+    takes_others=yes
+    ;;
   copies)
     sha256=2918e8e2fd5c5fe6d493db2b9ee68886a80aff4016336c8748c21edd2ec29e6c
     fetch=fetch_copies
@@ -228,7 +276,8 @@ case ${1:-} in
     exit 0
     ;;
   *)
-    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64 and enwik8" \
+    fail 2 "no corpus is called $1; there are enwiki-sample, foldoc, gcide, go-source, bacteria, photos64, office-help," \
+      "copies and enwik8" \
       "(launch/corpus.sh without a name tells of them)"
     ;;
 esac
@@ -236,7 +285,12 @@ esac
 digest() { sha256sum "$1" | cut -d ' ' -f 1; }
 
 target=corpora/$1
+takes_others=${takes_others:-no}
 if [[ -e $target ]]; then
+  if [[ $(digest "$target") != "$sha256" && $takes_others == yes ]]; then
+    say "$target is here, of another version than the one that figures are told of"
+    exit 0
+  fi
   [[ $(digest "$target") == "$sha256" ]] \
     || fail 2 "$target exists but is not $1 (its SHA-256 differs); remove it to fetch it again"
   say "$target is here and intact"
@@ -249,6 +303,12 @@ folder=$(mktemp -d "corpora/.$1.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 "$fetch" "$folder"
 found=$(digest "$folder/corpus")
+if [[ $found != "$sha256" && $takes_others == yes ]]; then
+  mv "$folder/corpus" "$target"
+  say "$target: $(stat -c %s "$target") bytes of $source_name, another version than the one that figures are told of:" \
+    "SHA-256 $found, not $sha256"
+  exit 0
+fi
 if [[ $found != "$sha256" ]]; then
   mv "$folder/corpus" "$target.unverified"
   fail 1 "$1 from $source_name has SHA-256 $found, not $sha256: it is another version or damaged." \
