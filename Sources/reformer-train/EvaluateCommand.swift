@@ -59,6 +59,16 @@ struct EvaluateCommand: ParsableCommand {
     help: "Show also what bytes cost by how many bytes of their window they are predicted from.")
   var positions = false
 
+  @Option(
+    help: "With data.task = \"pairs\": write the targets of so many pairs, too, for BLEU and chrF.")
+  var targets = 0
+
+  @Option(help: "Targets of a pair that are gone on with side by side, as for translate.")
+  var beam = 1
+
+  @Option(help: "How much a beam search prefers longer targets, as for translate.")
+  var lengthPenalty = 1.0
+
   @Flag(help: "Use the averaged parameters (optimizer.average) instead of the last ones.")
   var averaged = false
 
@@ -116,6 +126,15 @@ struct EvaluateCommand: ParsableCommand {
           guard let result else { throw RunFailure("the evaluation was stopped") }
           return result
         }
+        var search = TargetSearch()
+        (search.beam, search.lengthPenalty) = (beam, lengthPenalty)
+        let written =
+          try targets == 0
+          ? nil
+          : TargetScore(
+            of: config, parameters: parameters, corpora: parts, split: part, count: targets,
+            search: search, communicator: communicator, engine: engine
+          ) { progress.update("targets \(Int($0 * 100)) %", isMilestone: false) }
         progress.finish()
         guard communicator.rank == 0 else { continue }
         let report = EvaluationReport(
@@ -125,7 +144,7 @@ struct EvaluateCommand: ParsableCommand {
           averaged: averaged,
           without: ablation.names,
           hashes: config.model.layers.contains(.lsh) ? config.attention.lsh.hashes : nil,
-          results: results)
+          results: results, targets: written)
         if json { try printJSON(report) } else { print(report.text(positions: positions)) }
       }
     }
@@ -133,9 +152,9 @@ struct EvaluateCommand: ParsableCommand {
 
   /// What all ranks must be told alike.
   private var options: String {
-    let numbers = [bytes, context ?? 0, stride ?? 0, hashSeeds]
+    let numbers = [bytes, context ?? 0, stride ?? 0, hashSeeds, targets, beam]
     return
-      "\(split?.rawValue ?? "") \(corpus ?? "") \(numbers) \(hashes ?? "") \(averaged) \(without) \(overrides)"
+      "\(split?.rawValue ?? "") \(corpus ?? "") \(numbers) \(hashes ?? "") \(averaged) \(without) \(overrides) \(lengthPenalty)"
   }
 
   private static func list(_ text: String) -> [String] {
@@ -174,8 +193,13 @@ struct EvaluateCommand: ParsableCommand {
       throw UserError(
         "--context \(context); legal values: multiples of attention.memory.ratio = \(memory.ratio)")
     }
-    guard bytes >= 0, threads >= 0 else {
-      throw UserError("--bytes \(bytes), --threads \(threads); legal values: 0 or more")
+    guard bytes >= 0, threads >= 0, targets >= 0 else {
+      throw UserError(
+        "--bytes \(bytes), --threads \(threads), --targets \(targets); legal values: 0 or more")
+    }
+    guard targets == 0 || (task == .pairs && without.isEmpty) else {
+      throw UserError(
+        "--targets \(targets); legal values: 0 unless data.task = \"pairs\", and with --without")
     }
     guard (1...1000).contains(hashSeeds) else {
       throw UserError("--hash-seeds \(hashSeeds); legal values: 1 to 1000")

@@ -43,12 +43,14 @@ struct EvaluationReport: Codable {
   let characters: Int?
   let corpora: [CorpusScore]?
   let positions: [PositionScore]
+  /// Of the targets that were written.
+  let targets: TargetScore?
 
   /// `results`: by hash seed, at least one.
   init(
     step: Int, corpus: String?, split: CorpusSplit?, context: Int, stride: Int,
     isPairs: Bool, streams: Int?, averaged: Bool, without: [String],
-    hashes: Int?, results: [EvaluationResult]
+    hashes: Int?, results: [EvaluationResult], targets: TargetScore?
   ) {
     let mean = EvaluationResult.mean(of: results)
     self.step = step
@@ -76,6 +78,7 @@ struct EvaluationReport: Codable {
     characters = mean.characters
     corpora = mean.corpora
     positions = mean.positions
+    self.targets = targets
   }
 
   /// A line for each corpus of a mix and one for all, and a table of `positions` where asked for.
@@ -99,6 +102,16 @@ struct EvaluationReport: Codable {
       figure += String(format: ", %.4f bits/character", bitsPerCharacter)
     }
     lines.append("\(place)\(figure) over \(bytes) bytes  (\(conditions))")
+    if let targets {
+      let search =
+        targets.beam > 1
+        ? "beam of \(targets.beam), length penalty \(targets.lengthPenalty)" : "likeliest bytes"
+      lines.append(
+        place
+          + String(
+            format: "BLEU %.2f (%@), chrF2 %.2f (%@) over %d targets  (%@)", targets.bleu,
+            targets.bleuSignature, targets.chrF2, targets.chrF2Signature, targets.targets, search))
+    }
     if showsPositions {
       lines.append("bytes seen in the window     bits/byte       bytes")
       lines += self.positions.map { part in

@@ -30,13 +30,14 @@ struct EncoderTests {
     }
   }
 
-  // Five layers bend the loss more than the one or two of `GradientTests`: errors of the differences are up to 4e-3.
+  // Five layers bend the loss more than the one or two of `GradientTests`, so steps are half as long: noise is 2e-3 then, and
+  // what is left of the bend as much. A share of the gradient that is missing shows as tenths.
   @Test("gradients of every tensor: encoder, attention between, decoder", arguments: [0, 0.2])
   func gradients(dropout: Double) throws {
     for tokenShift in [false, true] {
       let probe = try ModelProbe(
         config(dropout: dropout, tokenShift: tokenShift, residualFractionBits: 22))
-      try probe.checkGradients(limit: 8e-3)
+      try probe.checkGradients(limit: 1e-2, step: 2e-3)
     }
   }
 

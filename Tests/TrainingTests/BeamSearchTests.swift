@@ -33,7 +33,9 @@ struct BeamSearchTests {
         buffer.view[Self.offset + 10] = 8
         return buffer
       }
-      let parents = beam.step(buffers.map(\.view), offset: Self.offset)
+      let parents = withExtendedLifetime(buffers) {
+        beam.step(buffers.map(\.view), offset: Self.offset)
+      }
       open = zip(parents, beam.lastBytes).map {
         open[$0] + String(UnicodeScalar($1))
       }

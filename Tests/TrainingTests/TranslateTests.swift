@@ -73,6 +73,24 @@ struct TranslateTests {
     #expect(piped.output == expected.output)
   }
 
+  @Test("what is written is scored, alike at any number of ranks")
+  func scored() throws {
+    func evaluate(_ ranks: Int?, _ more: String...) throws -> Substring {
+      let run = try ProgramRun(
+        "reformer-train", ranks: ranks,
+        arguments: ["evaluate", tiny.output("run"), "--json", "--targets", "15"] + more)
+      #expect(run.status == 0, "\(run.output)")
+      return run.output.drop { $0 != "{" }
+    }
+    let one = try evaluate(nil)
+    #expect(one.contains("\"targets\" : 15"), "\(one)")
+    let score = one.firstMatch(of: /"chr_f2" : ([0-9.]+)/).flatMap { Double($0.1) }
+    // Most words are copied.
+    #expect(try #require(score) > 80)
+    #expect(try evaluate(2) == one)
+    #expect(try evaluate(nil, "--beam", "2").contains("\"beam\" : 2"))
+  }
+
   @Test("what cannot be translated is named")
   func refused() throws {
     let long = try tiny.folder.write("long", text: "ab\nabcdabcdabcd\n")

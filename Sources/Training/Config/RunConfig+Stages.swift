@@ -18,6 +18,10 @@ extension RunConfig {
 
   /// The windows of the run, for people.
   var stageDescription: String {
+    if data.task == .pairs {
+      return
+        "pairs of up to \(data.sourceLength) and \(data.length) bytes, \(run.globalBatch) per step"
+    }
     let counts = stepPlan.stepCounts
     return zip(stages, counts).map { stage, count in
       "windows of \(stage.length) bytes, \(stage.windows) per step"
