@@ -28,7 +28,7 @@ public struct ReformerConfig: Sendable {
   public var vocabulary: Int
   /// Token id of byte 0.
   public var byteOffset: Int
-  /// Positions of a training window, L; at most the product of `axialShape`. With an encoder, of a target.
+  /// Positions of a training window, L, of a target with an encoder; at most the product of `axialShape`.
   public var length: Int
   /// Features of each residual stream, D.
   public var width: Int
