@@ -9,26 +9,14 @@ struct CorpusRecords: Sendable {
   /// Where validation and test begin: with the first record at, or after, the places asked for.
   let cuts: [Int]
 
-  /// Bytes that are searched at once.
-  private static let piece = 1 << 20
-
   /// Reads all of `files`, which lie end to end.
   ///
   /// Throws `CorpusError.unreadable`.
   init(_ reader: FileReader, longerThan length: Int, cuts: [Int]) throws(CorpusError) {
     var starts = RecordStarts(longerThan: length, cuts: cuts)
-    var bytes = [UInt8](repeating: 0, count: Self.piece)
-    for (index, file) in reader.files.enumerated() {
+    for index in reader.files.indices {
       starts.beginFile()
-      for offset in stride(from: 0, to: file.count, by: Self.piece) {
-        let count = min(Self.piece, file.count - offset)
-        try bytes.withUnsafeMutableBufferPointer { (buffer) throws(CorpusError) in
-          let part = UnsafeMutableRawBufferPointer(
-            UnsafeMutableBufferPointer(rebasing: buffer[0..<count]))
-          try reader.read(index, at: offset, into: part)
-          starts.read(UnsafeRawBufferPointer(part))
-        }
-      }
+      try reader.eachPiece(of: index) { (_, bytes) throws(CorpusError) in starts.read(bytes) }
     }
     (edges, self.cuts) = starts.end()
   }

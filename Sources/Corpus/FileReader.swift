@@ -41,6 +41,24 @@ final class FileReader: Sendable {
     }
   }
 
+  /// Calls `body` with all of file number `index`, piece by piece: where each begins, and its bytes.
+  ///
+  /// Throws as `read`.
+  func eachPiece(
+    of index: Int, _ body: (Int, UnsafeRawBufferPointer) throws(CorpusError) -> Void
+  ) throws(CorpusError) {
+    var bytes = [UInt8](repeating: 0, count: min(1 << 20, files[index].count))
+    for offset in stride(from: 0, to: files[index].count, by: bytes.count) {
+      let count = min(bytes.count, files[index].count - offset)
+      try bytes.withUnsafeMutableBufferPointer { (buffer) throws(CorpusError) in
+        let piece = UnsafeMutableRawBufferPointer(
+          UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+        try read(index, at: offset, into: piece)
+        try body(offset, UnsafeRawBufferPointer(piece))
+      }
+    }
+  }
+
   private func reopen(_ index: Int) throws(CorpusError) -> CInt {
     let file = files[index]
     let descriptor = try CorpusFile.open(file.path)

@@ -1,6 +1,4 @@
 // Pairs of texts, such as sentences and their translations: a line of a file each, source and target with a tab between them.
-import Glibc
-
 /// A source and its target.
 public struct LinePair: Sendable, Equatable {
   /// The bytes before the tab.
@@ -57,17 +55,9 @@ package struct LinePairs: Sendable {
     self.reader = reader
     for (index, file) in reader.files.enumerated() {
       var (number, start, tab, tabs) = (1, 0, 0, 0)
-      var chunk = [UInt8](repeating: 0, count: min(1 << 20, file.count))
-      for offset in stride(from: 0, to: file.count, by: chunk.count) {
-        let count = min(chunk.count, file.count - offset)
-        try chunk.withUnsafeMutableBufferPointer { (bytes) throws(CorpusError) in
-          try reader.read(
-            index, at: offset,
-            into: UnsafeMutableRawBufferPointer(
-              UnsafeMutableBufferPointer(rebasing: bytes[..<count])))
-        }
-        for place in 0..<count {
-          switch chunk[place] {
+      try reader.eachPiece(of: index) { (offset, bytes) throws(CorpusError) in
+        for (place, byte) in bytes.enumerated() {
+          switch byte {
           case UInt8(ascii: "\t"):
             if tabs == 0 { tab = offset + place }
             tabs += 1

@@ -115,6 +115,18 @@ final class ModelProbe {
     return model.currentStreams
   }
 
+  /// Takes a step, and checks that its way back has left the streams as the embedding made them, bit for bit, and that
+  /// the way up does change them.
+  func checkStreamsComeBack() throws {
+    try step()
+    let recovered = model.currentStreams
+    let embedded = embeddedStreams()
+    #expect(recovered == embedded)
+    _ = try loss()
+    let top = model.currentStreams
+    #expect(top.first != embedded.first && top.second != embedded.second)
+  }
+
   /// Takes a step, and checks the gradient of each tensor but those that `skips` names against differences of the mean
   /// loss, `step` apart; relative errors up to `limit` pass.
   func checkGradients(
