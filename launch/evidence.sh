@@ -98,8 +98,8 @@ rounds() {
   mkdir -p "$folder"
   for data in "" -pixels; do
     compare "configs/compare/rounds$data.toml" "$folder/rounds$data"
+    write_part rounds "$folder"
   done
-  write_part rounds "$folder"
 }
 
 # Figure 5: seconds of a step of as many bytes by the length of its windows; twice, as a machine has moods.
