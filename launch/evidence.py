@@ -196,7 +196,7 @@ def length(folder):
         rows.append(row)
     return f"""## Figure 5: the time of a step by the length of its windows
 
-`configs/compare/length.toml`: training steps of two LSH layers (one round, strict sight) on 1,048,576 bytes, however long their windows are; beside two layers of full attention, on steps of 65,536. Two turns over all lengths, their mean (least to most). In the
+`configs/compare/length.toml`: training steps of two LSH layers (one round, strict sight) on 1,048,576 bytes, however long their windows are; beside two layers of full attention, on steps of 65,536. Turns over all lengths: {len(seconds("lsh", sizes[-1]))}; their mean (least to most). In the
 paper LSH attention stays flat and full attention grows with the length.
 
 {table(rows)}

@@ -115,8 +115,8 @@ length() {
           --set "model.layers=[full, full]"
       fi
     done
+    write_part length "$folder"
   done
-  write_part length "$folder"
 }
 
 # More layers: what they cost in memory, and what they bring.
