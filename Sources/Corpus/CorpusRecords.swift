@@ -9,8 +9,9 @@ struct CorpusRecords: Sendable {
   /// Where validation and test begin: with the first record at, or after, the places asked for.
   let cuts: [Int]
 
-  /// Reads all of `files`, which lie end to end.
+  /// Reads all files of `reader`, which lie end to end.
   ///
+  /// - `length`: bytes of the longest record that is packed. `cuts`: places that are asked for, ascending.
   /// Throws `CorpusError.unreadable`.
   init(_ reader: FileReader, longerThan length: Int, cuts: [Int]) throws(CorpusError) {
     var starts = RecordStarts(longerThan: length, cuts: cuts)

@@ -1,4 +1,5 @@
 // Pairs of texts, such as sentences and their translations: a line of a file each, source and target with a tab between them.
+
 /// A source and its target.
 public struct LinePair: Sendable, Equatable {
   /// The bytes before the tab.

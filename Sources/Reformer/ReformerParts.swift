@@ -49,10 +49,11 @@ struct ReformerParts {
           name: "feed-forward", sublayer: config.feedForward(&layout, layer: layer),
           target: 1 - target))
     }
-    encoder = ReversibleStack(steps: encoding, of: encoding.count + steps.count)
+    let total = encoding.count + steps.count
+    encoder = ReversibleStack(steps: encoding, total: total)
     stack = ReversibleStack(
       steps: steps, isPlain: config.residual == .plain, before: encoding.count,
-      of: encoding.count + steps.count)
+      total: total)
     head = LossHead(config, layout: &layout)
     self.layout = layout
   }

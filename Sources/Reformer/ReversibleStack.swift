@@ -39,7 +39,7 @@ struct ReversibleStack {
   /// Sub-layers of the model that come before these.
   var before = 0
   /// Sub-layers of the model.
-  let of: Int
+  let total: Int
 
   /// Runs sub-layer `index` on the way forward.
   func run(_ index: Int, _ streams: [ResidualStream], pass: Pass) throws(ReformerError) {
@@ -67,7 +67,7 @@ struct ReversibleStack {
       observer.needs(group: group)
       pass.kept?.source(group: group, source).values.copy(from: source.values)
       try run(index, streams, pass: pass)
-      observer.progress(Double(before + index + 1) / Double(4 * of))
+      observer.progress(Double(before + index + 1) / Double(4 * total))
     }
   }
 
@@ -94,7 +94,7 @@ struct ReversibleStack {
         targetGradient: streamGradients[step.target], gradients: gradients, pass: pass)
       observer.ready(group: group)
       // On the way back a sub-layer is computed once more and differentiated: three times the work.
-      observer.progress(1 - 0.75 * Double(before + index) / Double(of))
+      observer.progress(1 - 0.75 * Double(before + index) / Double(total))
     }
   }
 }
