@@ -80,7 +80,8 @@ extension ChunkAttention {
         head: head, window: window, parts: [(0..<chunk, 0..<window.rows, 0..<window.rows)],
         queries: queries, positions: list,
         seen: .before(
-          masksSelf: sharesQueryKey, firstDraw: firstDraw(round: round, chunk: index),
+          through: through, masksSelf: sharesQueryKey,
+          firstDraw: firstDraw(round: round, chunk: index),
           drawsPerQuery: window.rows))
     }
     // The columns of the scores are the list, oldest key first.

@@ -21,11 +21,14 @@ struct ChunkAttention {
   /// bit of a result depends on what lies outside it, nor on where chunks begin.
   let reaches: [Int]
   var seesRuns: Bool { !reaches.isEmpty }
+  /// Whether queries see nothing behind their own position.
+  let isCausal: Bool
   /// Where one chunk holds everything: the same mathematics without padding and rounds.
   ///
   /// A run stays a run: whether a sequence goes on must not change what is seen in it.
   var whole: FullAttention? {
-    length <= chunk && !seesRuns ? FullAttention(sharesQueryKey: sharesQueryKey) : nil
+    length <= chunk && !seesRuns && isCausal
+      ? FullAttention(sharesQueryKey: sharesQueryKey) : nil
   }
 
   /// The list of positions that is cut in chunks.
@@ -40,8 +43,11 @@ struct ChunkAttention {
     case buckets(View<Int32>, starts: View<Int32>, count: Int)
   }
 
-  /// Chunks of which each query sees everything up to its position.
-  init(chunk: Int, before: Int, rounds: Int, length: Int, sharesQueryKey: Bool) {
+  /// Chunks of which each query sees everything, up to its position where attention is causal.
+  init(
+    chunk: Int, before: Int, rounds: Int, length: Int, sharesQueryKey: Bool, isCausal: Bool = true
+  ) {
+    self.isCausal = isCausal
     self.chunk = chunk
     self.before = before
     self.rounds = rounds
@@ -52,6 +58,7 @@ struct ChunkAttention {
 
   /// Lists in which each query sees the last `reaches[round]` members of its bucket.
   init(reaches: [Int], length: Int) {
+    isCausal = true
     // Of this walk alone: products of 64 queries fill the register tiles, and few keys out of reach are at hand.
     chunk = 64
     self.reaches = reaches.map { min($0, length) }
@@ -61,8 +68,9 @@ struct ChunkAttention {
     sharesQueryKey = true
   }
 
-  /// The length rounded up to whole chunks; the padding is past every position, so causality masks
-  /// it.
+  /// Position of the last key that all queries see.
+  var through: Int { isCausal ? -1 : length - 1 }
+  /// The length rounded up to whole chunks; the padding is past every position that is seen.
   var paddedLength: Int { (length + chunk - 1) / chunk * chunk }
   private var chunksPerRound: Int { paddedLength / chunk }
   /// Chunks one task walks through.
@@ -150,7 +158,8 @@ struct ChunkAttention {
         let queries = positions(round, index)
         for back in 0...before {
           for (row, key) in positions(round, index - back).enumerated() {
-            for (place, query) in queries.enumerated() where query < length && key <= query {
+            for (place, query) in queries.enumerated()
+            where query < length && key <= max(query, through) {
               let slot = place * (before + 1) + (index - back + before) % (before + 1)
               see(
                 query, key, draw: firstDraw(round: round, chunk: index) + slot * slotRows + row)

@@ -37,12 +37,15 @@ public struct LSHAttention: AttentionLayer, Equatable {
   /// With sight `bucket`: how many positions just before its own a query sees beside the rounds, in the same
   /// softmax.
   public var window: Int
+  /// Whether queries see nothing behind their own position.
+  private let isCausal: Bool
 
   /// A layer with these sizes.
   public init(
     chunk: Int, chunksBefore: Int, hashes: Int, buckets: [Int], sight: LSHSight = .chunks,
-    window: Int = 0
+    window: Int = 0, isCausal: Bool = true
   ) {
+    self.isCausal = isCausal
     self.chunk = chunk
     self.chunksBefore = chunksBefore
     self.hashes = hashes
@@ -117,11 +120,22 @@ public struct LSHAttention: AttentionLayer, Equatable {
   /// Where chunks of the sorted list begin depends on later ones, and with sight `chunks` so does which keys a query sees.
   public var isStrictlyCausal: Bool { sight == .bucket }
 
+  /// Later positions are seen as well as earlier ones, in chunks of the sorted lists: strictness, for which there is another
+  /// sight, is no matter then.
+  public var unmasked: (any AttentionLayer)? {
+    LSHAttention(
+      chunk: chunk, chunksBefore: chunksBefore, hashes: hashes, buckets: buckets, isCausal: false)
+  }
+
+  /// Whether one chunk does not hold everything, so that positions are hashed and sorted.
+  private func sorts(_ length: Int) -> Bool { sight == .bucket || length > chunk }
+
   func chunks(_ length: Int) -> ChunkAttention {
     switch sight {
     case .chunks:
       ChunkAttention(
-        chunk: chunk, before: chunksBefore, rounds: hashes, length: length, sharesQueryKey: true)
+        chunk: chunk, before: sorts(length) ? chunksBefore : 0, rounds: sorts(length) ? hashes : 1,
+        length: length, sharesQueryKey: true, isCausal: isCausal)
     case .bucket:
       ChunkAttention(
         reaches: [Int](repeating: chunk * chunksBefore, count: hashes)
@@ -136,7 +150,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
   private func counts(_ length: Int) -> (order: Int, starts: Int) {
     let chunks = chunks(length)
     return (
-      chunks.whole == nil ? hashes * chunks.paddedLength : 0,
+      sorts(length) ? hashes * chunks.paddedLength : 0,
       sight == .bucket ? hashes * bucketCount : 0
     )
   }
@@ -146,7 +160,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
     let chunks = chunks(length)
     let products = 2 * Double(length) * Double(features)
     let keys = chunks.keysAtHand.reduce(0.0) { $0 + Double(min($1, length)) }
-    return (products * keys, chunks.whole == nil ? products * Double(columns) : 0)
+    return (products * keys, sorts(length) ? products * Double(columns) : 0)
   }
 
   /// All hash rounds one after the other, each padded to whole chunks, where their buckets start, and the rows.
@@ -158,7 +172,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
   /// While it sorts, the buckets; later what the chunks need.
   public func scratch(length: Int, heads: Int, headWidth: Int) -> AttentionScratch {
     let walk = chunks(length).scratch(heads: heads, headWidth: headWidth)
-    guard chunks(length).whole == nil else { return walk }
+    guard sorts(length) else { return walk }
     let sorting =
       heads * hashes * (length + sortPieces(length).count * bucketCount)
       + heads * Packed<Float>.count(headWidth, columns)
@@ -179,7 +193,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
   public func forward(_ group: HeadGroup, saved: SortedLists, pass: AttentionPass) {
     let chunks = chunks(group.length)
     // By what they say, wherever they stand: the same bytes hash alike.
-    if chunks.whole == nil { sort(group, saved: saved, pass: pass) }
+    if sorts(group.length) { sort(group, saved: saved, pass: pass) }
     pass.turn(group)
     let orders = orders(of: saved, length: group.length)
     func run<Element: ProductElement>(_: Element.Type) {
@@ -224,6 +238,7 @@ public struct LSHAttention: AttentionLayer, Equatable {
   private func orders(of saved: SortedLists, length: Int) -> [ChunkAttention.Order] {
     let counts = counts(length)
     return saved.rows.indices.map { head in
+      guard sorts(length) else { return .sequence }
       let order = saved.order[head * counts.order..<(head + 1) * counts.order]
       guard sight == .bucket else { return .sorted(order) }
       return .buckets(

@@ -4,8 +4,9 @@ import Compute
 
 /// Which keys of a window's W rows the queries of a tile see, and which random draw may drop each.
 enum SeenKeys {
-  /// All up to the query's position, as Hugging Face's masks say; the draws of a query are consecutive numbers.
-  case before(masksSelf: Bool, firstDraw: Int, drawsPerQuery: Int)
+  /// All up to the query's position, as Hugging Face's masks say, and those up to position `through` whatever the query;
+  /// the draws of a query are consecutive numbers.
+  case before(through: Int = -1, masksSelf: Bool, firstDraw: Int, drawsPerQuery: Int)
   /// A run of the list: query i sees the columns `first[i] ..< end[i]`, whose positions are `keys`, and draws go by the
   /// positions of both; with `lastResort` it ends with the query itself, which counts only where there is no other.
   ///
@@ -75,10 +76,10 @@ struct ScoreTile<Element: ProductElement> {
       let (maximum, sum) = (scratch.floats(positions.count), scratch.floats(positions.count))
       var isChain = false
       switch seen {
-      case .before(let masksSelf, _, _):
+      case .before(let through, let masksSelf, _, _):
         Kernels.maskedSoftmax(
-          scores, queryPositions: positions, keyPositions: window.positions, masksSelf: masksSelf,
-          maximum: maximum, sum: sum)
+          scores, queryPositions: positions, keyPositions: window.positions, through: through,
+          masksSelf: masksSelf, maximum: maximum, sum: sum)
       case .runs(let first, let end, let lastResort, _, _, _, _):
         isChain = true
         Kernels.runSoftmax(
@@ -116,10 +117,10 @@ struct ScoreTile<Element: ProductElement> {
     scratch.lap(.values)
     drop(gradients)
     switch seen {
-    case .before(let masksSelf, _, _):
+    case .before(let through, let masksSelf, _, _):
       Kernels.maskedSoftmaxBackward(
         scores, gradients, queryPositions: positions, keyPositions: window.positions,
-        masksSelf: masksSelf, maximum: maximum, sum: sum, outputDots: dots)
+        through: through, masksSelf: masksSelf, maximum: maximum, sum: sum, outputDots: dots)
     case .runs(let first, let end, let lastResort, _, _, _, _):
       Kernels.runSoftmaxBackward(
         scores, gradients, first: first, end: end, lastResort: lastResort, maximum: maximum,
@@ -134,7 +135,7 @@ struct ScoreTile<Element: ProductElement> {
   private func drop(_ x: Matrix) {
     head.drop { stream, rate in
       switch seen {
-      case .before(_, let firstDraw, let drawsPerQuery):
+      case .before(_, _, let firstDraw, let drawsPerQuery):
         for row in 0..<x.rows {
           stream.dropout(x.row(row), rate: rate, first: firstDraw + row * drawsPerQuery)
         }

@@ -102,8 +102,8 @@
      dx_stride))                                                                                   \
   F(void, masked_softmax,                                                                          \
     (float *scores, size_t rows, size_t keys, const int32_t *query_position,                       \
-     const int32_t *key_position, int mask_self, float *row_max, float *row_sum),                  \
-    (scores, rows, keys, query_position, key_position, mask_self, row_max, row_sum))               \
+     const int32_t *key_position, int32_t through, int mask_self, float *row_max, float *row_sum), \
+    (scores, rows, keys, query_position, key_position, through, mask_self, row_max, row_sum))      \
   F(void, run_softmax,                                                                             \
     (float *scores, size_t rows, size_t keys, const int32_t *first, const int32_t *end,            \
      int last_resort, float *row_max, float *row_sum),                                             \
@@ -119,9 +119,9 @@
     (x, x_stride, rows, width, sum, sum_stride))                                                   \
   F(void, masked_softmax_backward,                                                                 \
     (float *scores, float *dp, size_t rows, size_t keys, const int32_t *query_position,            \
-     const int32_t *key_position, int mask_self, const float *maximum, const float *sum,           \
-     const float *d),                                                                              \
-    (scores, dp, rows, keys, query_position, key_position, mask_self, maximum, sum, d))            \
+     const int32_t *key_position, int32_t through, int mask_self, const float *maximum,            \
+     const float *sum, const float *d),                                                            \
+    (scores, dp, rows, keys, query_position, key_position, through, mask_self, maximum, sum, d))   \
   F(void, run_softmax_backward,                                                                    \
     (float *scores, float *dp, size_t rows, size_t keys, const int32_t *first,                     \
      const int32_t *end, int last_resort, const float *maximum, const float *sum, const float *d), \

@@ -22,23 +22,24 @@ extension Kernels {
       scale.base, scale.stride, dx.base, dx.stride)
   }
 
-  /// Replaces scores by exp(logit - maximum) under the causal (and self) mask.
+  /// Replaces scores by exp(logit - maximum) under the causal (and self) mask, which spares keys up to position `through`.
   public static func maskedSoftmax(
-    _ scores: Matrix, queryPositions: View<Int32>, keyPositions: View<Int32>, masksSelf: Bool,
-    maximum: View<Float>, sum: View<Float>
+    _ scores: Matrix, queryPositions: View<Int32>, keyPositions: View<Int32>, through: Int = -1,
+    masksSelf: Bool, maximum: View<Float>, sum: View<Float>
   ) {
     precondition(
       queryPositions.count == scores.rows && keyPositions.count == scores.columns
         && maximum.count == scores.rows && sum.count == scores.rows, "shapes of softmax")
     ck_masked_softmax(
       scores.dense.base, scores.rows, scores.columns, queryPositions.base, keyPositions.base,
-      masksSelf ? 1 : 0, maximum.base, sum.base)
+      Int32(through), masksSelf ? 1 : 0, maximum.base, sum.base)
   }
 
   /// Replaces scores by probabilities and `dp` by the gradient of the logits.
   public static func maskedSoftmaxBackward(
     _ scores: Matrix, _ dp: Matrix, queryPositions: View<Int32>, keyPositions: View<Int32>,
-    masksSelf: Bool, maximum: View<Float>, sum: View<Float>, outputDots: View<Float>
+    through: Int = -1, masksSelf: Bool, maximum: View<Float>, sum: View<Float>,
+    outputDots: View<Float>
   ) {
     precondition(
       queryPositions.count == scores.rows && keyPositions.count == scores.columns
@@ -47,7 +48,8 @@ extension Kernels {
       "shapes of softmax gradient")
     ck_masked_softmax_backward(
       scores.dense.base, dp.dense.base, scores.rows, scores.columns, queryPositions.base,
-      keyPositions.base, masksSelf ? 1 : 0, maximum.base, sum.base, outputDots.base)
+      keyPositions.base, Int32(through), masksSelf ? 1 : 0, maximum.base, sum.base,
+      outputDots.base)
   }
 
   /// The same for rows that see runs of keys: row i the columns from `first[i]` to before `end[i]`; with `lastResort`

@@ -24,9 +24,13 @@ struct Example: Sendable, CustomStringConvertible {
   }()
 
   /// What some of them are without the causal mask.
-  static let unmasked = SurroundingAttention.examples.enumerated().map {
-    Example(layer: $0.element, description: "\(SurroundingAttention.name) \($0.offset)")
-  }
+  static let unmasked: [Example] = {
+    let lsh = LSHAttention.examples.filter { $0.sight == .chunks }.compactMap(\.unmasked)
+    return (SurroundingAttention.examples + lsh).enumerated().map {
+      Example(
+        layer: $0.element, description: "unmasked \(type(of: $0.element).name) \($0.offset)")
+    }
+  }()
 }
 
 @Suite("Contract of every attention kind")
@@ -183,8 +187,9 @@ struct ContractTests {
     let sizes = [
       FullAttention(sharesQueryKey: false).unmasked,
       LocalAttention(chunk: 4, chunksBefore: 2).unmasked,
+      LSHAttention(chunk: 100, chunksBefore: 1, hashes: 2, buckets: [4]).unmasked,
     ]
-    for (layer, reach) in zip(sizes, [length, 2]) {
+    for (layer, reach) in zip(sizes, [length, 2, length]) {
       let probe = AttentionProbe(try #require(layer), length: length)
       probe.forward()
       for (query, keys) in probe.sight(head: 1).keys.enumerated() {

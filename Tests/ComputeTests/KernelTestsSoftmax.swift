@@ -21,17 +21,19 @@ struct SoftmaxKernelTests {
         [5, 10, keyPositions[0]] + (0..<6).map { _ in 10 + Int32(dice.integer(below: keys + 3)) }
     }
 
-    /// Logit of a score after masking; nil where the key is after the query.
-    func logit(_ score: Double, _ row: Int, _ key: Int, _ maskSelf: Bool) -> Double? {
-      if keyPositions[key] > queries[row] { return nil }
+    /// Logit of a score after masking; nil where the key is after the query, and not seen by all.
+    func logit(
+      _ score: Double, _ row: Int, _ key: Int, _ through: Int32, _ maskSelf: Bool
+    ) -> Double? {
+      if keyPositions[key] > max(queries[row], through) { return nil }
       return maskSelf && keyPositions[key] == queries[row] ? -1e5 : score
     }
 
     /// exp(logit - maximum) of a row, the maximum and the sum, in double precision.
     func row(
-      _ i: Int, _ scores: [Double], _ maskSelf: Bool
+      _ i: Int, _ scores: [Double], _ through: Int32, _ maskSelf: Bool
     ) -> (e: [Double], max: Double, sum: Double) {
-      let logits = (0..<keys).map { logit(scores[$0], i, $0, maskSelf) }
+      let logits = (0..<keys).map { logit(scores[$0], i, $0, through, maskSelf) }
       let top = logits.compactMap { $0 }.max() ?? -1e9
       let e = logits.map { $0.map { exp($0 - top) } ?? 0 }
       return (e, top, e.reduce(0, +))
@@ -45,18 +47,20 @@ struct SoftmaxKernelTests {
     arguments: kernelLevels, awkwardSizes)
   func forward(level: Int32, keys: Int) {
     let tile = Tile(keys: keys)
-    for maskSelf in [false, true] {
+    for (through, maskSelf) in [(Int32(-1), false), (-1, true), (20, true)] {
       let scores = Guarded(tile.scores, shift: 1)
       var top = [Float](repeating: 0, count: tile.rows)
       var sum = top
       atLevel(level) {
         ck_masked_softmax(
-          scores.pointer, tile.rows, keys, tile.queries, tile.keyPositions, maskSelf ? 1 : 0, &top,
-          &sum)
+          scores.pointer, tile.rows, keys, tile.queries, tile.keyPositions, through,
+          maskSelf ? 1 : 0, &top, &sum)
       }
-      #expect(top[0] == -1e9 && sum[0] == 0, "the first query is before all keys")
+      if through < 0 {
+        #expect(top[0] == -1e9 && sum[0] == 0, "the first query is before all keys")
+      }
       for i in 0..<tile.rows {
-        let exact = tile.row(i, tile.scores(of: i), maskSelf)
+        let exact = tile.row(i, tile.scores(of: i), through, maskSelf)
         #expect(Double(top[i]) == exact.max)
         // exp is within 2 ulp (2.4e-7) and its argument, at most 8 in size, within half an ulp.
         let row = Array(scores.values[(i * keys)..<((i + 1) * keys)])
@@ -73,13 +77,13 @@ struct SoftmaxKernelTests {
     let tile = Tile(keys: keys, seed: 52)
     var dice = Dice(53)
     let weights = dice.floats(tile.rows * keys)
-    for maskSelf in [false, true] {
+    for (through, maskSelf) in [(Int32(-1), false), (-1, true), (20, true)] {
       var statistics: (max: [Float], sum: [Float], d: [Float]) = ([], [], [])
       var probabilities: [Double] = []
       var gradient: [Double] = []
       for i in 0..<tile.rows {
         let dp = weights[(i * keys)..<((i + 1) * keys)].map(Double.init)
-        let exact = tile.row(i, tile.scores(of: i), maskSelf)
+        let exact = tile.row(i, tile.scores(of: i), through, maskSelf)
         let p = exact.e.map { exact.sum > 0 ? $0 / exact.sum : 0 }
         statistics.max.append(Float(exact.max))
         statistics.sum.append(Float(exact.sum))
@@ -87,7 +91,7 @@ struct SoftmaxKernelTests {
         probabilities += p
         gradient += differences(
           of: { scores in
-            let row = tile.row(i, scores, maskSelf)
+            let row = tile.row(i, scores, through, maskSelf)
             guard row.sum > 0 else { return 0 }
             return zip(row.e, dp).reduce(0) { $0 + $1.0 / row.sum * $1.1 }
           }, at: tile.scores(of: i))
@@ -97,7 +101,7 @@ struct SoftmaxKernelTests {
       atLevel(level) {
         ck_masked_softmax_backward(
           scores.pointer, dp.pointer, tile.rows, keys, tile.queries, tile.keyPositions,
-          maskSelf ? 1 : 0, statistics.max, statistics.sum, statistics.d)
+          through, maskSelf ? 1 : 0, statistics.max, statistics.sum, statistics.d)
       }
       // Probabilities as in forward, with sum rounded and inverted; ds multiplies them by dp - d,
       // a difference of numbers below 2.
@@ -106,7 +110,9 @@ struct SoftmaxKernelTests {
       for i in 0..<tile.rows {
         for j in 0..<keys {
           let (key, query) = (tile.keyPositions[j], tile.queries[i])
-          if key > query || (maskSelf && key == query) { #expect(dp.values[i * keys + j] == 0) }
+          if key > max(query, through) || (maskSelf && key == query) {
+            #expect(dp.values[i * keys + j] == 0)
+          }
         }
       }
       #expect(scores.isIntact && dp.isIntact)
@@ -127,11 +133,11 @@ struct SoftmaxKernelTests {
         let n = min(rowsPerCall, tile.rows - i)
         let queries = Array(tile.queries[i..<(i + n)])
         ck_masked_softmax(
-          forward.pointer + i * keys, n, keys, queries, keyPositions.pointer, 1, top.pointer + i,
-          sum.pointer + i)
+          forward.pointer + i * keys, n, keys, queries, keyPositions.pointer, -1, 1,
+          top.pointer + i, sum.pointer + i)
         ck_masked_softmax_backward(
           backward.pointer + i * keys, dp.pointer + i * keys, n, keys, queries,
-          keyPositions.pointer, 1, top.pointer + i, sum.pointer + i, sum.pointer + i)
+          keyPositions.pointer, -1, 1, top.pointer + i, sum.pointer + i, sum.pointer + i)
       }
       return [forward, backward, dp, top, sum].map(\.bytes)
     }
@@ -162,7 +168,7 @@ struct SoftmaxKernelTests {
       var tileSum = tileTop
       atLevel(level) {
         ck_masked_softmax(
-          &scores, rows, tileKeys, queries, tile.keyPositions, 1, &tileTop, &tileSum)
+          &scores, rows, tileKeys, queries, tile.keyPositions, -1, 1, &tileTop, &tileSum)
       }
       var partial = [Float](repeating: .nan, count: (rows + 1) * width)
       for i in 0..<rows {
@@ -281,10 +287,10 @@ struct SoftmaxKernelTests {
       var (again, dp) = (clean, clean)
       atLevel(level) {
         let positions = (0..<keys).map { Int32($0) }
-        ck_masked_softmax(&scores, 1, keys, [Int32(keys)], positions, 0, &top, &sum)
+        ck_masked_softmax(&scores, 1, keys, [Int32(keys)], positions, -1, 0, &top, &sum)
         ck_merge_rows(&out, 1, &maximum, &total, 1, [0], 1, 1, 1, scores, top, sum)
         ck_masked_softmax_backward(
-          &again, &dp, 1, keys, [Int32(keys)], positions, 0, top, sum, [0])
+          &again, &dp, 1, keys, [Int32(keys)], positions, -1, 0, top, sum, [0])
       }
       #expect(sum[0].isNaN && total[0].isNaN, "NaN at \(place)")
       #expect(again.allSatisfy { $0.isNaN } && dp.allSatisfy { $0.isNaN }, "NaN at \(place)")

@@ -267,9 +267,10 @@ static void softmax_and_loss(golden *g) {
     float *scores = floats(g, n, 8), *again = memory(n * sizeof *again), *dp = floats(g, n, 1);
     float top[11], sum[11];
     memcpy(again, scores, n * sizeof *again);
-    ck_masked_softmax(scores, rows, keys, query, key, (int)(s & 1), top, sum);
+    ck_masked_softmax(scores, rows, keys, query, key, -1, (int)(s & 1), top, sum);
     forward = digest_words(digest_words(digest_words(forward, scores, n), top, rows), sum, rows);
-    ck_masked_softmax_backward(again, dp, rows, keys, query, key, (int)(s & 1), top, sum, scores);
+    ck_masked_softmax_backward(again, dp, rows, keys, query, key, -1, (int)(s & 1), top, sum,
+                               scores);
     backward = digest_words(digest_words(backward, again, n), dp, n);
     int32_t *targets = integers(g, rows, keys);
     targets[rows - 1] = -1;

@@ -1,4 +1,4 @@
-// launch/compare-transformers.sh, compare-kinds.sh and evidence.sh where what they need is missing. What they compare takes
+// launch/compare-transformers.sh, compare-kinds.sh, compare-translation.sh and evidence.sh where what they need is missing. What they compare takes
 // torch, or hours, and is no test.
 import Foundation
 import TestSupport
@@ -48,6 +48,15 @@ struct CompareOthersTests {
     try expect(2, "no corpus; launch/corpus.sh", [], of: "compare-kinds.sh")
     try expect(2, "missing: no corpus to read", ["missing"], of: "compare-kinds.sh")
     try expect(2, "lhs: no kind of attention", ["corpus", "lhs"], of: "compare-kinds.sh")
+    try standIns.folder.write("text.toml", text: "[data]\ntask = \"bytes\"\n")
+    for (message, arguments) in [
+      ("four arguments", []), ("missing: no config to read", ["missing", "1", "1", "out"]),
+      ("0: MINUTES is a number from 1", ["text.toml", "0", "1", "out"]),
+      ("x: SEED is a number", ["text.toml", "1", "x", "out"]),
+      ("text.toml: data.task is not \"pairs\"", ["text.toml", "1", "1", "out"]),
+    ] {
+      try expect(2, message, arguments, of: "compare-translation.sh")
+    }
     try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
     try expect(2, ".build/release/reformer-train is missing; run: swift build")
     try expect(2, ".build/release/reformer-train is missing", ["corpus"], of: "compare-kinds.sh")
@@ -60,6 +69,15 @@ struct CompareOthersTests {
     try expect(2, "--ranks takes a number from 1, not '0'", ["--ranks", "0"], of: "evidence.sh")
     try expect(2, "--ranks takes a number from 1, not ''", ["--ranks"], of: "evidence.sh")
     try expect(2, "name one part or several", ["--ranks", "1"], of: "evidence.sh")
+    try standIns.folder.write("text.toml", text: "[data]\ntask = \"bytes\"\n")
+    for (message, arguments) in [
+      ("four arguments", []), ("missing: no config to read", ["missing", "1", "1", "out"]),
+      ("0: MINUTES is a number from 1", ["text.toml", "0", "1", "out"]),
+      ("x: SEED is a number", ["text.toml", "1", "x", "out"]),
+      ("text.toml: data.task is not \"pairs\"", ["text.toml", "1", "1", "out"]),
+    ] {
+      try expect(2, message, arguments, of: "compare-translation.sh")
+    }
     try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
     try expect(2, "no program; ", ["depth"], of: "evidence.sh")
   }

@@ -27,7 +27,7 @@ struct PairRunTests {
     keys = [
       "data.task=pairs", "data.corpus=\(corpus)", "data.length=20", "data.source_length=24",
       "data.split=[0.8,0.1,0.1]", "model.kind=encoder-decoder", "model.layers=[full, local]",
-      "model.encoder_layers=[local, full]", "model.positions=rotary", "model.axial_shape=[]",
+      "model.encoder_layers=[local, lsh, full]", "model.positions=rotary", "model.axial_shape=[]",
       "model.axial_widths=[]", "model.vocabulary=258", "model.byte_offset=2",
       "model.ngrams.orders=[]", "model.token_shift=true", "run.evaluate_every=10",
     ]
@@ -148,10 +148,13 @@ struct PairRunTests {
       ("data.task=bytes", "model.kind = \"encoder-decoder\"; legal values: decoder unless"),
       (
         "model.encoder_layers=[]",
-        "model.encoder_layers = []; legal values: 1 or more of full, local"
+        "model.encoder_layers = []; legal values: 1 or more of full, local, lsh"
       ),
-      ("model.encoder_layers=[lsh]", "model.encoder_layers = [\"lsh\"]; legal values: 1 or more"),
-      ("attention.full.shared_query_key=true", "legal values: 1 or more of local with"),
+      (
+        "model.encoder_layers=[linear]",
+        "model.encoder_layers = [\"linear\"]; legal values: 1 or more"
+      ),
+      ("attention.full.shared_query_key=true", "legal values: 1 or more of local, lsh with"),
       ("data.source_length=0", "data.source_length = 0; legal values: 2 to"),
       ("model.layers=[memory]", "legal values: kinds but memory"),
       ("model.positions=infused", "model.positions = \"infused\"; legal values: rotary"),
@@ -160,12 +163,39 @@ struct PairRunTests {
       ("model.byte_offset=1", "model.byte_offset = 1; legal values: 2 or more"),
       ("data.block=40", "data.block = 40; legal values: \"auto\""),
       ("data.order=streams", "data.order = \"streams\"; legal values: random"),
-      ("run.sample_bytes=10", "run.sample_bytes = 10; legal values: 0"),
+      ("model.layers=[lsh] run.sample_bytes=10", "run.sample_bytes = 10; legal values: 0 with"),
     ])
   func wrong(setting: String, message: String) throws {
-    let run = try train("wrong", set: [setting])
+    let run = try train("wrong", set: setting.split(separator: " ").map(String.init))
     #expect(run.status == 2 && run.output.contains(message), "\(run.output)")
     #expect(run.output.split(separator: "\n").count == 1, "\(run.output)")
+  }
+
+  @Test(
+    "sources of the validation split, and their targets, written and wanted, are in metrics and the page"
+  )
+  func samples() throws {
+    let (first, second) = (Self.pairs[64], Self.pairs[65])
+    let bytes = first.target.utf8.count + 2
+    let run = try train("run", set: ["run.sample_bytes=\(bytes)"])
+    try #require(run.status == 0, "\(run.output)")
+    let metrics = try String(
+      contentsOfFile: tiny.output("run") + "/metrics.jsonl", encoding: .utf8)
+    let samples = try metrics.split(separator: "\n").compactMap {
+      (try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])?["sample"]
+        as? String
+    }
+    #expect(samples.count == 2, "\(metrics)")
+    // The last is of what is trained when the run ends; greedily, as translate writes.
+    let sources = try tiny.folder.write("sources", text: first.source + "\n" + second.source + "\n")
+    let written = try command("translate", tiny.output("run"), sources).output
+      .split(separator: "\n", omittingEmptySubsequences: false)
+    let parts = zip([first, second], written).map { pair, written in
+      "source: \(pair.source)\nwritten: \(written)\nwanted: \(pair.target)"
+    }
+    #expect(samples.last == parts.joined(separator: "\n\n"), "\(written)")
+    let page = try String(contentsOfFile: tiny.output("run") + "/report.html", encoding: .utf8)
+    #expect(page.contains("wanted: \(second.target)"))
   }
 
   @Test("what needs a text of its own is refused")

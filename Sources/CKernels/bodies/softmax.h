@@ -3,25 +3,31 @@
 // Rows taken together, so that one row's exponentials run while the next one's maximum is found.
 enum { ck_softmax_rows = 8 };
 
-// A score after masking: -infinity for keys after the query (their probability is exactly 0) and
-// for unused lanes, -1e5 for the query itself (Hugging Face's self_mask_value_float32).
-CK_INLINE vf masked_logit(vf score, vi key, int32_t query, int mask_self, size_t m) {
+// A score after masking: -infinity for keys after the last that the query sees (their probability is
+// exactly 0) and for unused lanes, -1e5 for the query itself (Hugging Face's self_mask_value_float32).
+CK_INLINE vf masked_logit(vf score, vi key, int32_t query, int32_t last, int mask_self, size_t m) {
   const vf never = (vf)-__builtin_inff();
   if (mask_self) score = key == query ? (vf)-1e5f : score;
-  score = key > query ? never : score;
+  score = key > last ? never : score;
   if (m < CK_WIDTH) score = lanes_below(m) ? score : never;
   return score;
 }
 
+// The last key that a query sees.
+CK_INLINE int32_t last_seen(int32_t query, int32_t through) {
+  return query > through ? query : through;
+}
+
 CK_INLINE void softmax_rows(float *scores, size_t rows, size_t keys, const int32_t *query_position,
-                            const int32_t *key_position, int mask_self, float *row_max,
-                            float *row_sum) {
+                            const int32_t *key_position, int32_t through, int mask_self,
+                            float *row_max, float *row_sum) {
   for (size_t i = 0; i < rows; i++) {
     float *row = scores + i * keys;
-    const int32_t query = query_position[i];
+    const int32_t query = query_position[i], last = last_seen(query, through);
     vf largest = (vf)-__builtin_inff();
     CK_EACH(j, m, keys, {
-      vf v = masked_logit(load(row + j, m), load_int(key_position + j, m), query, mask_self, m);
+      vi key = load_int(key_position + j, m);
+      vf v = masked_logit(load(row + j, m), key, query, last, mask_self, m);
       store(row + j, m, v);
       largest = maximum_of(v, largest);
     });
@@ -45,11 +51,11 @@ CK_INLINE void softmax_rows(float *scores, size_t rows, size_t keys, const int32
 
 static void CK(masked_softmax)(float *scores, size_t rows, size_t keys,
                                const int32_t *query_position, const int32_t *key_position,
-                               int mask_self, float *row_max, float *row_sum) {
+                               int32_t through, int mask_self, float *row_max, float *row_sum) {
   for (size_t i = 0; i < rows; i += ck_softmax_rows) {
     const size_t some = rows - i < ck_softmax_rows ? rows - i : ck_softmax_rows;
-    softmax_rows(scores + i * keys, some, keys, query_position + i, key_position, mask_self,
-                 row_max + i, row_sum + i);
+    softmax_rows(scores + i * keys, some, keys, query_position + i, key_position, through,
+                 mask_self, row_max + i, row_sum + i);
   }
 }
 
@@ -158,23 +164,25 @@ static void CK(normalize_rows)(float *x, size_t x_stride, size_t rows, size_t wi
 
 static void CK(masked_softmax_backward)(float *scores, float *dp, size_t rows, size_t keys,
                                         const int32_t *query_position,
-                                        const int32_t *key_position, int mask_self,
-                                        const float *maximum, const float *sum, const float *d) {
+                                        const int32_t *key_position, int32_t through,
+                                        int mask_self, const float *maximum, const float *sum,
+                                        const float *d) {
   for (size_t i = 0; i < rows; i++) {
     float *row = scores + i * keys;
     float *dp_row = dp + i * keys;
-    const int32_t query = query_position[i];
+    const int32_t query = query_position[i], last = last_seen(query, through);
     const float top = maximum[i];
     // Nothing seen: nothing to share. A sum that is NaN must come through.
     const float weight = sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
     const float shift = d[i];
     CK_EACH(j, m, keys, {
       vi key = load_int(key_position + j, m);
-      vf logit = masked_logit(load(row + j, m), key, query, mask_self, m);
+      vf logit = masked_logit(load(row + j, m), key, query, last, mask_self, m);
       vf p = exponential_to_88(logit - top) * weight;
       vf ds = p * (load(dp_row + j, m) - shift);
       // Masked and replaced logits do not depend on the score.
-      vi fixed = mask_self ? key >= query : key > query;
+      vi fixed = key > last;
+      if (mask_self) fixed |= key == query;
       store(row + j, m, p);
       store(dp_row + j, m, fixed ? (vf)0.0f : ds);
     });

@@ -199,11 +199,13 @@ void ck_key_scale_backward(const float *dkey, size_t dkey_stride, const float *x
                            const int32_t *index, size_t rows, size_t width, int32_t limit,
                            const float *scale, size_t scale_stride, float *dx, size_t dx_stride);
 // Scores of a query tile [rows, keys] (dense) become exp(logit - row_max) in place. Key position
-// > query position is masked (0); with mask_self, equal positions have logit -1e5 instead.
+// > query position is masked (0), but for those up to `through` (-1: none), which all see; with mask_self, equal
+// positions have logit -1e5 instead.
 // row_max, row_sum: [rows] of the logits seen here. A row with every key masked gets row_max -1e9
 // and row_sum 0.
 void ck_masked_softmax(float *scores, size_t rows, size_t keys, const int32_t *query_position,
-                       const int32_t *key_position, int mask_self, float *row_max, float *row_sum);
+                       const int32_t *key_position, int32_t through, int mask_self,
+                       float *row_max, float *row_sum);
 // The same where a row sees a run of keys: row i those from column first[i] to before column end[i], none of them where
 // these are equal. With last_resort the last one is the row's own key and has logit -1e5. What lies outside the run becomes
 // 0 and leaves every bit alone: the row is summed as if the run were all there is.
@@ -223,8 +225,8 @@ void ck_normalize_rows(float *x, size_t x_stride, size_t rows, size_t width, con
 // ds = p * (dp - d), 0 where the logit was masked or replaced. maximum, sum, d: [rows] dense.
 void ck_masked_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
                                 const int32_t *query_position, const int32_t *key_position,
-                                int mask_self, const float *maximum, const float *sum,
-                                const float *d);
+                                int32_t through, int mask_self, const float *maximum,
+                                const float *sum, const float *d);
 // The same for runs of keys: 0 outside them.
 void ck_run_softmax_backward(float *scores, float *dp, size_t rows, size_t keys,
                              const int32_t *first, const int32_t *end, int last_resort,

@@ -87,8 +87,9 @@ package struct ModelSection: Sendable, Equatable {
         "Attention kind per layer, first to last; of the decoder where there are two stacks."),
       Key(
         "encoder_layers", \.encoderLayers, .list(0...4096, of: .any), .fixed,
-        "With model.kind = \"encoder-decoder\": kind per layer of the encoder, full or local, which there see later "
-          + "positions, too: all, or as many chunks after the own one as before it."),
+        "With model.kind = \"encoder-decoder\": kind per layer of the encoder, full, local or lsh, which there see "
+          + "later positions, too: all, as many chunks after the own one as before it, or all of the chunks that the hashes give."
+      ),
       Key(
         "heads", \.heads, size, required: true, .fixed, "Attention heads."),
       Key(

@@ -29,14 +29,14 @@ extension RunConfig {
 
   /// Replaces what stands for `"auto"` by numbers; leaves alone what validation will refuse.
   mutating func resolveAutomatic() {
+    let longest = max(data.length, data.sourceLength)
     if model.headsPerGroup == 0, model.heads * model.headWidth <= ConfigLimits.size {
       model.headsPerGroup = Self.automaticHeadsPerGroup(
-        heads: model.heads, headWidth: model.headWidth,
-        length: max(data.length, data.sourceLength))
+        heads: model.heads, headWidth: model.headWidth, length: longest)
     }
     if attention.lsh.buckets.isEmpty {
       attention.lsh.buckets = LSHAttention.automaticBuckets(
-        length: data.length, longestLength: data.length, chunk: attention.lsh.chunk)
+        length: longest, longestLength: longest, chunk: attention.lsh.chunk)
     }
   }
 }

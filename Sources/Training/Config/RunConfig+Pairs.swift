@@ -41,7 +41,12 @@ extension RunConfig {
     try require("data.order", data.order == .random, "random \(reason)")
     try require(
       "data.length_schedule.length", data.lengthSchedule.length.isEmpty, "no stages \(reason)")
-    try require("run.sample_bytes", run.sampleBytes == 0, "0 \(reason)")
+    try require(
+      "run.sample_bytes",
+      run.sampleBytes == 0
+        || model.layers.allSatisfy { attention.sizes.layer($0).isStrictlyCausal },
+      "0 \(reason) and layers that see what is not written yet, such as lsh with sight = \"chunks\""
+    )
   }
 
   /// Throws for a model with an encoder, which does not do `what`.

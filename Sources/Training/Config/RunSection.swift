@@ -87,7 +87,8 @@ package struct RunSection: Sendable, Equatable {
         "Validation bytes per evaluation."),
       Key(
         "sample_bytes", \.sampleBytes, .from(0, to: 1 << 16, zero: "writes none"), .free,
-        "Bytes of text to write at each evaluation, after the first ones of the validation split."),
+        "Bytes of text to write at each evaluation, after the first ones of the validation split; of pairs, those in the "
+          + "targets of the first ones of that split, which are written."),
       Key(
         "checkpoint_every", \.checkpointEvery,
         .from(0, to: mostSteps, zero: "saves at the end only"), .free,

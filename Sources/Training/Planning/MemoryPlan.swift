@@ -42,13 +42,13 @@ public struct MemoryPlan: Codable, Sendable {
 
   /// Passes over a sample by one thread; strict models also keep their weights laid out, and keys and values.
   private static func samplingBytes(_ config: RunConfig) -> Int {
-    var config = TextSample.shortened(config)
+    var config = config.data.task == .pairs ? config : TextSample.shortened(config)
     config.run.sampleBytes = 0
     let passes = MemoryPlan(config, ranks: 1, threads: 1)
     let model = config.reformer
     let isStrict = model.layers.allSatisfy(\.isStrictlyCausal)
     let kept =
-      model.parameterLayout.count + 2 * model.layers.count * model.length * model.heads
+      model.parameterLayout.count + 2 * model.layers.count * model.positions * model.heads
       * model.headWidth
     return passes.streamsBytes + passes.scratchBytes
       + (isStrict ? kept * MemoryLayout<Float>.size : 0)

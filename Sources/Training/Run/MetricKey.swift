@@ -124,7 +124,7 @@ package struct MetricKey: Sendable {
     ),
     MetricKey(
       .evaluation, "sample", \.sample, "",
-      "The first bytes of the validation split and what the model makes of them, run.sample_bytes; absent where these are 0."
+      "The first bytes of the validation split and what the model makes of them, run.sample_bytes; of pairs the first sources, each with the target that is written and the one that is wanted; absent where these are 0."
     ),
     MetricKey(
       .checkpoint, "checkpoint_seconds", \.checkpointSeconds, "seconds",

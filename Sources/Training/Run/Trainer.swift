@@ -229,8 +229,10 @@ public final class Trainer {
     return try agree(communicator) {
       guard communicator.rank == 0 else { return nil }
       // An engine of its own: between tasks of the run's messages move, which only the run's thread may do.
-      return try TextSample(config, corpus: data.parts[0].corpus)
-        .text(parameters: parameters, engine: Engine(threads: 1))
+      let (engine, corpus) = (Engine(threads: 1), data.parts[0].corpus)
+      return config.data.task == .pairs
+        ? try PairSample(config, corpus: corpus).text(parameters: parameters, engine: engine)
+        : try TextSample(config, corpus: corpus).text(parameters: parameters, engine: engine)
     }
   }
 
