@@ -127,18 +127,21 @@ depth() {
   write_part depth "$folder"
 }
 
-# Images: bits per dimension of photos that no run was trained on, and completions.
+# Images: bits per dimension of photos that no run was trained on, and completions. A step is one window, so one rank has all
+# cores, here and below.
 pixels() {
-  local run=checkpoints/evidence/pixels
+  local run=checkpoints/evidence/pixels ranks=1
+  command -v optipng >/dev/null || need_package optipng
   train "$run" --config configs/photos64.toml
   evaluate "$run" validation --split validation
   evaluate "$run" test --split test
+  run "$program" complete "$run"
   write_part pixels "$run"
 }
 
 # Genomes: bits per base of a species that no run was trained on.
 genomes() {
-  local run=checkpoints/evidence/genomes
+  local run=checkpoints/evidence/genomes ranks=1
   train "$run" --config configs/bacteria.toml
   evaluate "$run" test --split test --bytes 4194304
   write_part genomes "$run"

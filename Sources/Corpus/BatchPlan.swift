@@ -10,6 +10,9 @@
 /// one byte and no byte is an input twice. No window crosses the edge of a stretch. Of images the offset is a whole number of
 /// them, so that windows begin where images do.
 ///
+/// Where windows are pairs, those of a step may be of like lengths (`LengthGroups`); the last of an epoch, fewer than a step
+/// has, are left out, other ones in each epoch.
+///
 /// With S streams they are visited in the order of the text instead: sample i is of stream i mod S, and the streams read
 /// runs of as many windows each, side by side. The W mod S windows before the first and after the last run are left
 /// out, other ones in each epoch.
@@ -37,14 +40,17 @@ public struct BatchPlan: Sendable {
   private let windowCount: Int
   /// Streams that are read side by side; nil where windows come in random order.
   private let streams: Int?
+  /// Nil where windows of all lengths come together.
+  private let groups: LengthGroups?
   private let seed: UInt64
 
-  /// Plans windows of `length` inputs over the train split of `corpus`, in random order or as so many streams.
+  /// Plans windows of `length` inputs over the train split of `corpus`, in random order or as so many streams; with `grouping`
+  /// so many pairs of like lengths come together.
   ///
   /// Throws `CorpusError.splitTooShort` when not even one window of `length + 1` bytes fits, and
   /// `CorpusError.tooFewWindows` when not each stream has one.
   public init(
-    corpus: ByteCorpus, length: Int, seed: UInt64, streams: Int? = nil
+    corpus: ByteCorpus, length: Int, seed: UInt64, streams: Int? = nil, grouping: Int? = nil
   ) throws(CorpusError) {
     let stretches = corpus.stretches(of: .train, length: length)
     guard stretches.contains(where: { $0.count > length }) else {
@@ -56,21 +62,29 @@ public struct BatchPlan: Sendable {
     if let streams, windows < streams {
       throw .tooFewWindows(path: corpus.path, windows: windows, streams: streams)
     }
+    let groups = corpus.pairs.flatMap { pairs in
+      grouping.map { LengthGroups(of: pairs, size: $0) }
+    }
     self.init(
-      stretches: stretches, length: length, unit: corpus.image, seed: seed, streams: streams)
+      stretches: stretches, length: length, unit: corpus.image, seed: seed, streams: streams,
+      groups: groups)
   }
 
   /// Plans windows of `length` inputs over `bytes`, which hold at least one window, or one for each stream; traps
   /// otherwise.
   public init(bytes: Range<Int>, length: Int, seed: UInt64, streams: Int? = nil) {
-    self.init(stretches: [bytes], length: length, unit: 1, seed: seed, streams: streams)
+    self.init(
+      stretches: [bytes], length: length, unit: 1, seed: seed, streams: streams, groups: nil)
   }
 
   private static func windows(of stretches: [Range<Int>], length: Int) -> Int {
     stretches.reduce(0) { $0 + max(0, $1.count - 1) / length }
   }
 
-  private init(stretches: [Range<Int>], length: Int, unit: Int, seed: UInt64, streams: Int?) {
+  private init(
+    stretches: [Range<Int>], length: Int, unit: Int, seed: UInt64, streams: Int?,
+    groups: LengthGroups?
+  ) {
     let used = stretches.filter { $0.count > length }
     precondition(length > 0 && !used.isEmpty, "windows of \(length) in \(stretches)")
     self.stretches = used
@@ -88,7 +102,8 @@ public struct BatchPlan: Sendable {
       (1...windows).contains(streams ?? 1), "\(windows) windows of \(streams ?? 1) streams")
     windowCount = windows
     self.streams = streams
-    windowsPerEpoch = windows - windows % (streams ?? 1)
+    self.groups = groups
+    windowsPerEpoch = groups?.visited(of: windows) ?? (windows - windows % (streams ?? 1))
     let firsts = unit == 1 ? 0 : length / unit
     scoredBytes = windowsPerEpoch * (length - firsts)
     unscoredBytes = stretches.reduce(0) { $0 + $1.count } - scoredBytes
@@ -119,10 +134,15 @@ public struct BatchPlan: Sendable {
 
   /// The window, among those of all stretches, that comes at `place` of an epoch.
   private func number(of place: Int, epochKey: UInt64) -> Int {
-    guard let streams else { return RandomOrder(count: windowsPerEpoch, key: epochKey)[place] }
-    let (step, stream) = place.quotientAndRemainder(dividingBy: streams)
     // As the offsets of stretches, after them.
     let address = UInt64.max - UInt64(stretches.count)
+    guard let streams else {
+      let order = RandomOrder(count: windowCount, key: epochKey)
+      return groups?.pair(at: place, of: windowsPerEpoch, in: order) { pool in
+        splitMix64(key: epochKey, index: address - UInt64(pool))
+      } ?? order[place]
+    }
+    let (step, stream) = place.quotientAndRemainder(dividingBy: streams)
     let left = UInt64(windowCount - windowsPerEpoch)
     let first = Int(splitMix64(key: epochKey, index: address) % (left + 1))
     return first + stream * (windowsPerEpoch / streams) + step

@@ -44,12 +44,13 @@ public struct CorpusMix: Sendable {
   private static let partAddress = UInt64(1) << 62
   private static let roundAddress = UInt64(1) << 63
 
-  /// Mixes `parts`, 1 to `mostParts` of them, in blocks of `block` inputs; one alone may be read as so many streams.
+  /// Mixes `parts`, 1 to `mostParts` of them, in blocks of `block` inputs; one alone may be read as so many streams, and
+  /// `grouping` pairs of like lengths may come together.
   ///
   /// Throws `CorpusError.splitTooShort` where a part has not even one block to train on, and `CorpusError.tooFewWindows`
   /// where not each stream has one.
   public init(
-    parts: [MixPart], block: Int, seed: UInt64, streams: Int? = nil
+    parts: [MixPart], block: Int, seed: UInt64, streams: Int? = nil, grouping: Int? = nil
   ) throws(CorpusError) {
     precondition(
       (1...(streams == nil ? Self.mostParts : 1)).contains(parts.count),
@@ -62,7 +63,8 @@ public struct CorpusMix: Sendable {
       let key = splitMix64(key: seed, index: Self.partAddress + UInt64(index))
       plans.append(
         try BatchPlan(
-          corpus: part.corpus, length: block, seed: index == 0 ? seed : key, streams: streams))
+          corpus: part.corpus, length: block, seed: index == 0 ? seed : key, streams: streams,
+          grouping: grouping))
     }
     self.plans = plans
     quotas = Self.quotas(weights: parts.map(\.weight))

@@ -104,6 +104,9 @@ package struct LinePairs: Sendable {
     if firstWrong == nil { firstWrong = error }
   }
 
+  /// Bytes of a pair.
+  func byteCount(_ pair: Int) -> Int { lines[pair].sourceCount + lines[pair].targetCount }
+
   /// The pair at a place.
   ///
   /// Throws `CorpusError.unreadable`.

@@ -9,10 +9,11 @@ struct LinePairsTests {
   init() throws { folder = try TemporaryFolder() }
 
   private func corpus(
-    _ text: String, source: Int = 20, target: Int = 10, skips: Bool = false
+    _ text: String, source: Int = 20, target: Int = 10, skips: Bool = false,
+    fractions: [Double] = [0.5, 0.25, 0.25]
   ) throws -> ByteCorpus {
     try ByteCorpus(
-      paths: [folder.write("pairs.tsv", text: text)], fractions: SplitFractions([0.5, 0.25, 0.25]),
+      paths: [folder.write("pairs.tsv", text: text)], fractions: SplitFractions(fractions),
       pairs: PairLimits(source: source, target: target, skipsWrongLines: skips))
   }
 
@@ -48,6 +49,41 @@ struct LinePairsTests {
         #expect(Set(visited) == Set((0..<4).map { "source \($0)" }))
       }
     }
+  }
+
+  @Test(
+    "pairs of a step are of like lengths, and an epoch visits each once but for less than a step",
+    arguments: [(1, 5), (7, 8), (40, 4), (333, 3)])
+  func groups(count: Int, size: Int) throws {
+    var bytes = (0..<count).map { 2 + $0 * 37 % 50 }
+    // All but two are trained on.
+    let lines = (bytes + [1, 1]).enumerated().map { number, count in
+      String(repeating: "s", count: count) + "\t\(number)\n"
+    }
+    // Cuts are rounded down.
+    let share = Double(count) / Double(count + 2) + 1e-5
+    let corpus = try corpus(
+      lines.joined(), source: 60, fractions: [share, (1 - share) / 2, (1 - share) / 2])
+    try #require(corpus.range(of: .train).count == count * 10 + 1)
+    let plan = try BatchPlan(corpus: corpus, length: 10, seed: 3, grouping: size)
+    let visited = count < size ? count : count - count % size
+    #expect(plan.windowsPerEpoch == visited)
+    bytes = bytes.enumerated().map { $1 + "\($0)".utf8.count }
+    var orders = Set<[Int]>()
+    for epoch in 0..<3 {
+      let order = (0..<visited).map { plan.window(sample: epoch * visited + $0).lowerBound / 10 }
+      #expect(Set(order).count == visited)
+      orders.insert(order)
+      // Steps of a pool do not overlap: each ends where another, or none, begins.
+      for pool in stride(from: 0, to: visited, by: 16 * size) where count >= size {
+        let steps = stride(from: pool, to: min(pool + 16 * size, visited), by: size).map {
+          order[$0..<$0 + size].map { bytes[$0] }.sorted()
+        }
+        let sorted = steps.sorted { ($0[0], $0[size - 1]) < ($1[0], $1[size - 1]) }.joined()
+        #expect(Array(sorted) == sorted.sorted())
+      }
+    }
+    #expect(count < 4 || orders.count == 3, "each epoch has an order of its own")
   }
 
   @Test("a limit scores whole pairs until it is reached")

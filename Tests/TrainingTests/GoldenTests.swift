@@ -42,20 +42,24 @@ private struct GoldenFile: Codable, Equatable {
   }
 }
 
-@Suite("Golden bits", .serialized)
+@Suite("Golden bits")
 struct GoldenTests {
+  /// Cases run side by side, and each writes the whole file.
+  private static let lock = NSLock()
   private static let levels = (0...ck_best_level()).map { String(cString: ck_level_name($0)) }
 
   /// Compares with the file, or puts `value` there.
   private func pin<Value: Equatable>(
     _ value: Value, _ place: WritableKeyPath<GoldenFile, Value?>, _ comment: Comment
   ) throws {
-    var file = try GoldenFile()
-    if GoldenFile.isWriting {
-      file[keyPath: place] = value
-      try file.write()
-    } else {
-      #expect(value == file[keyPath: place], comment)
+    try Self.lock.withLock {
+      var file = try GoldenFile()
+      if GoldenFile.isWriting {
+        file[keyPath: place] = value
+        try file.write()
+      } else {
+        #expect(value == file[keyPath: place], comment)
+      }
     }
   }
 

@@ -54,7 +54,7 @@ struct MemoryPlanTests {
       ],
       [
         "model.kind=encoder-decoder", "data.task=pairs", "data.source_length=32768",
-        "data.length=4096", "model.layers=[local]", "model.encoder_layers=[local]",
+        "data.length=4096", "model.layers=[local]", "model.encoder_layers=[local, lsh]",
         "model.positions=rotary", "model.axial_shape=[]", "model.axial_widths=[]",
         "model.vocabulary=258", "model.byte_offset=2", "model.ngrams.orders=[]",
       ],

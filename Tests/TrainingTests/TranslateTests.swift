@@ -29,7 +29,7 @@ struct TranslateTests {
         "model.kind=encoder-decoder", "model.layers=[full]", "model.encoder_layers=[full]",
         "model.positions=rotary", "model.axial_shape=[]", "model.axial_widths=[]",
         "model.vocabulary=258", "model.byte_offset=2", "model.ngrams.orders=[]",
-        "model.dropout=0", "model.attention_dropout=0", "run.steps=250", "run.global_batch=8",
+        "model.dropout=0", "model.attention_dropout=0", "run.steps=400", "run.global_batch=8",
         "run.evaluate_every=0", "optimizer.learning_rate=0.01",
       ].flatMap { ["--set", $0] })
     try #require(run.status == 0, "\(run.output)")

@@ -58,7 +58,8 @@ package struct RunData {
     }
     return try CorpusMix(
       parts: parts, block: config.block, seed: UInt64(config.run.seed),
-      streams: config.data.order == .streams ? config.run.globalBatch : nil)
+      streams: config.data.order == .streams ? config.run.globalBatch : nil,
+      grouping: config.data.task == .pairs ? config.run.globalBatch : nil)
   }
 
   /// The identity of what is trained on; all ranks call it, and a signal ends it.
