@@ -69,15 +69,6 @@ struct CompareOthersTests {
     try expect(2, "--ranks takes a number from 1, not '0'", ["--ranks", "0"], of: "evidence.sh")
     try expect(2, "--ranks takes a number from 1, not ''", ["--ranks"], of: "evidence.sh")
     try expect(2, "name one part or several", ["--ranks", "1"], of: "evidence.sh")
-    try standIns.folder.write("text.toml", text: "[data]\ntask = \"bytes\"\n")
-    for (message, arguments) in [
-      ("four arguments", []), ("missing: no config to read", ["missing", "1", "1", "out"]),
-      ("0: MINUTES is a number from 1", ["text.toml", "0", "1", "out"]),
-      ("x: SEED is a number", ["text.toml", "1", "x", "out"]),
-      ("text.toml: data.task is not \"pairs\"", ["text.toml", "1", "1", "out"]),
-    ] {
-      try expect(2, message, arguments, of: "compare-translation.sh")
-    }
     try FileManager.default.removeItem(atPath: standIns.folder.path(".build/release"))
     try expect(2, "no program; ", ["depth"], of: "evidence.sh")
   }
