@@ -87,7 +87,7 @@ extension LSHAttention {
     return counts
   }
 
-  /// Keys in the chunks at hand, up to the query.
+  /// Keys in the chunks at hand, up to the query where attention is causal.
   private func countChunks(
     round: Int, buckets: View<Int32>, order: View<Int32>, seesOthers: inout [Bool],
     into counts: inout HashCounts
@@ -103,7 +103,8 @@ extension LSHAttention {
       let keys = (0...chunksBefore).flatMap { members(index - $0) }
       for query in members(index) {
         var (seen, alike) = (0, 0)
-        for key in keys where key.position < query.position {
+        let last = max(query.position, Int32(walk.through))
+        for key in keys where key.position <= last && key.position != query.position {
           seen += 1
           if key.bucket == query.bucket { alike += 1 }
         }

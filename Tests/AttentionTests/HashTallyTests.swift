@@ -85,6 +85,22 @@ struct HashTallyTests {
     }
   }
 
+  @Test("without the causal mask keys behind a query count as those before it")
+  func unmasked() throws {
+    let layer = LSHAttention(chunk: 7, chunksBefore: 1, hashes: 2, buckets: [4]).unmasked
+    let probe = AttentionProbe(try #require(layer), length: 50)
+    let tally = HashTally()
+    probe.count(tally)
+    probe.forward()
+    let seen = (0..<probe.heads).flatMap { head in
+      probe.sight(head: head).keys.enumerated().map { query, keys in
+        keys.count { $0.position != query }
+      }
+    }
+    #expect(tally.layers.values.map(\.keys) == [seen.reduce(0, +)])
+    #expect(tally.layers.values.map(\.queriesAlone) == [seen.count { $0 == 0 }])
+  }
+
   @Test("a window that one chunk holds is not hashed, and not counted")
   func whole() {
     let probe = AttentionProbe(
