@@ -4,7 +4,7 @@
 # its learning rate fall to its end then. Both then write the likeliest targets of the first 500 test pairs, which sacrebleu
 # scores; the program's own BLEU and chrF of the same targets have to be sacrebleu's.
 #
-# FOLDER keeps what was trained, and a table line of each; what is there is not done again. Needs: a release build, two
+# FOLDER keeps what was trained; what is done is not repeated. Needs: a release build, two
 # cores, the corpus of CONFIG, python3 (3.11 or later) with venv, and a package index for pip (2 GB with torch; kept in
 # .build/transformers). No part of the tests. Its last output: docs/results/translation.md.
 #   launch/compare-translation.sh CONFIG MINUTES SEED FOLDER
@@ -21,6 +21,8 @@ config=$1 minutes=$2 seed=$3 folder=$4
 [[ $seed =~ ^[0-9]+$ ]] || fail 2 "$seed: SEED is a number"
 [[ $(config_value data task --config "$config") == '"pairs"' ]] \
   || fail 2 "$config: data.task is not \"pairs\", so there is nothing to translate"
+corpus=$(config_value data corpus --config "$config" | tr -d '"')
+[[ -r $corpus && -f $corpus ]] || fail 2 "$corpus: no corpus to read; launch/corpus.sh fetches one"
 [[ -x $program ]] || fail 2 "$program is missing; $get_program"
 need_torch
 if ! "$venv/bin/python" -c "import sacrebleu" 2>/dev/null; then

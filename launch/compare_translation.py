@@ -16,7 +16,8 @@ def pairs_of(config):
         sides = line.split(b"\t")
         if len(sides) == 2 and 0 < len(sides[0]) < data["source_length"] and 0 < len(sides[1]) < data["length"]:
             pairs.append(tuple(sides))
-    cuts = [len(pairs) * millionths // 1_000_000 for millionths in (900_000, 950_000)]
+    shares = data.get("split", [0.9, 0.05, 0.05])
+    cuts = [len(pairs) * round(share * 1_000_000) // 1_000_000 for share in (shares[0], shares[0] + shares[1])]
     return pairs[: cuts[0]], pairs[cuts[0] : cuts[1]], pairs[cuts[1] :]
 
 
@@ -90,7 +91,8 @@ class Transformer(nn.Module):
             memory, source, written = memory[stays], source[stays], written[stays]
         for place, number in enumerate(going):
             done[number] = written[place, 1:].tolist()
-        return [bytes(max(0, byte - BYTES) for byte in row) for row in done]
+        # A line each: an end of line within one is none.
+        return [bytes(max(0, byte - BYTES) for byte in row).replace(b"\n", b" ") for row in done]
 
 
 def batches(pairs, size, generator):

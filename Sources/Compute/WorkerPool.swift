@@ -65,13 +65,14 @@ public final class WorkerPool: @unchecked Sendable {
     pthread_cond_init(changed, nil)
     for worker in 1..<max(threadCount, 1) {
       var thread = pthread_t()
-      let start = Unmanaged.passRetained(WorkerStart(pool: self, worker: worker))
+      let start = Unmanaged.passRetained(
+        WorkerStart(pool: .passUnretained(self), worker: worker))
       let code = pthread_create(
         &thread, nil,
         { raw in
           guard let raw else { return nil }
           let start = Unmanaged<WorkerStart>.fromOpaque(raw).takeRetainedValue()
-          start.pool.workerLoop(start.worker)
+          start.pool._withUnsafeGuaranteedRef { $0.workerLoop(start.worker) }
           return nil
         }, start.toOpaque())
       precondition(code == 0, "cannot start a thread (error \(code))")
@@ -80,10 +81,10 @@ public final class WorkerPool: @unchecked Sendable {
   }
 
   private final class WorkerStart {
-    // The threads borrow the pool: deinit joins them before its memory goes.
-    unowned(unsafe) let pool: WorkerPool
+    // The threads borrow the pool, and hold it not even while they run: deinit joins them before its memory goes.
+    let pool: Unmanaged<WorkerPool>
     let worker: Int
-    init(pool: WorkerPool, worker: Int) {
+    init(pool: Unmanaged<WorkerPool>, worker: Int) {
       self.pool = pool
       self.worker = worker
     }

@@ -1,4 +1,5 @@
 import Compute
+import Glibc
 import Synchronization
 import Testing
 
@@ -54,6 +55,21 @@ struct WorkerPoolTests {
       if count % 3 > 0 { pool.run(4) { _, _ in ran.add(1, ordering: .relaxed) } }
     }
     #expect(ran.load(ordering: .relaxed) == 4 * (0..<200).count { $0 % 3 > 0 })
+  }
+
+  @Test("a pool that nobody holds is gone, though its threads have begun", .timeLimit(.minutes(1)))
+  func ends() {
+    for count in [0, 1, 100] {
+      weak var gone: WorkerPool?
+      do {
+        let pool = WorkerPool(threadCount: 3)
+        pool.run(count) { _, scratch in _ = scratch.floats(10) }
+        // Until both threads have looked for tasks, and sleep.
+        usleep(20_000)
+        gone = pool
+      }
+      #expect(gone == nil, "after \(count) tasks")
+    }
   }
 
   @Test("tasks at the same time have scratch of their own, taken back after each")

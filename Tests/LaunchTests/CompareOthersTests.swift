@@ -49,11 +49,14 @@ struct CompareOthersTests {
     try expect(2, "missing: no corpus to read", ["missing"], of: "compare-kinds.sh")
     try expect(2, "lhs: no kind of attention", ["corpus", "lhs"], of: "compare-kinds.sh")
     try standIns.folder.write("text.toml", text: "[data]\ntask = \"bytes\"\n")
+    try standIns.folder.write(
+      "pairs.toml", text: "[data]\ntask = \"pairs\"\ncorpus = \"none\"\n")
     for (message, arguments) in [
       ("four arguments", []), ("missing: no config to read", ["missing", "1", "1", "out"]),
       ("0: MINUTES is a number from 1", ["text.toml", "0", "1", "out"]),
       ("x: SEED is a number", ["text.toml", "1", "x", "out"]),
       ("text.toml: data.task is not \"pairs\"", ["text.toml", "1", "1", "out"]),
+      ("none: no corpus to read", ["pairs.toml", "1", "1", "out"]),
     ] {
       try expect(2, message, arguments, of: "compare-translation.sh")
     }
