@@ -115,7 +115,7 @@ def compared(result, reference):
     def figure(value, form):
         return spread([value["mean"], value["least"], value["most"]], form, value["mean"])
 
-    rows = [["variant", "seeds", "prequential", "test", f"test beyond `{reference}`, seed by seed", "peak, MB"]]
+    rows = [["variant", "seeds", "prequential", "test", f"test beyond `{reference}`, seed by seed", "minutes a run", "peak, MB"]]
     for row in budget["rows"]:
         difference = row.get("difference")
         tie = ", a tie" if row.get("is_tie") else ""
@@ -123,6 +123,7 @@ def compared(result, reference):
             f"`{row['variant']}`", f"{row['runs']}", figure(row["prequential"], "{:.4f}"),
             figure(row["test"], "{:.4f}"),
             figure(difference, "{:+.4f}") + tie if difference else "",
+            f"{row['trained_bytes']['mean'] / row['bytes_per_second']['mean'] / 60:.1f}",
             f"{row['peak_rss_bytes']['mean'] / 1e6:.0f}",
         ])
     return budget, table(rows)
