@@ -97,6 +97,9 @@ rounds() {
   local folder=checkpoints/evidence/rounds data
   mkdir -p "$folder"
   for data in "" -pixels; do
+    # A step of images is one window, so one rank.
+    local ranks=$ranks
+    if [[ -n $data ]]; then ranks=1; fi
     compare "configs/compare/rounds$data.toml" "$folder/rounds$data"
     write_part rounds "$folder"
   done
