@@ -255,7 +255,7 @@ def pixels(run):
             "{:.3f}".format, lambda other: f"{bits / other:.2f}")])
     return f"""## Images
 
-`configs/photos64.toml`: 64 x 64 tiles of 13 photos to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them; two photos that it has never seen.
+`configs/photos64.toml`: 64 x 64 tiles of 13 photos to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them, one seed; two photos that it has never seen.
 
 {table(rows)}
 """
@@ -270,7 +270,7 @@ def genomes(run):
     other = xz(corpus[start:start + score["bytes"]])
     return f"""## Genomes
 
-`configs/bacteria.toml`: records of three species to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them; a strain of a fourth, Vibrio cholerae, {score["bytes"]:,} bases in windows of {int(config(run, "data.length")):,}.
+`configs/bacteria.toml`: records of three species to train on, {len(steps(run)):,} steps, {minutes(run):.0f} minutes of them, one seed; a strain of a fourth, Vibrio cholerae, {score["bytes"]:,} bases in windows of {int(config(run, "data.length")):,}.
 
 {table([["", "bits per base"], ["this", f"{score['bits_per_byte']:.4f}"], ["two bits a base", "2"], ["`xz -9` of these bases", f"{other:.4f}"]])}
 """

@@ -94,11 +94,10 @@ reversible() {
 
 # Figure 4: hash rounds beside full attention, on text and on images.
 rounds() {
-  local folder=checkpoints/evidence/rounds data
+  local folder=checkpoints/evidence/rounds data ranks=$ranks
   mkdir -p "$folder"
   for data in "" -pixels; do
-    # A step of images is one window, so one rank.
-    local ranks=$ranks
+    # A step of images is one window.
     if [[ -n $data ]]; then ranks=1; fi
     compare "configs/compare/rounds$data.toml" "$folder/rounds$data"
     write_part rounds "$folder"
